@@ -1,0 +1,33 @@
+package safetensors
+
+import (
+	"fmt"
+	"strings"
+)
+
+// FormatError says where a file breaks the format. Offset counts from the start
+// of the file; Tensor is empty where the problem belongs to no single tensor.
+type FormatError struct {
+	Path    string
+	Tensor  string
+	Offset  int64
+	Problem string
+	// Remedy is what the user can do; empty means the usual one.
+	Remedy string
+}
+
+const usualRemedy = "the file is damaged or incomplete: download it again"
+
+func (e *FormatError) Error() string {
+	var b strings.Builder
+	b.WriteString(e.Path)
+	if e.Tensor != "" {
+		fmt.Fprintf(&b, ": tensor %q", e.Tensor)
+	}
+	remedy := e.Remedy
+	if remedy == "" {
+		remedy = usualRemedy
+	}
+	fmt.Fprintf(&b, ": at byte %d: %s; %s", e.Offset, e.Problem, remedy)
+	return b.String()
+}

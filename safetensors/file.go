@@ -1,0 +1,91 @@
+package safetensors
+
+import (
+	"fmt"
+	"os"
+)
+
+// File is a safetensors file mapped read-only. All methods but Close may be
+// called by many goroutines at once; slices from Data are valid until Close.
+type File struct {
+	path   string
+	header *Header
+	byName map[string]int
+	data   []byte
+}
+
+// Open validates the header of a file and maps the file.
+func Open(path string) (*File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &FormatError{Path: path, Problem: "this is not a regular file", Remedy: "name a .safetensors file"}
+	}
+	h, err := ReadHeader(f, info.Size(), path)
+	if err != nil {
+		return nil, err
+	}
+	data, err := mapFile(f, info.Size())
+	if err != nil {
+		return nil, fmt.Errorf("map %s: %w", path, err)
+	}
+	byName := make(map[string]int, len(h.Tensors))
+	for i, t := range h.Tensors {
+		byName[t.Name] = i
+	}
+	return &File{path: path, header: h, byName: byName, data: data}, nil
+}
+
+// Header returns the file's header, which the caller must not change.
+func (f *File) Header() *Header { return f.header }
+
+// Tensor returns the description of a tensor.
+func (f *File) Tensor(name string) (Tensor, bool) {
+	i, ok := f.byName[name]
+	if !ok {
+		return Tensor{}, false
+	}
+	return f.header.Tensors[i], true
+}
+
+// Data returns the bytes of a tensor of this file. They lie in the mapping:
+// nothing is read until they are touched, and writing to them faults. Their
+// start is aligned to whatever the file's writer chose. It panics when t is
+// not a tensor of this file or the file is closed.
+func (f *File) Data(t Tensor) []byte {
+	return f.data[t.Offset:t.End():t.End()]
+}
+
+// Prefetch asks the system to read a tensor ahead. It is a hint and does not wait.
+func (f *File) Prefetch(t Tensor) { advise(f.pages(t), true) }
+
+// Release lets the pages of a tensor go, so that they stop counting against the
+// process. The data stays valid: touching it reads it again.
+func (f *File) Release(t Tensor) { advise(f.pages(t), false) }
+
+// pages returns the tensor's bytes widened to whole pages: the mapping starts on
+// a page, and the neighbours that share one merely fault once more.
+func (f *File) pages(t Tensor) []byte {
+	if t.Bytes <= 0 || t.Offset < 0 || t.End() > int64(len(f.data)) {
+		return nil
+	}
+	page := int64(os.Getpagesize())
+	return f.data[t.Offset/page*page : t.End()]
+}
+
+// Close unmaps the file. Slices from Data must not be touched any more.
+func (f *File) Close() error {
+	data := f.data
+	f.data = nil
+	if data == nil {
+		return nil
+	}
+	return unmapFile(data)
+}
