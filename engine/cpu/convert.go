@@ -1,0 +1,76 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"unsafe"
+
+	"github.com/coppice-ml/coppice/safetensors"
+)
+
+// roundBF16 rounds to the nearest bfloat16, ties to even, and keeps NaN a NaN.
+func roundBF16(x float32) uint16 {
+	bits := math.Float32bits(x)
+	if bits&0x7fffffff > 0x7f800000 {
+		return uint16(bits>>16) | 0x40
+	}
+	return uint16((bits + 0x7fff + bits>>16&1) >> 16)
+}
+
+func fromBF16(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
+
+// fromF16 widens an IEEE half-precision number exactly.
+func fromF16(h uint16) float32 {
+	sign := uint32(h&0x8000) << 16
+	exp, frac := uint32(h>>10)&0x1f, uint32(h)&0x3ff
+	switch {
+	case exp == 0x1f:
+		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
+	case exp != 0:
+		return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
+	}
+	v := float32(frac) * (1.0 / (1 << 24)) // subnormal: frac * 2^-24
+	return math.Float32frombits(math.Float32bits(v) | sign)
+}
+
+// widen converts stored values to float32. src holds len(dst) values of dtype.
+func widen(dst []float32, src []byte, dtype safetensors.DType) {
+	switch dtype {
+	case safetensors.F32:
+		for i := range dst {
+			dst[i] = math.Float32frombits(uint32(src[4*i]) | uint32(src[4*i+1])<<8 | uint32(src[4*i+2])<<16 | uint32(src[4*i+3])<<24)
+		}
+	case safetensors.BF16:
+		src = src[:2*len(dst)]
+		for i := range dst {
+			dst[i] = math.Float32frombits(uint32(src[2*i])<<16 | uint32(src[2*i+1])<<24)
+		}
+	case safetensors.F16:
+		src = src[:2*len(dst)]
+		for i := range dst {
+			dst[i] = fromF16(uint16(src[2*i]) | uint16(src[2*i+1])<<8)
+		}
+	default:
+		panic(fmt.Sprintf("cpu: dtype %s cannot be computed with", dtype)) // model.Check refuses it
+	}
+}
+
+// roundAll rounds values to bfloat16 in place, keeping them float32.
+func roundAll(xs []float32) {
+	for i, x := range xs {
+		xs[i] = fromBF16(roundBF16(x))
+	}
+}
+
+// asFloat32 and asUint16 view little-endian bytes as numbers without copying;
+// ok is false where they are not aligned for it.
+func asFloat32(b []byte) ([]float32, bool) { return view[float32](b) }
+func asUint16(b []byte) ([]uint16, bool)   { return view[uint16](b) }
+
+func view[T float32 | uint16](b []byte) ([]T, bool) {
+	var zero T
+	if len(b) == 0 || !littleEndian || uintptr(unsafe.Pointer(&b[0]))%unsafe.Alignof(zero) != 0 {
+		return nil, false
+	}
+	return unsafe.Slice((*T)(unsafe.Pointer(&b[0])), len(b)/int(unsafe.Sizeof(zero))), true
+}

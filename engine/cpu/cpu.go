@@ -1,0 +1,167 @@
+// Package cpu is the engine that runs on the host's processor: matrix products
+// by oneDNN where it is installed, by Go otherwise, everything else in Go.
+//
+// It implements package engine and knows nothing beyond it. Results do not
+// depend on how work is cut up: every product, norm, softmax and sum is
+// computed for one row in an order that its own sequence alone decides.
+package cpu
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/model"
+)
+
+// Options choose how an Engine computes.
+type Options struct {
+	// DType is "float32", "bfloat16" or "auto" (also ""): bfloat16 where the
+	// processor and the provider have it, float32 elsewhere.
+	DType string
+	// Threads is the number of workers; 0 means one for each usable core.
+	Threads int
+	// OneDNN is "off", a path of the library to load, or "" to look for it.
+	OneDNN string
+}
+
+// Engine implements engine.Engine on the host's processor.
+type Engine struct {
+	info engine.Info
+	pool *pool
+	mul  multiplier
+	// round is set when matrix inputs are rounded to bfloat16, half when the
+	// multiplier takes them as bfloat16; round without half computes on rounded
+	// float32 values, which gives the same inputs to the same float32 sums.
+	round, half bool
+
+	scratch  sync.Pool // *workspace
+	ropeMu   sync.Mutex
+	ropes    map[ropeKey]*ropeTable
+	hiddenMu sync.Mutex
+	hiddens  map[int][][]float32 // released hidden states by capacity
+}
+
+var _ engine.Engine = (*Engine)(nil)
+
+// New starts an engine. It fails on options that do not exist or when OneDNN
+// names a library that cannot be used; a library that was merely looked for
+// and not found is a note in Info.
+func New(opt Options) (*Engine, error) {
+	if !slices.Contains([]string{"", "auto", string(engine.Float32), string(engine.BFloat16)}, opt.DType) {
+		return nil, fmt.Errorf("dtype %q does not exist; choose auto, float32 or bfloat16", opt.DType)
+	}
+	if opt.Threads < 0 {
+		return nil, fmt.Errorf("threads = %d: want at least 1, or 0 for all cores", opt.Threads)
+	}
+	threads := opt.Threads
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	mul, notes, err := findMultiplier(opt.OneDNN, threads)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{mul: mul, ropes: map[ropeKey]*ropeTable{}, hiddens: map[int][][]float32{}}
+	e.round = opt.DType == string(engine.BFloat16) || opt.DType != string(engine.Float32) && mul.half()
+	e.half = e.round && mul.half()
+	e.info = engine.Info{Device: "cpu", DType: engine.Float32, Provider: mul.name(), Threads: threads, Notes: notes}
+	if e.round {
+		e.info.DType = engine.BFloat16
+	}
+	if e.round && !e.half {
+		e.info.Notes = append(e.info.Notes, "bfloat16 is computed on rounded float32 values: no bfloat16 instructions here")
+	}
+	e.pool = newPool(threads, mul.startWorker)
+	return e, nil
+}
+
+// Info implements engine.Engine.
+func (e *Engine) Info() engine.Info { return e.info }
+
+// Close stops the workers.
+func (e *Engine) Close() error {
+	e.pool.close(e.mul.stopWorker)
+	return nil
+}
+
+// findMultiplier returns oneDNN when it can be loaded and computes rows
+// independently of each other, else the Go kernels.
+func findMultiplier(oneDNN string, workers int) (multiplier, []string, error) {
+	if strings.EqualFold(oneDNN, "off") {
+		return goMultiplier{}, []string{"oneDNN is switched off"}, nil
+	}
+	mul, err := loadOneDNN(oneDNN, workers)
+	if err == nil {
+		return mul, mul.notes, nil
+	}
+	if oneDNN != "" {
+		return nil, nil, fmt.Errorf("oneDNN library %s: %w (\"off\" selects the Go kernels)", oneDNN, err)
+	}
+	return goMultiplier{}, []string{"oneDNN is not used: " + err.Error()}, nil
+}
+
+// NewHidden implements engine.Engine. Capacities are rounded up so that
+// products may write padding rows.
+func (e *Engine) NewHidden(m *model.Model, rows int) (engine.Hidden, error) {
+	width := m.Spec.Hidden
+	return &hidden{e: e, data: e.takeHidden(e.padded(rows) * width)[:rows*width], width: width}, nil
+}
+
+func (e *Engine) takeHidden(n int) []float32 {
+	e.hiddenMu.Lock()
+	defer e.hiddenMu.Unlock()
+	if free := e.hiddens[n]; len(free) > 0 {
+		h := free[len(free)-1]
+		e.hiddens[n] = free[:len(free)-1]
+		return h
+	}
+	clear(e.hiddens) // sizes changed: what was kept is unlikely to fit again
+	return make([]float32, n)
+}
+
+// padded rounds rows up to what products are padded to.
+func (e *Engine) padded(rows int) int {
+	q := e.mul.quantum()
+	return (rows + q - 1) / q * q
+}
+
+// hidden is a [rows, width] slice of memory.
+type hidden struct {
+	e      *Engine
+	data   []float32
+	width  int
+	shared bool // a slice of another hidden
+}
+
+func (h *hidden) Rows() int                { return len(h.data) / h.width }
+func (h *hidden) Host() ([]float32, error) { return h.data, nil }
+func (h *hidden) Upload() error            { return nil }
+
+func (h *hidden) Slice(lo, hi int) engine.Hidden {
+	return &hidden{e: h.e, data: h.data[lo*h.width : hi*h.width], width: h.width, shared: true}
+}
+
+func (h *hidden) Release() {
+	if h.shared || h.data == nil {
+		return
+	}
+	h.e.hiddenMu.Lock()
+	defer h.e.hiddenMu.Unlock()
+	full := h.data[:cap(h.data)]
+	h.e.hiddens[len(full)] = append(h.e.hiddens[len(full)], full)
+	h.data = nil
+}
+
+// floats returns the memory of hidden states of the given width, or panics:
+// another engine's or another model's hidden states are a bug.
+func floats(h engine.Hidden, rows, width int) []float32 {
+	c, ok := h.(*hidden)
+	if !ok || c.width != width || len(c.data) < rows*width {
+		panic(fmt.Sprintf("cpu: hidden states do not fit: want [%d, %d]", rows, width))
+	}
+	return c.data[:rows*width]
+}

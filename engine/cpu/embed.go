@@ -1,0 +1,54 @@
+package cpu
+
+import (
+	"context"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/safetensors"
+)
+
+// embedding looks rows up where the checkpoint is mapped.
+type embedding struct {
+	e     *Engine
+	raw   []byte
+	dtype safetensors.DType
+	width int
+}
+
+// Embedding implements engine.Engine.
+func (e *Engine) Embedding(m *model.Model) (engine.Embedding, error) {
+	w := topWeight(m.Spec, model.Embedding)
+	raw, d, err := load(m, w)
+	if err != nil {
+		return nil, err
+	}
+	return &embedding{e: e, raw: raw, dtype: d, width: m.Spec.Hidden}, nil
+}
+
+// topWeight finds the weight with a role outside the layers. Every spec has an
+// embedding and a final norm, and a head unless it is tied.
+func topWeight(s *model.Spec, role model.Role) model.Weight {
+	for _, w := range s.TopWeights() {
+		if w.Role == role {
+			return w
+		}
+	}
+	panic("cpu: the spec has no " + string(role))
+}
+
+func (x *embedding) Forward(ctx context.Context, b *engine.Batch, y engine.Hidden) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	out := floats(y, b.Len(), x.width)
+	stride := x.width * x.dtype.Size()
+	x.e.pool.split(b.Len(), rowTile, 1, func(_ *worker, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			widen(out[i*x.width:][:x.width], x.raw[int(b.Tokens[i])*stride:], x.dtype)
+		}
+	})
+	return nil
+}
+
+func (x *embedding) Release() { x.raw = nil }

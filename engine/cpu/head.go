@@ -1,0 +1,219 @@
+package cpu
+
+import (
+	"context"
+	"math"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/safetensors"
+)
+
+// headBlock is how many vocabulary rows a worker projects to at a time. Blocks
+// are always cut at the same places, so sums over the vocabulary have one order.
+const headBlock = 512
+
+// head projects to the vocabulary block by block, converting weights on the way
+// where they cannot be used as they are mapped; [N, V] is never held.
+type head struct {
+	e     *Engine
+	s     *model.Spec
+	norm  []float32
+	raw   []byte
+	dtype safetensors.DType
+	whole operand // set when the weights are used where they lie
+}
+
+// Scratch slots of a worker in the head.
+const (
+	slotHeadWeights = slotConvert + 2 // slotConvert and slotRow are used beside them
+	slotHeadLogits  = slotHeadWeights + 1
+)
+
+// Head implements engine.Engine.
+func (e *Engine) Head(m *model.Model) (engine.Head, error) {
+	role := model.LMHead
+	if m.Spec.Tied {
+		role = model.Embedding
+	}
+	norm, err := vector(m, topWeight(m.Spec, model.FinalNorm))
+	if err != nil {
+		return nil, err
+	}
+	raw, d, err := load(m, topWeight(m.Spec, role))
+	if err != nil {
+		return nil, err
+	}
+	h := &head{e: e, s: m.Spec, norm: norm, raw: raw, dtype: d}
+	h.whole, _ = e.view(raw, d)
+	return h, nil
+}
+
+func (h *head) Release() { h.raw, h.whole = nil, operand{} }
+
+// Norm implements engine.Head.
+func (h *head) Norm(ctx context.Context, x, y engine.Hidden) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	d := h.s.Hidden
+	in := floats(x, x.Rows(), d)
+	out := floats(y, x.Rows(), d)
+	h.e.pool.split(x.Rows(), rowTile, 1, func(_ *worker, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			rmsNorm(out[i*d:][:d], in[i*d:][:d], h.norm, h.s.NormEps)
+		}
+	})
+	return nil
+}
+
+// block returns vocabulary rows [lo, hi) as products take them.
+func (h *head) block(w *worker, lo, hi int) operand {
+	d := h.s.Hidden
+	if h.whole.f32 != nil || h.whole.bf16 != nil {
+		return h.whole.from(lo * d)
+	}
+	block := h.e.input(w, slotHeadWeights, headBlock*d)
+	h.e.convert(w, block, h.raw[lo*d*h.dtype.Size():], h.dtype, (hi-lo)*d)
+	return block
+}
+
+// gather normalises the given rows of x and returns them as matrix input.
+func (h *head) gather(x engine.Hidden, rows []int) operand {
+	d := h.s.Hidden
+	in := floats(x, x.Rows(), d)
+	dst := h.e.newOperand(h.e.padded(len(rows)) * d)
+	h.e.pool.split(len(rows), rowTile, 1, func(w *worker, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			h.e.normRows(w, dst.from(i*d), in[rows[i]*d:][:d], h.norm, h.s.NormEps)
+		}
+	})
+	return dst
+}
+
+// blocks runs f over every block of the vocabulary with the logits of all rows
+// for that block, [hi-lo rows, width] a tile of rows at a time.
+func (h *head) blocks(rows int, x operand, f func(block, lo, hi, column, width int, logits []float32)) {
+	d, v := h.s.Hidden, h.s.Vocab
+	h.e.pool.each((v+headBlock-1)/headBlock, func(w *worker, block int) {
+		column := block * headBlock
+		width := min(headBlock, v-column)
+		weights := h.block(w, column, column+width)
+		for lo := 0; lo < rows; lo += rowTile {
+			hi := min(lo+rowTile, rows)
+			logits := w.floats(slotHeadLogits, h.e.padded(hi-lo)*width)
+			h.e.mul.product(w.id, shape{n: width, k: d}, hi-lo, x.from(lo*d), weights, logits)
+			f(block, lo, hi, column, width, logits)
+		}
+	})
+}
+
+// Logits implements engine.Head.
+func (h *head) Logits(ctx context.Context, x engine.Hidden, rows []int, out []float32) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	v := h.s.Vocab
+	h.blocks(len(rows), h.gather(x, rows), func(_, lo, hi, column, width int, logits []float32) {
+		for i := lo; i < hi; i++ {
+			copy(out[i*v+column:][:width], logits[(i-lo)*width:])
+		}
+	})
+	return nil
+}
+
+// partial is what one row's softmax over one block of the vocabulary comes to.
+type partial struct {
+	top float32 // largest logit
+	arg int32   // its token, the lowest of equals
+	sum float64 // of exp(logit - top)
+}
+
+// LogProbs implements engine.Head.
+func (h *head) LogProbs(ctx context.Context, x engine.Hidden, targets []engine.Target, out []engine.TokenScore) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	rows, of := distinctRows(targets)
+	if len(rows) == 0 {
+		return nil
+	}
+	nblocks := (h.s.Vocab + headBlock - 1) / headBlock
+	partials := make([]partial, nblocks*len(rows)) // [block, row]
+	named := make([]float32, len(targets))         // logit of each target
+	byBlock := groupTargets(targets, of, nblocks)
+	h.blocks(len(rows), h.gather(x, rows), func(block, lo, hi, column, width int, logits []float32) {
+		for i := lo; i < hi; i++ {
+			partials[block*len(rows)+i] = reduce(logits[(i-lo)*width:][:width], column)
+		}
+		for _, t := range byBlock[block] {
+			if i := of[t]; i >= lo && i < hi {
+				named[t] = logits[(i-lo)*width+int(targets[t].Token)-column]
+			}
+		}
+	})
+	norms := make([]float64, len(rows))
+	greedy := make([]int32, len(rows))
+	for i := range rows {
+		norms[i], greedy[i] = combine(partials[i:], len(rows))
+	}
+	for t, target := range targets {
+		out[t] = engine.TokenScore{LogProb: float64(named[t]) - norms[of[t]], Greedy: greedy[of[t]] == target.Token}
+	}
+	return nil
+}
+
+// distinctRows lists the rows that targets name, and for each target the place
+// of its row in that list.
+func distinctRows(targets []engine.Target) (rows, of []int) {
+	place := make(map[int]int, len(targets))
+	of = make([]int, len(targets))
+	for t, target := range targets {
+		i, ok := place[target.Row]
+		if !ok {
+			i = len(rows)
+			place[target.Row] = i
+			rows = append(rows, target.Row)
+		}
+		of[t] = i
+	}
+	return rows, of
+}
+
+// groupTargets sorts target indices by the block their token lies in.
+func groupTargets(targets []engine.Target, of []int, blocks int) [][]int {
+	groups := make([][]int, blocks)
+	for t := range of {
+		b := int(targets[t].Token) / headBlock
+		groups[b] = append(groups[b], t)
+	}
+	return groups
+}
+
+func reduce(logits []float32, first int) partial {
+	p := partial{top: logits[0], arg: int32(first)}
+	for i, x := range logits {
+		if x > p.top {
+			p.top, p.arg = x, int32(first+i)
+		}
+	}
+	for _, x := range logits {
+		p.sum += float64(exp32(x - p.top))
+	}
+	return p
+}
+
+// combine merges a row's partials, stride apart, into log sum exp and argmax.
+func combine(ps []partial, stride int) (logSumExp float64, arg int32) {
+	top, arg := ps[0].top, ps[0].arg
+	for i := 0; i < len(ps); i += stride {
+		if ps[i].top > top {
+			top, arg = ps[i].top, ps[i].arg
+		}
+	}
+	var sum float64
+	for i := 0; i < len(ps); i += stride {
+		sum += ps[i].sum * math.Exp(float64(ps[i].top)-float64(top))
+	}
+	return float64(top) + math.Log(sum), arg
+}

@@ -1,0 +1,71 @@
+package cpu
+
+import (
+	"fmt"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/model"
+)
+
+// kvCache holds one layer's keys and values [slots, K, capacity, HeadDim],
+// rotated, with capacity rounded up to whole query tiles so that attention
+// reads them where they lie.
+type kvCache struct {
+	k, v               []float32
+	heads, rows, width int // K, capacity, HeadDim
+	used               []int
+}
+
+// NewKV implements engine.Engine.
+func (e *Engine) NewKV(m *model.Model, slots, capacity int) (engine.KV, error) {
+	if slots < 1 || capacity < 1 {
+		return nil, fmt.Errorf("kv cache of %d slots x %d tokens: want at least one of each", slots, capacity)
+	}
+	s := m.Spec
+	c := &kvCache{heads: s.KVHeads, rows: roundUp(capacity, queryTile), width: s.HeadDim, used: make([]int, slots)}
+	n := slots * c.heads * c.rows * c.width
+	c.k, c.v = make([]float32, n), make([]float32, n)
+	return c, nil
+}
+
+func (c *kvCache) Truncate(slot, n int) { c.used[slot] = min(c.used[slot], n) }
+
+func (c *kvCache) Release() { c.k, c.v, c.used = nil, nil, nil }
+
+// at is where the keys or values of one head of a slot start.
+func (c *kvCache) at(slot, head int) int { return (slot*c.heads + head) * c.rows * c.width }
+
+// check makes sure that a batch continues what the cache holds.
+func (c *kvCache) check(b *engine.Batch) error {
+	for i, s := range b.Segments {
+		switch {
+		case s.Parent != engine.NoParent:
+			return fmt.Errorf("segment %d has a parent: with a cache, segments continue slots", i)
+		case s.Slot < 0 || s.Slot >= len(c.used):
+			return fmt.Errorf("segment %d: cache slot %d does not exist, there are %d", i, s.Slot, len(c.used))
+		case s.Past != c.used[s.Slot]:
+			return fmt.Errorf("segment %d continues slot %d after %d tokens, but it holds %d", i, s.Slot, s.Past, c.used[s.Slot])
+		case s.Past+s.Len > c.rows:
+			return fmt.Errorf("segment %d: %d tokens do not fit cache slot %d of %d", i, s.Past+s.Len, s.Slot, c.rows)
+		}
+	}
+	return nil
+}
+
+// append stores the batch's keys and values [N, K*HeadDim].
+func (c *kvCache) append(b *engine.Batch, k, v []float32) {
+	stride := c.heads * c.width
+	for _, s := range b.Segments {
+		for h := range c.heads {
+			to := c.at(s.Slot, h) + s.Past*c.width
+			for i := s.Start; i < s.Start+s.Len; i++ {
+				copy(c.k[to:to+c.width], k[i*stride+h*c.width:])
+				copy(c.v[to:to+c.width], v[i*stride+h*c.width:])
+				to += c.width
+			}
+		}
+		c.used[s.Slot] = s.Past + s.Len
+	}
+}
+
+func roundUp(n, to int) int { return (n + to - 1) / to * to }

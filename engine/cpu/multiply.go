@@ -1,0 +1,128 @@
+package cpu
+
+// operand is a dense row-major matrix in the form products take: exactly one
+// of the two is set.
+type operand struct {
+	f32  []float32
+	bf16 []uint16
+}
+
+// from returns the operand without its first n values.
+func (o operand) from(n int) operand {
+	if o.bf16 != nil {
+		return operand{bf16: o.bf16[n:]}
+	}
+	return operand{f32: o.f32[n:]}
+}
+
+// multiplier computes matrix products. The result for a row depends on that
+// row and b alone, bit for bit: not on m, on other rows or on the row's place.
+// Calls with different workers may overlap.
+type multiplier interface {
+	name() string
+	// half reports whether bfloat16 operands are taken.
+	half() bool
+	// quantum is what m is rounded up to: dst and a must have room for that
+	// many rows, and dst's extra rows are overwritten.
+	quantum() int
+	// product sets dst [m, n] = a [m, k] x b, sums in float32; b is [n, k] as
+	// weights are stored, or [k, n] when plain is set. dst overlaps nothing.
+	product(worker int, s shape, m int, a, b operand, dst []float32)
+	// startWorker and stopWorker run on the worker's own thread.
+	startWorker(worker int)
+	stopWorker(worker int)
+}
+
+// shape is a product without its number of rows.
+type shape struct {
+	n, k  int
+	plain bool // b is [k, n]
+}
+
+// goMultiplier is the portable fallback. Every sum runs over k in order.
+type goMultiplier struct{}
+
+func (goMultiplier) name() string    { return "Go" }
+func (goMultiplier) half() bool      { return false }
+func (goMultiplier) quantum() int    { return 1 }
+func (goMultiplier) startWorker(int) {}
+func (goMultiplier) stopWorker(int)  {}
+
+func (goMultiplier) product(_ int, s shape, m int, a, b operand, dst []float32) {
+	if s.plain {
+		productPlain(m, s.n, s.k, a.f32, b.f32, dst)
+	} else {
+		productRows(m, s.n, s.k, a.f32, b.f32, dst)
+	}
+}
+
+// productRows: dst [m, n] = a [m, k] x b [n, k]ᵀ. Four rows of b stay in cache
+// while all rows of a pass by. The conversions to float32 keep compilers from
+// fusing multiply and add in some loops but not in others, which would make a
+// row's bits depend on its place.
+func productRows(m, n, k int, a, b, dst []float32) {
+	j := 0
+	for ; j+4 <= n; j += 4 {
+		b0, b1, b2, b3 := b[j*k:][:k], b[(j+1)*k:][:k], b[(j+2)*k:][:k], b[(j+3)*k:][:k]
+		i := 0
+		for ; i+2 <= m; i += 2 {
+			a0, a1 := a[i*k:][:k], a[(i+1)*k:][:k]
+			var s00, s01, s02, s03, s10, s11, s12, s13 float32
+			for p := range k {
+				x, y := a0[p], a1[p]
+				w0, w1, w2, w3 := b0[p], b1[p], b2[p], b3[p]
+				s00 += float32(x * w0)
+				s01 += float32(x * w1)
+				s02 += float32(x * w2)
+				s03 += float32(x * w3)
+				s10 += float32(y * w0)
+				s11 += float32(y * w1)
+				s12 += float32(y * w2)
+				s13 += float32(y * w3)
+			}
+			d0, d1 := dst[i*n+j:][:4], dst[(i+1)*n+j:][:4]
+			d0[0], d0[1], d0[2], d0[3] = s00, s01, s02, s03
+			d1[0], d1[1], d1[2], d1[3] = s10, s11, s12, s13
+		}
+		for ; i < m; i++ {
+			a0 := a[i*k:][:k]
+			var s0, s1, s2, s3 float32
+			for p := range k {
+				x := a0[p]
+				s0 += float32(x * b0[p])
+				s1 += float32(x * b1[p])
+				s2 += float32(x * b2[p])
+				s3 += float32(x * b3[p])
+			}
+			d0 := dst[i*n+j:][:4]
+			d0[0], d0[1], d0[2], d0[3] = s0, s1, s2, s3
+		}
+	}
+	for ; j < n; j++ {
+		bj := b[j*k:][:k]
+		for i := range m {
+			ai := a[i*k:][:k]
+			var s float32
+			for p := range k {
+				s += float32(ai[p] * bj[p])
+			}
+			dst[i*n+j] = s
+		}
+	}
+}
+
+// productPlain: dst [m, n] = a [m, k] x b [k, n].
+func productPlain(m, n, k int, a, b, dst []float32) {
+	for i := range m {
+		row := dst[i*n:][:n]
+		clear(row)
+		for p, x := range a[i*k:][:k] {
+			if x == 0 { // masked keys: adding 0 * finite changes nothing
+				continue
+			}
+			for j, w := range b[p*n:][:n] {
+				row[j] += float32(x * w)
+			}
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package cpu
+
+import (
+	"fmt"
+
+	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/safetensors"
+)
+
+// matrix is a linear map's weights [out, in] as products take them: where they
+// are mapped, or converted into an arena.
+type matrix struct {
+	operand
+	out, in int
+	arena   arena
+}
+
+func (x *matrix) shape() shape { return shape{n: x.out, k: x.in} }
+
+// direct reports whether weights of the dtype are used where they lie.
+func (e *Engine) direct(d safetensors.DType) bool {
+	if e.half {
+		return d == safetensors.BF16
+	}
+	return d == safetensors.F32 && !e.round
+}
+
+// view interprets stored weights as an operand without copying, if their dtype
+// and alignment allow it.
+func (e *Engine) view(raw []byte, d safetensors.DType) (operand, bool) {
+	if !e.direct(d) {
+		return operand{}, false
+	}
+	if e.half {
+		h, ok := asUint16(raw)
+		return operand{bf16: h}, ok
+	}
+	f, ok := asFloat32(raw)
+	return operand{f32: f}, ok
+}
+
+// matrix makes a weight resident.
+func (e *Engine) matrix(m *model.Model, w model.Weight) (*matrix, error) {
+	raw, d, err := load(m, w)
+	if err != nil {
+		return nil, err
+	}
+	x := &matrix{out: w.Shape[0], in: w.Shape[1]}
+	var ok bool
+	if x.operand, ok = e.view(raw, d); ok {
+		return x, nil
+	}
+	x.arena, x.operand, err = e.newArena(x.out * x.in)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", w.Name, err)
+	}
+	e.pool.split(x.out, max(1, 1<<18/x.in), 1, func(wk *worker, lo, hi int) {
+		e.convert(wk, x.from(lo*x.in), raw[lo*x.in*d.Size():], d, (hi-lo)*x.in)
+	})
+	return x, nil
+}
+
+// convert writes n stored values to dst in the form products take.
+func (e *Engine) convert(w *worker, dst operand, raw []byte, d safetensors.DType, n int) {
+	if !e.half {
+		widen(dst.f32[:n], raw, d)
+		if e.round && d != safetensors.BF16 {
+			roundAll(dst.f32[:n])
+		}
+		return
+	}
+	const chunk = 4096
+	for at := 0; at < n; at += chunk {
+		tmp := w.floats(slotConvert, min(chunk, n-at))
+		widen(tmp, raw[at*d.Size():], d)
+		for i, v := range tmp {
+			dst.bf16[at+i] = roundBF16(v)
+		}
+	}
+}
+
+func (x *matrix) release() {
+	if x != nil {
+		x.arena.free()
+		x.operand = operand{}
+	}
+}
+
+// vector reads a small weight as float32, unrounded.
+func vector(m *model.Model, w model.Weight) ([]float32, error) {
+	raw, d, err := load(m, w)
+	if err != nil {
+		return nil, err
+	}
+	v := make([]float32, w.Elements())
+	widen(v, raw, d)
+	return v, nil
+}
+
+// load finds a weight's bytes and dtype.
+func load(m *model.Model, w model.Weight) ([]byte, safetensors.DType, error) {
+	t, ok := m.Source.Tensor(w.Name)
+	if !ok {
+		return nil, "", fmt.Errorf("tensor %s is missing", w.Name)
+	}
+	raw, err := m.Source.Data(w.Name)
+	if err != nil {
+		return nil, "", fmt.Errorf("tensor %s: %w", w.Name, err)
+	}
+	if int64(len(raw)) != w.Elements()*int64(t.DType.Size()) {
+		return nil, "", fmt.Errorf("tensor %s: %d bytes for shape %v of %s", w.Name, len(raw), w.Shape, t.DType)
+	}
+	return raw, t.DType, nil
+}
+
+// LayerBytes implements engine.Engine.
+func (e *Engine) LayerBytes(m *model.Model) int64 {
+	var n int64
+	for _, w := range m.Spec.LayerWeights(0) {
+		t, _ := m.Source.Tensor(w.Name)
+		if len(w.Shape) == 2 && !e.direct(t.DType) {
+			n += w.Elements() * e.elementBytes()
+		}
+	}
+	return n
+}
+
+func (e *Engine) elementBytes() int64 {
+	if e.half {
+		return 2
+	}
+	return 4
+}
+
+// newOperand is scratch or heap memory for n matrix inputs.
+func (e *Engine) newOperand(n int) operand {
+	if e.half {
+		return operand{bf16: make([]uint16, n)}
+	}
+	return operand{f32: make([]float32, n)}
+}
+
+// input returns a worker's scratch memory for n matrix inputs.
+func (e *Engine) input(w *worker, slot, n int) operand {
+	if e.half {
+		return operand{bf16: w.halves(slot, n)}
+	}
+	return operand{f32: w.floats(slot, n)}
+}
+
+// pack writes values as matrix inputs: copied, rounded or narrowed.
+func (e *Engine) pack(dst operand, src []float32) {
+	switch {
+	case e.half:
+		d := dst.bf16[:len(src)]
+		for i, v := range src {
+			d[i] = roundBF16(v)
+		}
+	case e.round:
+		d := dst.f32[:len(src)]
+		for i, v := range src {
+			d[i] = fromBF16(roundBF16(v))
+		}
+	default:
+		copy(dst.f32, src)
+	}
+}

@@ -1,0 +1,140 @@
+// Package model says what a model family is: how its config.json becomes a
+// [Spec], which tensors its layers consist of, and which config keys change
+// when layers go. One family is one file; the table in families.go lists them.
+//
+// It belongs here if it can be known from config.json and tensor headers. What
+// runs a model belongs in package engine, what reads and writes files in
+// package checkpoint.
+//
+// Shape legend used throughout: N tokens, T length of one sequence, D hidden
+// size, H query heads, K key/value heads, F feed-forward size, V vocabulary,
+// L layers.
+package model
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/safetensors"
+)
+
+// Source is where a model's tensors come from: a *checkpoint.Checkpoint, or
+// tensors made in memory. Implementations are safe for concurrent use.
+type Source interface {
+	// Tensors lists every tensor, sorted by name.
+	Tensors() []checkpoint.TensorInfo
+	// Tensor finds one tensor by name.
+	Tensor(name string) (checkpoint.TensorInfo, bool)
+	// Data returns the tensor's bytes, row major, little endian. The slice
+	// belongs to the source, must not be written to, and is valid until the
+	// source is closed.
+	Data(name string) ([]byte, error)
+	// Prefetch hints that the tensors will be read soon.
+	Prefetch(names ...string)
+	// Release hints that the tensors' pages may leave memory; reading them
+	// again later is correct, only slower.
+	Release(names ...string)
+}
+
+// Model is a Spec with the tensors that fulfil it.
+type Model struct {
+	Spec   *Spec
+	Source Source
+}
+
+// Open validates the checkpoint's config and tensors and returns the model.
+// Every missing, unused and misshapen tensor is named in one *TensorError.
+func Open(c *checkpoint.Checkpoint) (*Model, error) {
+	spec, err := ParseConfig(c.Config())
+	if err != nil {
+		return nil, fmt.Errorf("%s/config.json: %w", c.Dir(), err)
+	}
+	m, err := New(spec, c)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Dir(), err)
+	}
+	return m, nil
+}
+
+// New pairs a spec with tensors, checking that they fulfil it.
+func New(spec *Spec, src Source) (*Model, error) {
+	report := spec.Check(src.Tensors())
+	if len(report.Missing)+len(report.Misshapen)+len(report.Unused) > 0 {
+		return nil, &TensorError{Report: report}
+	}
+	return &Model{Spec: spec, Source: src}, nil
+}
+
+// CheckReport lists what is wrong between a spec and a set of tensors.
+type CheckReport struct {
+	Missing   []string // expected, not there
+	Unused    []string // there, not expected
+	Misshapen []string // "name: shape [a b], want [c d]", or a dtype that cannot be used
+	Ignored   []string // there, recomputed from the config instead of read
+}
+
+// TensorError reports tensors that do not fulfil the spec, all of them at once.
+type TensorError struct{ Report CheckReport }
+
+func (e *TensorError) Error() string {
+	msg := "tensors do not match config.json"
+	for _, part := range []struct {
+		label string
+		names []string
+	}{{"missing", e.Report.Missing}, {"misshapen", e.Report.Misshapen}, {"unused", e.Report.Unused}} {
+		if len(part.names) > 0 {
+			msg += fmt.Sprintf("; %d %s: %s", len(part.names), part.label, abbreviate(part.names, 6))
+		}
+	}
+	return msg + " (see `coppice inspect`; the files belong to another model or version, download them again)"
+}
+
+// Check compares tensors with what the spec expects. It reads no tensor data.
+func (s *Spec) Check(tensors []checkpoint.TensorInfo) CheckReport {
+	var r CheckReport
+	have := make(map[string]checkpoint.TensorInfo, len(tensors))
+	for _, t := range tensors {
+		have[t.Name] = t
+	}
+	for w := range s.Weights() {
+		t, ok := have[w.Name]
+		delete(have, w.Name)
+		switch {
+		case !ok:
+			r.Missing = append(r.Missing, fmt.Sprintf("%s %v", w.Name, w.Shape))
+		case !slices.Equal(t.Shape, w.Shape):
+			r.Misshapen = append(r.Misshapen, fmt.Sprintf("%s: shape %v, want %v", w.Name, t.Shape, w.Shape))
+		case !Computable(t.DType):
+			r.Misshapen = append(r.Misshapen, fmt.Sprintf("%s: dtype %s, want F32, F16 or BF16", w.Name, t.DType))
+		}
+	}
+	for _, t := range tensors {
+		if _, left := have[t.Name]; !left {
+			continue
+		}
+		if s.ignored(t.Name) {
+			r.Ignored = append(r.Ignored, t.Name)
+		} else {
+			r.Unused = append(r.Unused, t.Name)
+		}
+	}
+	return r
+}
+
+// Computable says whether an engine can use weights of this dtype.
+func Computable(d safetensors.DType) bool {
+	return d == safetensors.F32 || d == safetensors.F16 || d == safetensors.BF16
+}
+
+// ErrUnsupported is wrapped by errors about checkpoints that are valid but of
+// a kind Coppice does not know.
+var ErrUnsupported = errors.New("unsupported model")
+
+func abbreviate(names []string, n int) string {
+	if len(names) <= n {
+		return fmt.Sprintf("%v", names)
+	}
+	return fmt.Sprintf("%v and %d more", names[:n], len(names)-n)
+}

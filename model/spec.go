@@ -1,0 +1,189 @@
+package model
+
+import (
+	"iter"
+	"strconv"
+	"strings"
+)
+
+// Spec is everything an engine needs to know about a decoder-only transformer.
+// It holds no tensors and nothing in it names a family to branch on.
+type Spec struct {
+	Architecture string // config.json architectures[0], e.g. "LlamaForCausalLM"
+	Family       string // the family's own name, e.g. "llama"; for people, not for branching
+
+	Layers       int // L
+	Hidden       int // D
+	Heads        int // H
+	KVHeads      int // K, divides H
+	HeadDim      int // columns per head; H*HeadDim may differ from D
+	FF           int // F
+	Vocab        int // V
+	MaxPositions int // longest sequence the model was made for
+	NormEps      float64
+	AttnScale    float64 // multiplies q.k before the softmax
+	Rope         Rope
+	Tied         bool // the head is the embedding matrix
+	AttnBias     bool // q, k, v have biases
+	OutBias      bool // the attention output projection has one
+	MLPBias      bool // gate, up, down have biases
+
+	BOS []int // from config.json; empty when absent
+	EOS []int
+
+	DType string // torch_dtype/dtype of config.json, as written there
+
+	family *family
+}
+
+// Role is what a tensor does in the model, independent of its name on disk.
+type Role string
+
+// Roles of tensors. Weights of linear maps are [out, in].
+const (
+	Embedding Role = "embedding"  // [V, D]
+	FinalNorm Role = "final-norm" // [D]
+	LMHead    Role = "lm-head"    // [V, D]; absent when tied
+
+	AttnNorm Role = "attention-norm" // [D]
+	Query    Role = "query"          // [H*HeadDim, D]
+	Key      Role = "key"            // [K*HeadDim, D]
+	Value    Role = "value"          // [K*HeadDim, D]
+	Out      Role = "attention-out"  // [D, H*HeadDim]
+	MLPNorm  Role = "mlp-norm"       // [D]
+	Gate     Role = "gate"           // [F, D]
+	Up       Role = "up"             // [F, D]
+	Down     Role = "down"           // [D, F]
+
+	QueryBias   Role = "query-bias"
+	KeyBias     Role = "key-bias"
+	ValueBias   Role = "value-bias"
+	OutProjBias Role = "attention-out-bias"
+	GateBias    Role = "gate-bias"
+	UpBias      Role = "up-bias"
+	DownBias    Role = "down-bias"
+)
+
+// Weight is one tensor the spec expects.
+type Weight struct {
+	Role  Role
+	Name  string
+	Shape []int
+	Layer int // -1 for tensors outside the layers
+}
+
+// Elements is the number of parameters in the tensor.
+func (w Weight) Elements() int64 {
+	n := int64(1)
+	for _, d := range w.Shape {
+		n *= int64(d)
+	}
+	return n
+}
+
+// IsBias reports whether the tensor is an additive bias. Magnitude and Taylor
+// scores leave biases out.
+func (w Weight) IsBias() bool { return strings.HasSuffix(string(w.Role), "-bias") }
+
+// TopWeights lists the tensors outside the layers.
+func (s *Spec) TopWeights() []Weight { return s.family.top(s) }
+
+// LayerWeights lists the tensors of layer i.
+func (s *Spec) LayerWeights(i int) []Weight {
+	prefix := s.family.layerPrefix + strconv.Itoa(i) + "."
+	ws := s.family.layer(s)
+	for j := range ws {
+		ws[j].Name = prefix + ws[j].Name
+		ws[j].Layer = i
+	}
+	return ws
+}
+
+// Weights iterates over every tensor the spec expects: top, then layer by layer.
+func (s *Spec) Weights() iter.Seq[Weight] {
+	return func(yield func(Weight) bool) {
+		for _, w := range s.TopWeights() {
+			if !yield(w) {
+				return
+			}
+		}
+		for i := range s.Layers {
+			for _, w := range s.LayerWeights(i) {
+				if !yield(w) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Parameters counts the weights of the whole model; a tied head counts once.
+func (s *Spec) Parameters() int64 {
+	var n int64
+	for _, w := range s.TopWeights() {
+		n += w.Elements()
+	}
+	return n + int64(s.Layers)*s.LayerParameters()
+}
+
+// LayerParameters counts the weights of one layer.
+func (s *Spec) LayerParameters() int64 {
+	var n int64
+	for _, w := range s.family.layer(s) {
+		n += w.Elements()
+	}
+	return n
+}
+
+// MACsPerToken counts multiply-accumulates of the linear maps for one token,
+// head included; attention over the context and norms are left out.
+func (s *Spec) MACsPerToken() int64 {
+	var n int64
+	for _, w := range s.family.layer(s) {
+		if len(w.Shape) == 2 {
+			n += w.Elements()
+		}
+	}
+	return n*int64(s.Layers) + int64(s.Vocab)*int64(s.Hidden)
+}
+
+// LayerOf splits a tensor's name into the layer it belongs to and the rest;
+// ok is false for tensors outside the layers.
+func (s *Spec) LayerOf(name string) (layer int, rest string, ok bool) {
+	tail, found := strings.CutPrefix(name, s.family.layerPrefix)
+	if !found {
+		return 0, "", false
+	}
+	index, rest, found := strings.Cut(tail, ".")
+	if !found {
+		return 0, "", false
+	}
+	layer, err := strconv.Atoi(index)
+	if err != nil || layer < 0 {
+		return 0, "", false
+	}
+	return layer, rest, true
+}
+
+// Renamer returns the renaming that keeps exactly the layers in keep, in that
+// order, numbered 0…len(keep)-1. A layer may be kept only once.
+func (s *Spec) Renamer(keep []int) func(name string) (newName string, kept bool) {
+	to := make(map[int]int, len(keep))
+	for i, l := range keep {
+		to[l] = i
+	}
+	return func(name string) (string, bool) {
+		layer, rest, ok := s.LayerOf(name)
+		if !ok {
+			return name, true
+		}
+		i, kept := to[layer]
+		if !kept {
+			return "", false
+		}
+		return s.family.layerPrefix + strconv.Itoa(i) + "." + rest, true
+	}
+}
+
+// ignored names buffers that older checkpoints carry and that are recomputed.
+func (s *Spec) ignored(name string) bool { return strings.HasSuffix(name, "rotary_emb.inv_freq") }

@@ -1,0 +1,169 @@
+package model
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// layerKey is a config key whose value depends on which layers exist.
+type layerKey struct {
+	name string
+	kind layerKeyKind
+}
+
+type layerKeyKind int
+
+const (
+	layerCount   layerKeyKind = iota // the number of layers
+	layerIndex                       // a layer index that splits the layers: kept layers below it are counted
+	layerPattern                     // one entry a layer
+	layerIndices                     // a list of layer indices
+)
+
+// commonLayerKeys occur in several families' configs, always with one meaning.
+func commonLayerKeys() []layerKey {
+	return []layerKey{
+		{"num_hidden_layers", layerCount},
+		{"num_layers", layerCount},
+		{"n_layer", layerCount},
+		{"n_layers", layerCount},
+		{"max_window_layers", layerIndex},
+		{"layer_types", layerPattern},
+		{"no_rope_layers", layerPattern},
+	}
+}
+
+// PruneConfig rewrites config.json for a model that keeps the given layers, in
+// that order: every key that holds a layer count, index or pattern changes, all
+// other bytes stay as they are. When keep is the whole model nothing changes.
+func (s *Spec) PruneConfig(raw []byte, keep []int) ([]byte, error) {
+	if isWhole(keep, s.Layers) {
+		return bytes.Clone(raw), nil
+	}
+	values, err := topLevelValues(raw)
+	if err != nil {
+		return nil, fmt.Errorf("config.json: %w", err)
+	}
+	out := bytes.Clone(raw)
+	for _, v := range slices.Backward(values) {
+		for _, key := range append(commonLayerKeys(), s.family.layerKeys...) {
+			if key.name != v.key || string(raw[v.start:v.end]) == "null" {
+				continue
+			}
+			replacement, err := key.rewrite(raw[v.start:v.end], s.Layers, keep)
+			if err != nil {
+				return nil, fmt.Errorf("config.json: %s: %w", key.name, err)
+			}
+			out = append(out[:v.start:v.start], append(replacement, out[v.end:]...)...)
+		}
+	}
+	return out, nil
+}
+
+func (k layerKey) rewrite(old []byte, layers int, keep []int) ([]byte, error) {
+	switch k.kind {
+	case layerCount:
+		return json.Marshal(len(keep))
+	case layerIndex:
+		return k.rewriteIndex(old, keep)
+	case layerPattern:
+		return k.rewritePattern(old, layers, keep)
+	default:
+		return k.rewriteIndices(old, keep)
+	}
+}
+
+// rewriteIndex counts the kept layers below the index; an index that splits
+// nothing (at or past the last layer) still splits nothing.
+func (k layerKey) rewriteIndex(old []byte, keep []int) ([]byte, error) {
+	var index int
+	if err := json.Unmarshal(old, &index); err != nil {
+		return nil, fmt.Errorf("%s is not a layer index", old)
+	}
+	below := 0
+	for _, l := range keep {
+		if l < index {
+			below++
+		}
+	}
+	return json.Marshal(below)
+}
+
+func (k layerKey) rewritePattern(old []byte, layers int, keep []int) ([]byte, error) {
+	var entries []json.RawMessage
+	if err := json.Unmarshal(old, &entries); err != nil {
+		return nil, fmt.Errorf("%s is not a list", old)
+	}
+	if len(entries) == 0 {
+		return old, nil
+	}
+	if len(entries) != layers {
+		return nil, fmt.Errorf("has %d entries for %d layers", len(entries), layers)
+	}
+	kept := make([]json.RawMessage, len(keep))
+	for i, l := range keep {
+		kept[i] = entries[l]
+	}
+	return json.Marshal(kept)
+}
+
+func (k layerKey) rewriteIndices(old []byte, keep []int) ([]byte, error) {
+	var indices []int
+	if err := json.Unmarshal(old, &indices); err != nil {
+		return nil, fmt.Errorf("%s is not a list of layer indices", old)
+	}
+	kept := []int{}
+	for _, index := range indices {
+		for i, l := range keep {
+			if l == index {
+				kept = append(kept, i)
+			}
+		}
+	}
+	return json.Marshal(kept)
+}
+
+// valueRange is where the value of a top-level key lies in a JSON object.
+type valueRange struct {
+	key        string
+	start, end int
+}
+
+// topLevelValues locates the values of a JSON object so that single ones can
+// be replaced and the rest of the file kept byte for byte.
+func topLevelValues(raw []byte) ([]valueRange, error) {
+	d := json.NewDecoder(bytes.NewReader(raw))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, fmt.Errorf("not a JSON object")
+	}
+	var values []valueRange
+	for d.More() {
+		t, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		var v json.RawMessage
+		if err := d.Decode(&v); err != nil {
+			return nil, err
+		}
+		end := int(d.InputOffset())
+		key, _ := t.(string)
+		values = append(values, valueRange{key: key, start: end - len(v), end: end})
+	}
+	if _, err := d.Token(); err != nil && err != io.EOF {
+		return nil, err
+	}
+	return values, nil
+}
+
+func isWhole(keep []int, layers int) bool {
+	for i, l := range keep {
+		if l != i {
+			return false
+		}
+	}
+	return len(keep) == layers
+}
