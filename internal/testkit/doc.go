@@ -1,0 +1,7 @@
+// Package testkit holds what tests of several packages share: pico checkpoints,
+// golden files made by a reference implementation, and measures of distance.
+//
+// Only tests import it. It depends on the file format alone, so that the tests
+// of any package may use it without a cycle; models themselves are made by
+// package synth.
+package testkit

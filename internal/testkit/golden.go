@@ -1,0 +1,123 @@
+package testkit
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/coppice-ml/coppice/safetensors"
+)
+
+// Goldens are what a reference implementation computed for one family's
+// checkpoint. Methods fail the test when something is absent or misshapen.
+type Goldens struct {
+	Dir        string // the family's folder
+	Checkpoint string // the checkpoint's directory
+
+	scalars map[string]json.RawMessage
+	arrays  *safetensors.File
+}
+
+// Golden loads goldens.json and goldens.safetensors of a family, or skips the
+// test where the shared material is absent.
+func Golden(tb testing.TB, family string) *Goldens {
+	tb.Helper()
+	dir := Shared(tb, "oracle", "goldens", family)
+	g := &Goldens{Dir: dir, Checkpoint: filepath.Join(dir, "checkpoint")}
+	raw, err := os.ReadFile(filepath.Join(dir, "goldens.json"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, &g.scalars); err != nil {
+		tb.Fatalf("%s: goldens.json: %v", dir, err)
+	}
+	if g.arrays, err = safetensors.Open(filepath.Join(dir, "goldens.safetensors")); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = g.arrays.Close() })
+	return g
+}
+
+// Decode reads the value at a path of keys in goldens.json, such as "scores", "taylor".
+func (g *Goldens) Decode(tb testing.TB, into any, path ...string) {
+	tb.Helper()
+	here := g.scalars
+	for i, key := range path {
+		raw, ok := here[key]
+		if !ok {
+			tb.Fatalf("%s: goldens.json has no %q", g.Dir, path[:i+1])
+		}
+		var target any = into
+		if i+1 < len(path) {
+			here = nil
+			target = &here
+		}
+		if err := json.Unmarshal(raw, target); err != nil {
+			tb.Fatalf("%s: goldens.json: %q: %v", g.Dir, path[:i+1], err)
+		}
+	}
+}
+
+// Float reads one number of goldens.json.
+func (g *Goldens) Float(tb testing.TB, path ...string) float64 {
+	tb.Helper()
+	var v float64
+	g.Decode(tb, &v, path...)
+	return v
+}
+
+// Floats reads a list of numbers of goldens.json.
+func (g *Goldens) Floats(tb testing.TB, path ...string) []float64 {
+	tb.Helper()
+	var v []float64
+	g.Decode(tb, &v, path...)
+	return v
+}
+
+// Array returns an F32 array, row major, and its shape.
+func (g *Goldens) Array(tb testing.TB, name string) ([]float32, []int) {
+	tb.Helper()
+	t, raw := g.tensor(tb, name, safetensors.F32)
+	out := make([]float32, len(raw)/4)
+	for i := range out {
+		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
+	}
+	return out, t.Shape
+}
+
+// Sequences returns an I64 array [rows, T] as token sequences.
+func (g *Goldens) Sequences(tb testing.TB, name string) [][]int32 {
+	tb.Helper()
+	t, raw := g.tensor(tb, name, safetensors.I64)
+	n := t.Shape[len(t.Shape)-1]
+	var out [][]int32
+	for ; len(raw) > 0; raw = raw[8*n:] {
+		row := make([]int32, n)
+		for i := range row {
+			row[i] = int32(binary.LittleEndian.Uint64(raw[8*i:]))
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
+// Has reports whether goldens.safetensors holds an array.
+func (g *Goldens) Has(name string) bool {
+	_, ok := g.arrays.Tensor(name)
+	return ok
+}
+
+func (g *Goldens) tensor(tb testing.TB, name string, want safetensors.DType) (safetensors.Tensor, []byte) {
+	tb.Helper()
+	t, ok := g.arrays.Tensor(name)
+	if !ok {
+		tb.Fatalf("%s: goldens.safetensors has no %q", g.Dir, name)
+	}
+	if t.DType != want {
+		tb.Fatalf("%s: goldens.safetensors: %q is %s, want %s", g.Dir, name, t.DType, want)
+	}
+	return t, g.arrays.Data(t)
+}

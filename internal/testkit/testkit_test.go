@@ -1,0 +1,48 @@
+package testkit
+
+import (
+	"math"
+	"testing"
+)
+
+func TestGolden(t *testing.T) {
+	g := Golden(t, "llama")
+	if seqs := g.Sequences(t, "input_ids"); len(seqs) != 2 || len(seqs[0]) != 37 {
+		t.Errorf("input_ids: %d sequences of %d tokens, want 2 of 37", len(seqs), len(seqs[0]))
+	}
+	if a, shape := g.Array(t, "logits"); len(shape) != 3 || len(a) != shape[0]*shape[1]*shape[2] {
+		t.Errorf("logits: %d values for shape %v", len(a), shape)
+	}
+	if n := len(g.Floats(t, "scores", "bi_token")); n != 8 {
+		t.Errorf("scores.bi_token has %d values, want 8", n)
+	}
+	if loss := g.Float(t, "loss"); loss <= 0 {
+		t.Errorf("loss = %v", loss)
+	}
+	if !g.Has("hidden") || g.Has("nothing") {
+		t.Error("Has is wrong")
+	}
+}
+
+func TestDistances(t *testing.T) {
+	nan := float32(math.NaN())
+	for _, tt := range []struct {
+		name       string
+		a, b       []float32
+		abs, relL2 float64
+	}{
+		{"equal", []float32{1, -2}, []float32{1, -2}, 0, 0},
+		{"differ", []float32{3, 1}, []float32{3, -4}, 5, 1},
+		{"lengths", []float32{1}, nil, math.Inf(1), math.Inf(1)},
+		{"NaN", []float32{nan}, []float32{1}, math.Inf(1), math.Inf(1)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := MaxAbs(tt.a, tt.b); got != tt.abs {
+				t.Errorf("MaxAbs = %v, want %v", got, tt.abs)
+			}
+			if got := RelL2(tt.a, tt.b); got != tt.relL2 {
+				t.Errorf("RelL2 = %v, want %v", got, tt.relL2)
+			}
+		})
+	}
+}
