@@ -24,10 +24,14 @@ func (e *FormatError) Error() string {
 	if e.Tensor != "" {
 		fmt.Fprintf(&b, ": tensor %q", e.Tensor)
 	}
-	remedy := e.Remedy
-	if remedy == "" {
-		remedy = usualRemedy
-	}
-	fmt.Fprintf(&b, ": at byte %d: %s; %s", e.Offset, e.Problem, remedy)
+	fmt.Fprintf(&b, ": at byte %d: %s; %s", e.Offset, e.Problem, e.Action())
 	return b.String()
+}
+
+// Action returns what the user can do about it.
+func (e *FormatError) Action() string {
+	if e.Remedy == "" {
+		return usualRemedy
+	}
+	return e.Remedy
 }

@@ -1,0 +1,172 @@
+package checkpoint
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync"
+
+	"github.com/coppice-ml/coppice/safetensors"
+)
+
+// TensorInfo is a tensor and the file that holds it.
+type TensorInfo struct {
+	safetensors.Tensor
+	// File is the base name of the shard.
+	File string
+}
+
+// Checkpoint is an open checkpoint directory. Opening reads only headers; a
+// shard is mapped when its first tensor is asked for. All methods but Close may
+// be called by many goroutines at once.
+type Checkpoint struct {
+	dir       string
+	config    []byte
+	sharded   bool
+	index     *index
+	shards    []*shard
+	tensors   []TensorInfo
+	byName    map[string]int
+	files     []FileInfo
+	hashCache string
+}
+
+// Option changes how a checkpoint is opened.
+type Option func(*Checkpoint)
+
+// WithHashCache keeps the content hashes of Hash in a directory, which is made
+// when needed.
+func WithHashCache(dir string) Option {
+	return func(c *Checkpoint) { c.hashCache = dir }
+}
+
+// shard is one weight file. Its fields but file are fixed once it is open.
+type shard struct {
+	name   string
+	path   string
+	size   int64
+	header *safetensors.Header
+
+	mu     sync.Mutex
+	file   *safetensors.File
+	closed bool
+}
+
+// Dir returns the directory as it was given to Open.
+func (c *Checkpoint) Dir() string { return c.dir }
+
+// Config returns a copy of config.json as it is on disk.
+func (c *Checkpoint) Config() []byte { return bytes.Clone(c.config) }
+
+// Sharded says whether an index spreads the weights over files.
+func (c *Checkpoint) Sharded() bool { return c.sharded }
+
+// Tensors returns all tensors, sorted by name. Shapes must not be changed.
+func (c *Checkpoint) Tensors() []TensorInfo { return slices.Clone(c.tensors) }
+
+// Files returns what the directory holds, sorted by name.
+func (c *Checkpoint) Files() []FileInfo { return slices.Clone(c.files) }
+
+// Tensor returns the description of a tensor.
+func (c *Checkpoint) Tensor(name string) (TensorInfo, bool) {
+	i, ok := c.byName[name]
+	if !ok {
+		return TensorInfo{}, false
+	}
+	return c.tensors[i], true
+}
+
+// Data returns the bytes of a tensor. They lie in the mapped file, must not be
+// written to, and are valid until Close. Their alignment is the file's.
+func (c *Checkpoint) Data(name string) ([]byte, error) {
+	t, ok := c.Tensor(name)
+	if !ok {
+		return nil, fmt.Errorf("%s: no tensor %q in the checkpoint", c.dir, name)
+	}
+	f, err := c.shard(t.File).open()
+	if err != nil {
+		return nil, err
+	}
+	now, ok := f.Tensor(name)
+	if !ok || now.Offset != t.Offset || now.Bytes != t.Bytes || now.DType != t.DType {
+		return nil, Problem{Path: c.shard(t.File).path, Tensor: name,
+			Message: "the file changed while it was in use", Remedy: "start again"}
+	}
+	return f.Data(now), nil
+}
+
+// Prefetch asks the system to read tensors ahead. It is a hint: it neither
+// waits nor fails, and passes over names that the checkpoint lacks.
+func (c *Checkpoint) Prefetch(names ...string) {
+	for _, name := range names {
+		if t, ok := c.Tensor(name); ok {
+			if f, err := c.shard(t.File).open(); err == nil {
+				f.Prefetch(t.Tensor)
+			}
+		}
+	}
+}
+
+// Release lets the memory of tensors go. Their data stays valid: touching it
+// reads it from the file again.
+func (c *Checkpoint) Release(names ...string) {
+	for _, name := range names {
+		if t, ok := c.Tensor(name); ok {
+			if f := c.shard(t.File).mapped(); f != nil {
+				f.Release(t.Tensor)
+			}
+		}
+	}
+}
+
+// Close unmaps all files. Slices from Data must not be touched any more.
+func (c *Checkpoint) Close() error {
+	var first error
+	for _, s := range c.shards {
+		if err := s.close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+func (c *Checkpoint) shard(name string) *shard {
+	i := slices.IndexFunc(c.shards, func(s *shard) bool { return s.name == name })
+	return c.shards[i]
+}
+
+// open maps the file on first use.
+func (s *shard) open() (*safetensors.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, fmt.Errorf("%s: the checkpoint is closed: %w", s.path, fs.ErrClosed)
+	}
+	if s.file == nil {
+		f, err := safetensors.Open(s.path)
+		if err != nil {
+			return nil, err
+		}
+		s.file = f
+	}
+	return s.file, nil
+}
+
+func (s *shard) mapped() *safetensors.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.file
+}
+
+func (s *shard) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.file == nil {
+		return nil
+	}
+	f := s.file
+	s.file = nil
+	return f.Close()
+}
