@@ -1,0 +1,112 @@
+package tokenizer
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// shared returns a path of the test material that lies beside the repository.
+func shared(tb testing.TB, elem ...string) string {
+	tb.Helper()
+	root := os.Getenv("COPPICE_SHARED")
+	if root == "" {
+		root = filepath.Join("..", "..", "shared")
+	}
+	path := filepath.Join(append([]string{root}, elem...)...)
+	if _, err := os.Stat(path); err != nil {
+		tb.Skipf("test material is absent (set COPPICE_SHARED): %v", err)
+	}
+	return path
+}
+
+type golden struct {
+	Text       string `json:"text"`
+	IDs        []int  `json:"ids"`
+	IDsSpecial []int  `json:"ids_special"`
+	Decoded    string `json:"decoded"`
+}
+
+func readGoldens(tb testing.TB, path string) []golden {
+	tb.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer file.Close()
+	var all []golden
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, 1<<24)
+	for lines.Scan() {
+		var g golden
+		if err := json.Unmarshal(lines.Bytes(), &g); err != nil {
+			tb.Fatalf("%s: %v", path, err)
+		}
+		all = append(all, g)
+	}
+	if err := lines.Err(); err != nil {
+		tb.Fatal(err)
+	}
+	return all
+}
+
+// TestGoldens compares with Hugging Face's tokenizers (tokenizer.json) and Google's sentencepiece
+// (tokenizer.model). The goldens of the latter have no ids_special: there it is BOS and the ids.
+func TestGoldens(t *testing.T) {
+	for _, name := range []string{"llama2", "llama3", "qwen2", "baichuan2", "chatglm2"} {
+		t.Run(name, func(t *testing.T) {
+			dir := shared(t, "data", "tokenizers", name)
+			tok, err := Load(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkGoldens(t, tok, readGoldens(t, filepath.Join(dir, "goldens.jsonl")))
+		})
+	}
+}
+
+func checkGoldens(t *testing.T, tok *Tokenizer, goldens []golden) {
+	t.Helper()
+	exact := 0
+	for i, g := range goldens {
+		want := g.IDsSpecial
+		if want == nil {
+			want = g.IDs
+			if bos, ok := tok.BOS(); ok && tok.AddsBOS() {
+				want = append([]int{bos}, want...)
+			}
+		}
+		diff := cmp.Diff(g.IDs, tok.Encode(g.Text, false)) + cmp.Diff(want, tok.Encode(g.Text, true))
+		for _, ids := range [][]int{g.IDs, want} {
+			text, err := tok.Decode(ids)
+			if err != nil {
+				t.Errorf("golden %d: %v", i, err)
+			}
+			diff += cmp.Diff(g.Decoded, text) + cmp.Diff(g.Decoded, streamed(t, tok, ids))
+		}
+		if diff != "" {
+			t.Errorf("golden %d %.80q (-want +got):\n%s", i, g.Text, diff)
+			continue
+		}
+		exact++
+	}
+	t.Logf("%s: %d of %d exact", tok.Kind(), exact, len(goldens))
+}
+
+func streamed(tb testing.TB, tok *Tokenizer, ids []int) string {
+	tb.Helper()
+	s := tok.Stream()
+	text := ""
+	for _, id := range ids {
+		part, err := s.Next(id)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		text += part
+	}
+	return text + s.Flush()
+}

@@ -1,0 +1,244 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+type jsonFile struct {
+	AddedTokens   []addedToken    `json:"added_tokens"`
+	Normalizer    json.RawMessage `json:"normalizer"`
+	PreTokenizer  json.RawMessage `json:"pre_tokenizer"`
+	PostProcessor json.RawMessage `json:"post_processor"`
+	Decoder       json.RawMessage `json:"decoder"`
+	Model         jsonModel       `json:"model"`
+}
+
+type jsonModel struct {
+	Type         string          `json:"type"`
+	Dropout      *float64        `json:"dropout"`
+	Unk          *string         `json:"unk_token"`
+	Prefix       *string         `json:"continuing_subword_prefix"`
+	Suffix       *string         `json:"end_of_word_suffix"`
+	FuseUnk      bool            `json:"fuse_unk"`
+	ByteFallback bool            `json:"byte_fallback"`
+	IgnoreMerges bool            `json:"ignore_merges"`
+	Vocab        json.RawMessage `json:"vocab"`
+	Merges       json.RawMessage `json:"merges"`
+}
+
+// parseJSON reads a tokenizer.json.
+func parseJSON(data []byte, cfg config) (*Tokenizer, error) {
+	var f jsonFile
+	if err := json.Unmarshal(data, &f); err != nil {
+		return nil, fmt.Errorf("not a tokenizer.json: %w; download the file again", err)
+	}
+	if err := f.Model.refuse(); err != nil {
+		return nil, err
+	}
+	t := &Tokenizer{kind: kindByteLevel}
+	if err := f.stages(t); err != nil {
+		return nil, err
+	}
+	vocab, err := readVocab(f.Model.Vocab)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.setTokens(vocab, f.AddedTokens); err != nil {
+		return nil, err
+	}
+	if t.model, err = f.Model.byteLevel(vocab); err != nil {
+		return nil, err
+	}
+	t.dec = newByteDecoder(t, f.AddedTokens)
+	t.added = newAddedTokens(f.AddedTokens, t.normalize)
+	t.finish()
+	return t, t.jsonSpecials(cfg, f.AddedTokens)
+}
+
+// refuse names what the model asks for and this package does not do.
+func (m *jsonModel) refuse() error {
+	switch {
+	case m.Type != "BPE" && (m.Type != "" || m.Merges == nil):
+		return unsupported("model", fmt.Sprintf("%q", m.Type), "BPE")
+	case m.Dropout != nil && *m.Dropout != 0:
+		return unsupported("model BPE", "with dropout")
+	case m.Prefix != nil && *m.Prefix != "":
+		return unsupported("model BPE", "with continuing_subword_prefix")
+	case m.Suffix != nil && *m.Suffix != "":
+		return unsupported("model BPE", "with end_of_word_suffix")
+	case m.ByteFallback:
+		return unsupported("model BPE", "with byte_fallback", "byte-level BPE")
+	}
+	return nil
+}
+
+// stages builds everything but the model.
+func (f *jsonFile) stages(t *Tokenizer) (err error) {
+	if t.normalize, err = newNormalizer(f.Normalizer); err != nil {
+		return err
+	}
+	if t.pre, err = newPreTokenizer(f.PreTokenizer); err != nil {
+		return err
+	}
+	if t.post, err = newTemplate(f.PostProcessor); err != nil {
+		return err
+	}
+	kind, err := componentType("decoder", f.Decoder)
+	if err == nil && kind != "ByteLevel" {
+		err = unsupported("decoder", fmt.Sprintf("%q", kind), "ByteLevel")
+	}
+	return err
+}
+
+// componentType reads the type of a stage; "" for a stage that is absent or null.
+func componentType(stage string, raw json.RawMessage) (string, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return "", nil
+	}
+	var c struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return "", fmt.Errorf("%s: %w; correct it or download the file again", stage, err)
+	}
+	if c.Type == "" {
+		return "", fmt.Errorf("%s: no type; correct it or download the file again", stage)
+	}
+	return c.Type, nil
+}
+
+// setTokens fills the tables indexed by id.
+func (t *Tokenizer) setTokens(vocab map[string]int32, added []addedToken) error {
+	size := 0
+	for _, id := range vocab {
+		size = max(size, int(id)+1)
+	}
+	for _, tok := range added {
+		if tok.ID < 0 || tok.ID > maxID {
+			return fmt.Errorf("added token %q: id %d is outside 0..%d: download the file again", tok.Content, tok.ID, maxID)
+		}
+		size = max(size, tok.ID+1)
+	}
+	t.tokens, t.known = make([]string, size), make([]bool, size)
+	for token, id := range vocab {
+		if t.known[id] {
+			return fmt.Errorf("tokens %q and %q share id %d: download the file again", t.tokens[id], token, id)
+		}
+		t.tokens[id], t.known[id] = token, true
+	}
+	for _, tok := range added {
+		if err := t.setAdded(vocab, tok); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Tokenizer) setAdded(vocab map[string]int32, tok addedToken) error {
+	if tok.Content == "" {
+		return errors.New("added token without content: download the file again")
+	}
+	if id, ok := vocab[tok.Content]; ok && int(id) != tok.ID {
+		return fmt.Errorf("added token %q has id %d, but %d in the vocabulary: correct added_tokens or download the file again", tok.Content, tok.ID, id)
+	}
+	if t.known[tok.ID] && t.tokens[tok.ID] != tok.Content {
+		return fmt.Errorf("added token %q has the id %d of %q: correct added_tokens or download the file again", tok.Content, tok.ID, t.tokens[tok.ID])
+	}
+	t.tokens[tok.ID], t.known[tok.ID] = tok.Content, true
+	return nil
+}
+
+// byteLevel builds the model from a vocabulary that spells bytes.
+func (m *jsonModel) byteLevel(vocab map[string]int32) (*byteLevel, error) {
+	b := &byteLevel{unk: -1, fuseUnk: m.FuseUnk}
+	if m.Unk != nil {
+		id, ok := vocab[*m.Unk]
+		if !ok {
+			return nil, fmt.Errorf("model BPE: unk_token %q is not in the vocabulary: download the file again", *m.Unk)
+		}
+		b.unk = id
+	}
+	spell, _ := byteSpelling()
+	for i := range b.bytes {
+		id, ok := vocab[string(spell[i])]
+		if !ok {
+			id = -1
+		}
+		b.bytes[i] = id
+	}
+	if m.IgnoreMerges {
+		b.whole = rawVocab(vocab)
+	}
+	var err error
+	b.pairs, err = readMerges(m.Merges, vocab)
+	return b, err
+}
+
+func rawVocab(vocab map[string]int32) map[string]int32 {
+	reader := newByteReader()
+	whole := make(map[string]int32, len(vocab))
+	var buf []byte
+	for token, id := range vocab {
+		raw, ok := reader.raw(buf[:0], token)
+		if buf = raw; ok {
+			whole[string(raw)] = id
+		}
+	}
+	return whole
+}
+
+func newByteDecoder(t *Tokenizer, added []addedToken) *byteDecoder {
+	reader := newByteReader()
+	d := &byteDecoder{raw: make([]string, len(t.tokens))}
+	var buf []byte
+	for id, token := range t.tokens {
+		raw, ok := reader.raw(buf[:0], token)
+		buf = raw
+		if !ok {
+			d.raw[id] = token
+			continue
+		}
+		d.raw[id] = string(raw)
+	}
+	for _, tok := range added {
+		if tok.Special {
+			d.raw[tok.ID] = ""
+		}
+	}
+	return d
+}
+
+// jsonSpecials decides BOS and EOS: the configuration's word, else the template's first and last token, else
+// the names published tokenizers use. Whether they are added is the template's alone to say.
+func (t *Tokenizer) jsonSpecials(cfg config, added []addedToken) error {
+	for _, id := range slices.Concat(t.post.before, t.post.after) {
+		if id < 0 || id >= len(t.tokens) || !t.known[id] {
+			return fmt.Errorf("post_processor TemplateProcessing: id %d names no token: correct it or download the file again", id)
+		}
+	}
+	bos := special(added, "<|begin_of_text|>", "<s>", "<bos>", "<|startoftext|>", "[BOS]")
+	eos := special(added, "<|end_of_text|>", "</s>", "<eos>", "<|endoftext|>", "[EOS]")
+	if n := len(t.post.before); n > 0 {
+		bos = t.post.before[0]
+	}
+	if n := len(t.post.after); n > 0 {
+		eos = t.post.after[n-1]
+	}
+	t.bos, t.eos = t.name(cfg.BOS, bos), t.name(cfg.EOS, eos)
+	return nil
+}
+
+// special is the id of the first of names that is a special token, or -1.
+func special(added []addedToken, names ...string) int {
+	for _, name := range names {
+		for _, tok := range added {
+			if tok.Special && tok.Content == name {
+				return tok.ID
+			}
+		}
+	}
+	return -1
+}

@@ -1,0 +1,82 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// template is what a post-processor puts around the ids of a text.
+type template struct {
+	before, after []int
+}
+
+type postJSON struct {
+	Processors []json.RawMessage `json:"processors"`
+	Single     []struct {
+		Sequence     *struct{ ID string } `json:"Sequence"`
+		SpecialToken *struct{ ID string } `json:"SpecialToken"`
+	} `json:"single"`
+	SpecialTokens map[string]struct {
+		IDs []int `json:"ids"`
+	} `json:"special_tokens"`
+}
+
+// newTemplate reads a post_processor; those in a Sequence wrap one another.
+func newTemplate(raw json.RawMessage) (template, error) {
+	kind, err := componentType("post_processor", raw)
+	if err != nil || kind == "" {
+		return template{}, err
+	}
+	var p postJSON
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return template{}, fmt.Errorf("post_processor %s: %w; correct it or download the file again", kind, err)
+	}
+	switch kind {
+	case "ByteLevel": // moves offsets only
+		return template{}, nil
+	case "TemplateProcessing":
+		return p.template()
+	case "Sequence":
+		return p.sequence()
+	}
+	return template{}, unsupported("post_processor", kind, "ByteLevel", "TemplateProcessing", "Sequence")
+}
+
+func (p *postJSON) sequence() (template, error) {
+	var all template
+	for _, raw := range p.Processors {
+		t, err := newTemplate(raw)
+		if err != nil {
+			return all, err
+		}
+		all.before = append(t.before, all.before...)
+		all.after = append(all.after, t.after...)
+	}
+	return all, nil
+}
+
+func (p *postJSON) template() (template, error) {
+	var t template
+	texts := 0
+	for _, item := range p.Single {
+		switch {
+		case item.Sequence != nil:
+			texts++
+		case item.SpecialToken != nil:
+			special, ok := p.SpecialTokens[item.SpecialToken.ID]
+			if !ok {
+				return t, fmt.Errorf("post_processor TemplateProcessing: token %q is not in its special_tokens: add it or download the file again", item.SpecialToken.ID)
+			}
+			if texts == 0 {
+				t.before = append(t.before, special.IDs...)
+			} else {
+				t.after = append(t.after, special.IDs...)
+			}
+		}
+	}
+	if texts != 1 {
+		return t, errors.New("post_processor TemplateProcessing: single must hold the text exactly once: correct it or download the file again")
+	}
+	return t, nil
+}

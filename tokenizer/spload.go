@@ -1,0 +1,179 @@
+package tokenizer
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// space is U+2581, which stands for a space inside SentencePiece vocabularies.
+const space = "\u2581"
+
+// parseSentencePiece reads a tokenizer.model of BPE type.
+func parseSentencePiece(data []byte, cfg config) (*Tokenizer, error) {
+	f, err := readSentencePiece(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.refuse(); err != nil {
+		return nil, err
+	}
+	m, err := newSPModel(f)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tokenizer{
+		kind:      kindSentencePiece,
+		normalize: &spNormalizer{dummyPrefix: f.dummyPrefix, trim: f.removeWhitespace, escape: f.escapeWhitespace, user: m.user},
+		pre:       newSPSplitter(f, m.user),
+		model:     m,
+		dec:       newSPDecoder(f),
+	}
+	for _, p := range f.pieces {
+		t.tokens = append(t.tokens, p.text)
+		t.known = append(t.known, true)
+	}
+	t.finish()
+	return t, t.specials(f, cfg)
+}
+
+// refuse names what the model asks for and this package does not do.
+func (f *spFile) refuse() error {
+	switch {
+	case f.modelType != 2:
+		name := "number " + strconv.FormatUint(f.modelType, 10)
+		if f.modelType >= 1 && f.modelType <= 4 {
+			name = [...]string{"unigram", "bpe", "word", "char"}[f.modelType-1]
+		}
+		return unsupported("SentencePiece model type", name, "bpe")
+	case f.charsmap:
+		return unsupported("SentencePiece normaliser", strconv.Quote(f.normaliser)+" with a precompiled character map", "identity")
+	case f.denormaliserRules:
+		return unsupported("SentencePiece denormaliser", "with a precompiled character map", "none")
+	case f.whitespaceSuffix:
+		return unsupported("SentencePiece option", "treat_whitespace_as_suffix")
+	}
+	return nil
+}
+
+// specials decides BOS and EOS: the configuration's word before the model's.
+func (t *Tokenizer) specials(f *spFile, cfg config) error {
+	inside := func(id int) int {
+		if id < 0 || id >= len(f.pieces) || f.pieces[id].kind != pieceControl {
+			return -1
+		}
+		return id
+	}
+	t.bos = t.name(cfg.BOS, inside(f.bosID))
+	t.eos = t.name(cfg.EOS, inside(f.eosID))
+	addBOS, addEOS := t.bos >= 0, false
+	if cfg.AddBOS != nil {
+		addBOS = *cfg.AddBOS
+	}
+	if cfg.AddEOS != nil {
+		addEOS = *cfg.AddEOS
+	}
+	if addBOS && t.bos < 0 {
+		return fmt.Errorf("%s asks for a BOS token %q that the vocabulary lacks: correct bos_token or set add_bos_token to false", configName, cfg.BOS.text)
+	}
+	if addEOS && t.eos < 0 {
+		return fmt.Errorf("%s asks for an EOS token %q that the vocabulary lacks: correct eos_token or set add_eos_token to false", configName, cfg.EOS.text)
+	}
+	if addBOS {
+		t.post.before = []int{t.bos}
+	}
+	if addEOS {
+		t.post.after = []int{t.eos}
+	}
+	return nil
+}
+
+// newSPModel checks the pieces as Google's library does and builds the merge table.
+func newSPModel(f *spFile) (*spModel, error) {
+	m := &spModel{unk: -1, byteFallback: f.byteFallback, runes: newRuneTable()}
+	for i := range m.bytes {
+		m.bytes[i] = -1
+	}
+	reserved := make(map[string]int32)
+	pieces := make(map[string]int32, len(f.pieces))
+	for i, p := range f.pieces {
+		if err := m.addPiece(i, p, pieces, reserved); err != nil {
+			return nil, fmt.Errorf("piece %d %q: %w", i, p.text, err)
+		}
+	}
+	if m.unk < 0 {
+		return nil, errors.New("no piece of type UNKNOWN: download the file again")
+	}
+	if m.byteFallback && slices.Contains(m.bytes[:], -1) {
+		return nil, errors.New("byte_fallback is set but some of the 256 byte pieces are missing: download the file again")
+	}
+	m.build(f, pieces, reserved)
+	return m, nil
+}
+
+func (m *spModel) addPiece(i int, p spPiece, pieces, reserved map[string]int32) error {
+	into := reserved
+	switch p.kind {
+	case pieceNormal, pieceUserDefined:
+		into = pieces
+	case pieceUnused:
+		return unsupported("piece type", "UNUSED", "NORMAL", "UNKNOWN", "CONTROL", "USER_DEFINED", "BYTE")
+	case pieceUnknown:
+		if m.unk >= 0 {
+			return errors.New("second piece of type UNKNOWN: download the file again")
+		}
+		m.unk = i
+	case pieceByte:
+		if err := m.addByte(i, p.text); err != nil {
+			return err
+		}
+	case pieceControl:
+	default:
+		return unsupported("piece type", strconv.FormatUint(p.kind, 10))
+	}
+	switch {
+	case p.text == "":
+		return errors.New("empty piece: download the file again")
+	case len(p.text) > maxToken:
+		return fmt.Errorf("%d bytes is too long for a piece (at most %d): download the file again", len(p.text), maxToken)
+	case !utf8.ValidString(p.text):
+		return errors.New("not valid UTF-8: download the file again")
+	case math.IsNaN(float64(p.score)):
+		return errors.New("score is not a number: download the file again")
+	}
+	for _, have := range []map[string]int32{pieces, reserved} {
+		if first, twice := have[p.text]; twice {
+			return fmt.Errorf("same text as piece %d: download the file again", first)
+		}
+	}
+	into[p.text] = int32(i)
+	if p.kind == pieceUserDefined {
+		m.user.add(p.text, i)
+	}
+	return nil
+}
+
+func (m *spModel) addByte(i int, text string) error {
+	if !m.byteFallback {
+		return errors.New("byte piece although byte_fallback is off: download the file again")
+	}
+	b, ok := parseByteToken(text)
+	if !ok {
+		return errors.New("not a byte piece of the form <0x0A>: download the file again")
+	}
+	m.bytes[b] = int32(i)
+	return nil
+}
+
+// parseByteToken reads the spelling of a byte piece, "<0x0A>" with upper-case digits.
+func parseByteToken(text string) (byte, bool) {
+	if len(text) != 6 || !strings.HasPrefix(text, "<0x") || text[5] != '>' || text[3:5] != strings.ToUpper(text[3:5]) {
+		return 0, false
+	}
+	b, err := strconv.ParseUint(text[3:5], 16, 8)
+	return byte(b), err == nil
+}

@@ -1,0 +1,166 @@
+// Package tokenizer turns text into token ids and back, exactly as the tokenizer files that travel with a
+// checkpoint say: Hugging Face tokenizer.json and SentencePiece tokenizer.model.
+//
+// A tokenizer is a pipeline of five stages, each a small interface in this package: normaliser,
+// pre-tokenizer, model, post-processor and decoder. A file that asks for a stage this package does not
+// know is refused by name (ErrUnsupported); it is never approximated.
+//
+// Here belong file parsing, encoding, decoding and streamed decoding. Prompts, chat templates, truncation,
+// padding and batching do not: the truncation and padding sections of tokenizer.json are ignored.
+//
+// Text that is not valid UTF-8 is read with every bad byte replaced by U+FFFD. Special tokens written in
+// the text of a tokenizer.json are recognised, as Hugging Face's library does; control symbols written in
+// text for a tokenizer.model are plain text, as Google's library does.
+package tokenizer
+
+import (
+	"fmt"
+	"sync"
+	"unicode/utf8"
+)
+
+// Kinds of tokenizer, as Kind reports them.
+const (
+	kindSentencePiece = "sentencepiece-bpe"
+	kindByteLevel     = "byte-level-bpe"
+)
+
+// Tokenizer encodes and decodes text. It is immutable after loading and safe for concurrent use.
+type Tokenizer struct {
+	kind   string
+	tokens []string
+	known  []bool // an id inside the vocabulary may name no token
+
+	added     addedTokens
+	normalize normalizer // nil: text is left as it is
+	pre       preTokenizer
+	model     model
+	post      template
+	dec       decoder
+
+	bos, eos int // -1: none
+	scratch  sync.Pool
+}
+
+// normalizer rewrites text before it is cut into pieces.
+type normalizer interface {
+	normalize(text string) string
+}
+
+// preTokenizer cuts text into pieces that no token crosses. Pieces are yielded in order and never empty.
+type preTokenizer interface {
+	split(text string, yield func(piece string))
+}
+
+// model appends the ids of one piece to ids. The scratch belongs to the calling goroutine.
+type model interface {
+	encode(ids []int, piece string, s *scratch) []int
+}
+
+// Encode returns the ids of text. With special, the tokens that the files put around a text (BOS, EOS,
+// template) are added. The caller owns the result.
+func (t *Tokenizer) Encode(text string, special bool) []int {
+	s := t.scratch.Get().(*scratch)
+	defer t.release(s)
+	ids := make([]int, 0, len(text)/4+8)
+	if special {
+		ids = append(ids, t.post.before...)
+	}
+	t.added.raw.cut(validUTF8(text), func(part string) {
+		ids = t.encodePart(ids, part, s)
+	}, func(id int) { ids = append(ids, id) })
+	if special {
+		ids = append(ids, t.post.after...)
+	}
+	return ids
+}
+
+// encodePart encodes text that holds no token found before normalisation.
+func (t *Tokenizer) encodePart(ids []int, part string, s *scratch) []int {
+	if t.normalize != nil {
+		part = t.normalize.normalize(part)
+	}
+	t.added.normalized.cut(part, func(text string) {
+		t.pre.split(text, func(piece string) { ids = t.model.encode(ids, piece, s) })
+	}, func(id int) { ids = append(ids, id) })
+	return ids
+}
+
+func (t *Tokenizer) release(s *scratch) {
+	s.trim()
+	t.scratch.Put(s)
+}
+
+// Decode returns the text of ids with special tokens left out. An id outside the vocabulary is an error.
+func (t *Tokenizer) Decode(ids []int) (string, error) {
+	s := t.Stream()
+	out := make([]byte, 0, 4*len(ids))
+	for i, id := range ids {
+		if err := t.check(id, i); err != nil {
+			return "", err
+		}
+		out = s.append(out, id)
+	}
+	return string(t.dec.flush(out, &s.state)), nil
+}
+
+func (t *Tokenizer) check(id, index int) error {
+	if id < 0 || id >= len(t.tokens) {
+		return fmt.Errorf("id %d at index %d is outside the vocabulary of %d tokens: use the tokenizer that belongs to the checkpoint", id, index, len(t.tokens))
+	}
+	if !t.known[id] {
+		return fmt.Errorf("id %d at index %d names no token in the vocabulary of %d: use the tokenizer that belongs to the checkpoint", id, index, len(t.tokens))
+	}
+	return nil
+}
+
+// VocabSize is one more than the largest id, added tokens included. A checkpoint's embedding may have more rows.
+func (t *Tokenizer) VocabSize() int { return len(t.tokens) }
+
+// BOS returns the id that begins a text, and whether there is one.
+func (t *Tokenizer) BOS() (int, bool) { return t.bos, t.bos >= 0 }
+
+// EOS returns the id that ends a text, and whether there is one.
+func (t *Tokenizer) EOS() (int, bool) { return t.eos, t.eos >= 0 }
+
+// AddsBOS reports whether Encode with special puts BOS before the text.
+func (t *Tokenizer) AddsBOS() bool {
+	return t.bos >= 0 && len(t.post.before) > 0 && t.post.before[0] == t.bos
+}
+
+// Kind names the family, for instance "sentencepiece-bpe" or "byte-level-bpe".
+func (t *Tokenizer) Kind() string { return t.kind }
+
+// Token returns the vocabulary's own spelling of an id ("Ġthe", "▁the", "<0x0A>"), or "" where there is none.
+func (t *Tokenizer) Token(id int) string {
+	if id < 0 || id >= len(t.tokens) {
+		return ""
+	}
+	return t.tokens[id]
+}
+
+// lookup finds the id of a token by its spelling; it is for loading, not for encoding.
+func (t *Tokenizer) lookup(token string) (int, bool) {
+	for id, have := range t.tokens {
+		if t.known[id] && have == token {
+			return id, true
+		}
+	}
+	return -1, false
+}
+
+func (t *Tokenizer) finish() {
+	t.scratch.New = func() any { return newScratch() }
+}
+
+// validUTF8 replaces every byte that is not part of a valid encoding by U+FFFD.
+func validUTF8(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	out := make([]byte, 0, len(text)+16)
+	for _, r := range text {
+		out = utf8.AppendRune(out, r)
+	}
+	return string(out)
+}
