@@ -1,0 +1,155 @@
+package score
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+
+	"github.com/coppice-ml/coppice/forest"
+)
+
+// moments are the sums over D that every metric of hidden states is made of,
+// for one token: input x, output y. Kept in float64.
+type moments struct {
+	xx, xy, yy float64 // <x,x>, <x,y>, <y,y>
+	dd         float64 // <y-x,y-x>
+}
+
+// flow gathers one layer's scores, token by token in the order of the
+// sequences, so that how they were packed into batches changes no bit.
+type flow struct {
+	tokens   int64
+	bi       float64 // sum over tokens of 1 - cos
+	relative float64 // sum over tokens of |y-x| / |y|
+	whole    moments // sums over all tokens; dd is not used
+}
+
+// influence runs the sequences once and scores bi, bi-global and relative.
+//
+//	bi        1 - mean_t cos(X_i,t , X_i+1,t)                 ShortGPT
+//	bi-global 1 - <X_i, X_i+1> / (|X_i| |X_i+1|), flattened   the paper's code
+//	relative  mean_t |X_i+1,t - X_i,t| / |X_i+1,t|
+//
+// A token whose input or output is the zero vector (the embedding of a padding
+// token can be) counts as cos = 0.
+func (r *request) influence(ctx context.Context, scores map[string][]float64) error {
+	flows := make([]flow, r.m.Spec.Layers)
+	var perToken []moments
+	err := r.run.Observe(ctx, r.layers, r.seqs, func(s forest.Step) error {
+		perToken = tokenMoments(perToken[:0], s)
+		for t := range perToken {
+			if err := flows[s.Layer].add(perToken[t]); err != nil {
+				return fmt.Errorf("layer %d: sequence %s: %w", s.Layer, place(s, t), err)
+			}
+		}
+		r.advance(int64(len(perToken)))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	bi, global, relative := r.undefined(), r.undefined(), r.undefined()
+	for _, l := range r.layers {
+		f := &flows[l]
+		bi[l] = f.bi / float64(f.tokens)
+		global[l] = 1 - f.whole.cos()
+		relative[l] = f.relative / float64(f.tokens)
+	}
+	global[r.layers[len(r.layers)-1]] = math.NaN() // the paper's code never scores it
+	scores[BI], scores[BIGlobal], scores[Relative] = bi, global, relative
+	return nil
+}
+
+func (f *flow) add(m moments) error {
+	if !finite(m.xx) {
+		return fmt.Errorf("the hidden state entering the layer is NaN or Inf; check the checkpoint's weights, or use --dtype float32")
+	}
+	if !finite(m.yy) {
+		return fmt.Errorf("the hidden state leaving the layer is NaN or Inf; check the checkpoint's weights, or use --dtype float32")
+	}
+	f.tokens++
+	f.bi += 1 - m.cos()
+	f.relative += m.relative()
+	f.whole.xx += m.xx
+	f.whole.xy += m.xy
+	f.whole.yy += m.yy
+	return nil
+}
+
+func (m moments) cos() float64 {
+	if m.xx == 0 || m.yy == 0 {
+		return 0
+	}
+	return m.xy / (math.Sqrt(m.xx) * math.Sqrt(m.yy))
+}
+
+// relative is |y-x| / |y|. Where y is zero and x is not, it is 1, as if
+// measured against x: the layer wiped out everything there was.
+func (m moments) relative() float64 {
+	switch {
+	case m.dd == 0:
+		return 0
+	case m.yy == 0:
+		return 1
+	}
+	return math.Sqrt(m.dd) / math.Sqrt(m.yy)
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// place names token t of a step as "sequence index, token index".
+func place(s forest.Step, t int) string {
+	for i, segment := range s.Batch.Segments {
+		if t < segment.Start+segment.Len {
+			return fmt.Sprintf("%d, token %d", s.First+i, t-segment.Start)
+		}
+	}
+	return "?"
+}
+
+// tokenMoments appends the moments of each of a step's N tokens to dst. Tokens
+// are independent, so they are split over the CPUs.
+func tokenMoments(dst []moments, s forest.Step) []moments {
+	n := s.Batch.Len()
+	d := len(s.In) / n
+	dst = append(dst, make([]moments, n)...)
+	const least = 1 << 16 // elements that make a goroutine worth it
+	workers := max(1, min(runtime.GOMAXPROCS(0), n*d/least))
+	var wg sync.WaitGroup
+	for w := range workers {
+		lo, hi := n*w/workers, n*(w+1)/workers
+		wg.Go(func() {
+			for t := lo; t < hi; t++ {
+				dst[t] = momentsOf(s.In[t*d:(t+1)*d], s.Out[t*d:(t+1)*d])
+			}
+		})
+	}
+	wg.Wait()
+	return dst
+}
+
+// momentsOf sums over one token's x and y [D], even and odd columns apart (two
+// chains of additions keep the CPU busy), the halves added at the end.
+func momentsOf(x, y []float32) moments {
+	var even, odd moments
+	y = y[:len(x)]
+	i := 0
+	for ; i+2 <= len(x); i += 2 {
+		even.accumulate(float64(x[i]), float64(y[i]))
+		odd.accumulate(float64(x[i+1]), float64(y[i+1]))
+	}
+	if i < len(x) {
+		even.accumulate(float64(x[i]), float64(y[i]))
+	}
+	return moments{xx: even.xx + odd.xx, xy: even.xy + odd.xy, yy: even.yy + odd.yy, dd: even.dd + odd.dd}
+}
+
+func (m *moments) accumulate(x, y float64) {
+	d := y - x
+	m.xx += x * x
+	m.xy += x * y
+	m.yy += y * y
+	m.dd += d * d
+}

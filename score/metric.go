@@ -1,0 +1,99 @@
+package score
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Direction says which end of the scores drops first.
+type Direction string
+
+// The two directions.
+const (
+	Lowest  Direction = "lowest"  // the layer with the lowest score drops first
+	Highest Direction = "highest" // the layer with the highest score drops first
+)
+
+// Metric describes one way of scoring layers.
+type Metric struct {
+	Name      string
+	Summary   string // one line: the formula and who proposed it
+	Direction Direction
+	NeedsData bool // it runs the model on sequences
+}
+
+// Names of the metrics.
+const (
+	Reverse         = "reverse"
+	ReverseKeepLast = "reverse-keep-last"
+	Random          = "random"
+	MagnitudeL1     = "magnitude-l1"
+	MagnitudeL2     = "magnitude-l2"
+	BI              = "bi"
+	BIGlobal        = "bi-global"
+	Relative        = "relative"
+)
+
+// Metrics lists every metric, in the order a help text should.
+func Metrics() []Metric {
+	return []Metric{
+		{Name: Reverse, Direction: Highest,
+			Summary: "the layer's index: the last layer goes first (the paper's best simple choice)"},
+		{Name: ReverseKeepLast, Direction: Highest,
+			Summary: "reverse, but the final layer goes last of all (UIDL)"},
+		{Name: Random, Direction: Lowest,
+			Summary: "place in a permutation drawn from the seed (baseline)"},
+		{Name: MagnitudeL1, Direction: Lowest,
+			Summary: "sum of |w| over the layer's projection and norm weights, biases excluded (the paper's code)"},
+		{Name: MagnitudeL2, Direction: Lowest,
+			Summary: "sum of w^2 over the same weights, no root (the paper's code)"},
+		{Name: BI, Direction: Lowest, NeedsData: true,
+			Summary: "block influence: 1 - mean over tokens of cos(layer input, layer output) (ShortGPT)"},
+		{Name: BIGlobal, Direction: Lowest, NeedsData: true,
+			Summary: "1 - cos of the whole flattened input and output; the last layer is never scored and goes last (the paper's code, for reproduction only)"},
+		{Name: Relative, Direction: Lowest, NeedsData: true,
+			Summary: "mean over tokens of |output - input| / |output| (relative magnitude)"},
+	}
+}
+
+// Lookup finds a metric by name. An unknown name is an error that lists the
+// valid ones, the most similar first.
+func Lookup(name string) (Metric, error) {
+	metrics := Metrics()
+	for _, m := range metrics {
+		if m.Name == name {
+			return m, nil
+		}
+	}
+	slices.SortStableFunc(metrics, func(a, b Metric) int {
+		return cmp.Compare(distance(name, a.Name), distance(name, b.Name))
+	})
+	names := make([]string, len(metrics))
+	for i, m := range metrics {
+		names[i] = m.Name
+	}
+	return Metric{}, fmt.Errorf("unknown metric %q; known metrics: %s", name, strings.Join(names, ", "))
+}
+
+// distance is the Levenshtein distance in bytes.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			substitute := diagonal
+			if a[i] != b[j] {
+				substitute++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,232 @@
+package score
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/model"
+)
+
+// Ranking is what a metric says about a model.
+type Ranking struct {
+	Metric    string
+	Direction Direction
+	// Scores has one score a layer [L], NaN where it is undefined: layers that
+	// are not in Options.Layers, and the last layer under bi-global.
+	Scores []float64
+	// Order lists the layers from the first to drop to the last, without the
+	// protected ones. Equal scores: the later layer drops first. Layers that
+	// are present but have no score drop last.
+	Order     []int
+	Protected []int // ascending
+}
+
+// Options say what is scored, and on what.
+type Options struct {
+	Metrics []string // names, each once; rankings come back in this order
+	// Layers is the kept list of a pruning to score in place of the whole model
+	// (nil); ascending original indices.
+	Layers    []int
+	Protect   []int     // layers that never drop, whatever their score
+	Seed      uint64    // of random
+	Sequences [][]int32 // token ids the model runs on; needed by metrics with NeedsData
+	// Progress, if set, is told how much is done, in token-layers; reading a
+	// layer's weights counts as one. It is called from one goroutine at a time.
+	Progress func(done, total int64)
+}
+
+// Rank scores the layers of m. Metrics that need the same pass share it: bi,
+// bi-global and relative run the sequences once, magnitude-l1 and magnitude-l2
+// read the weights once. run, a Runner of m, may be nil when no metric needs
+// data. The same input gives the same scores to the last bit, whatever the
+// runner's batch size or memory and the number of CPUs.
+//
+// Errors: an unknown or repeated metric, layers out of range, no sequences
+// where a metric needs them, NaN or Inf in weights or hidden states (named by
+// tensor or layer), and what reading and running the model fail with.
+func Rank(ctx context.Context, m *model.Model, run *forest.Runner, opt Options) ([]Ranking, error) {
+	r, err := newRequest(m, run, opt)
+	if err != nil {
+		return nil, err
+	}
+	scores := map[string][]float64{}
+	r.index(scores)
+	if r.wants(MagnitudeL1) || r.wants(MagnitudeL2) {
+		if err := r.magnitudes(ctx, scores); err != nil {
+			return nil, err
+		}
+	}
+	if r.needsData() {
+		if err := r.influence(ctx, scores); err != nil {
+			return nil, err
+		}
+	}
+	rankings := make([]Ranking, len(r.metrics))
+	for i, metric := range r.metrics {
+		rankings[i] = r.ranking(metric, scores[metric.Name])
+	}
+	return rankings, nil
+}
+
+// request is a validated call of Rank.
+type request struct {
+	m       *model.Model
+	run     *forest.Runner
+	metrics []Metric
+	layers  []int // present ones, ascending
+	protect []int // ascending
+	seed    uint64
+	seqs    [][]int32
+
+	progress    func(done, total int64)
+	done, total int64
+}
+
+func newRequest(m *model.Model, run *forest.Runner, opt Options) (*request, error) {
+	r := &request{m: m, run: run, seed: opt.Seed, seqs: opt.Sequences, progress: opt.Progress}
+	if len(opt.Metrics) == 0 {
+		return nil, fmt.Errorf("no metric is named")
+	}
+	for _, name := range opt.Metrics {
+		metric, err := Lookup(name)
+		if err != nil {
+			return nil, err
+		}
+		if r.wants(name) {
+			return nil, fmt.Errorf("metric %q is named twice", name)
+		}
+		r.metrics = append(r.metrics, metric)
+	}
+	if err := r.setLayers(opt); err != nil {
+		return nil, err
+	}
+	if err := r.checkData(); err != nil {
+		return nil, err
+	}
+	r.countWork()
+	return r, nil
+}
+
+func (r *request) setLayers(opt Options) error {
+	r.layers = opt.Layers
+	if opt.Layers == nil {
+		for i := range r.m.Spec.Layers {
+			r.layers = append(r.layers, i)
+		}
+	}
+	if len(r.layers) == 0 {
+		return fmt.Errorf("the list of layers to score is empty")
+	}
+	if err := r.checkIndices("layers to score", r.layers); err != nil {
+		return err
+	}
+	if !slices.IsSorted(r.layers) {
+		return fmt.Errorf("layers to score %v: want them in ascending order", r.layers)
+	}
+	r.protect = slices.Sorted(slices.Values(opt.Protect))
+	return r.checkIndices("protected layers", r.protect)
+}
+
+func (r *request) checkIndices(what string, layers []int) error {
+	seen := make([]bool, r.m.Spec.Layers)
+	for _, l := range layers {
+		if l < 0 || l >= len(seen) {
+			return fmt.Errorf("%s: layer %d does not exist: the model has layers 0 to %d", what, l, len(seen)-1)
+		}
+		if seen[l] {
+			return fmt.Errorf("%s: layer %d is listed twice", what, l)
+		}
+		seen[l] = true
+	}
+	return nil
+}
+
+func (r *request) checkData() error {
+	for _, metric := range r.metrics {
+		if !metric.NeedsData {
+			continue
+		}
+		if len(r.seqs) == 0 {
+			return fmt.Errorf("metric %q runs the model on data, and there are no sequences; give calibration data", metric.Name)
+		}
+		if r.run == nil {
+			return fmt.Errorf("metric %q runs the model, and no engine was given", metric.Name)
+		}
+	}
+	return nil
+}
+
+func (r *request) countWork() {
+	if r.wants(MagnitudeL1) || r.wants(MagnitudeL2) {
+		r.total += int64(len(r.layers))
+	}
+	if r.needsData() {
+		for _, s := range r.seqs {
+			r.total += int64(len(s)) * int64(len(r.layers))
+		}
+	}
+}
+
+func (r *request) wants(name string) bool {
+	return slices.ContainsFunc(r.metrics, func(m Metric) bool { return m.Name == name })
+}
+
+func (r *request) needsData() bool {
+	return slices.ContainsFunc(r.metrics, func(m Metric) bool { return m.NeedsData })
+}
+
+func (r *request) advance(n int64) {
+	r.done += n
+	if r.progress != nil {
+		r.progress(r.done, r.total)
+	}
+}
+
+// undefined returns L scores that are all NaN.
+func (r *request) undefined() []float64 {
+	scores := make([]float64, r.m.Spec.Layers)
+	for i := range scores {
+		scores[i] = math.NaN()
+	}
+	return scores
+}
+
+func (r *request) ranking(metric Metric, scores []float64) Ranking {
+	return Ranking{
+		Metric:    metric.Name,
+		Direction: metric.Direction,
+		Scores:    scores,
+		Order:     order(scores, metric.Direction, r.layers, r.protect),
+		Protected: r.protect,
+	}
+}
+
+// order sorts the layers that may drop: best to drop first, the later of two
+// equal ones first, those without a score last (again the later first).
+func order(scores []float64, d Direction, layers, protect []int) []int {
+	free := make([]int, 0, len(layers))
+	for _, l := range layers {
+		if !slices.Contains(protect, l) {
+			free = append(free, l)
+		}
+	}
+	slices.SortFunc(free, func(a, b int) int {
+		x, y := scores[a], scores[b]
+		switch nx, ny := math.IsNaN(x), math.IsNaN(y); {
+		case nx && !ny:
+			return 1
+		case ny && !nx:
+			return -1
+		case nx && ny || x == y:
+			return b - a
+		}
+		if (x < y) == (d == Lowest) {
+			return -1
+		}
+		return 1
+	})
+	return free
+}
