@@ -59,14 +59,14 @@ func (p *pairTable) get(left, right int32) (uint32, int32) {
 // returns what is left.
 func (p *pairTable) merge(syms []int32, s *scratch) []int32 {
 	if len(syms) < longPiece {
-		return p.mergeShort(syms, s)
+		return p.mergeShort(syms)
 	}
 	return p.mergeLong(syms, s)
 }
 
 // mergeShort is quadratic, which for a word is faster than keeping a heap.
-func (p *pairTable) mergeShort(syms []int32, s *scratch) []int32 {
-	var ranks [longPiece]uint32
+func (p *pairTable) mergeShort(syms []int32) []int32 {
+	var ranks [longPiece]uint32 // of the pair that begins at each symbol
 	for i := 0; i+1 < len(syms); i++ {
 		ranks[i], _ = p.get(syms[i], syms[i+1])
 	}

@@ -1,6 +1,9 @@
 package tokenizer
 
-import "unicode/utf8"
+import (
+	"slices"
+	"unicode/utf8"
+)
 
 // byteLevel is BPE over bytes, as GPT-2 and Llama 3 use it. The vocabulary spells bytes as printable
 // characters; it is turned into raw bytes at loading, so that encoding never spells anything.
@@ -89,6 +92,21 @@ func (br *byteReader) raw(dst []byte, token string) ([]byte, bool) {
 // byteDecoder writes the bytes that tokens spell. A token outside the alphabet stands for itself.
 type byteDecoder struct {
 	raw []string // "" for special tokens
+}
+
+func newByteDecoder(tokens, raw []string, added []addedToken) *byteDecoder {
+	d := &byteDecoder{raw: slices.Clone(raw)}
+	for id, token := range tokens {
+		if raw[id] == "" {
+			d.raw[id] = token
+		}
+	}
+	for _, tok := range added {
+		if tok.Special {
+			d.raw[tok.ID] = ""
+		}
+	}
+	return d
 }
 
 func (d *byteDecoder) next(dst []byte, st *decodeState, id int) []byte {

@@ -49,10 +49,11 @@ func parseJSON(data []byte, cfg config) (*Tokenizer, error) {
 	if err := t.setTokens(vocab, f.AddedTokens); err != nil {
 		return nil, err
 	}
-	if t.model, err = f.Model.byteLevel(vocab); err != nil {
+	raw := rawTokens(t.tokens)
+	if t.model, err = f.Model.byteLevel(vocab, raw); err != nil {
 		return nil, err
 	}
-	t.dec = newByteDecoder(t, f.AddedTokens)
+	t.dec = newByteDecoder(t.tokens, raw, f.AddedTokens)
 	t.added = newAddedTokens(f.AddedTokens, t.normalize)
 	t.finish()
 	return t, t.jsonSpecials(cfg, f.AddedTokens)
@@ -152,7 +153,7 @@ func (t *Tokenizer) setAdded(vocab map[string]int32, tok addedToken) error {
 }
 
 // byteLevel builds the model from a vocabulary that spells bytes.
-func (m *jsonModel) byteLevel(vocab map[string]int32) (*byteLevel, error) {
+func (m *jsonModel) byteLevel(vocab map[string]int32, raw []string) (*byteLevel, error) {
 	b := &byteLevel{unk: -1, fuseUnk: m.FuseUnk}
 	if m.Unk != nil {
 		id, ok := vocab[*m.Unk]
@@ -170,45 +171,40 @@ func (m *jsonModel) byteLevel(vocab map[string]int32) (*byteLevel, error) {
 		b.bytes[i] = id
 	}
 	if m.IgnoreMerges {
-		b.whole = rawVocab(vocab)
+		b.whole = wholePieces(raw, vocab)
 	}
 	var err error
 	b.pairs, err = readMerges(m.Merges, vocab)
 	return b, err
 }
 
-func rawVocab(vocab map[string]int32) map[string]int32 {
+// rawTokens returns the bytes that tokens spell, "" for those outside the alphabet.
+func rawTokens(tokens []string) []string {
 	reader := newByteReader()
-	whole := make(map[string]int32, len(vocab))
+	raw := make([]string, len(tokens))
 	var buf []byte
-	for token, id := range vocab {
-		raw, ok := reader.raw(buf[:0], token)
-		if buf = raw; ok {
-			whole[string(raw)] = id
+	for id, token := range tokens {
+		spelled, ok := reader.raw(buf[:0], token)
+		if buf = spelled; ok {
+			raw[id] = string(spelled)
+		}
+	}
+	return raw
+}
+
+// wholePieces indexes the vocabulary by raw bytes. Added tokens outside the vocabulary are none of the model's.
+func wholePieces(raw []string, vocab map[string]int32) map[string]int32 {
+	own := make([]bool, len(raw))
+	for _, id := range vocab {
+		own[id] = true
+	}
+	whole := make(map[string]int32, len(vocab))
+	for id, text := range raw {
+		if own[id] && text != "" {
+			whole[text] = int32(id)
 		}
 	}
 	return whole
-}
-
-func newByteDecoder(t *Tokenizer, added []addedToken) *byteDecoder {
-	reader := newByteReader()
-	d := &byteDecoder{raw: make([]string, len(t.tokens))}
-	var buf []byte
-	for id, token := range t.tokens {
-		raw, ok := reader.raw(buf[:0], token)
-		buf = raw
-		if !ok {
-			d.raw[id] = token
-			continue
-		}
-		d.raw[id] = string(raw)
-	}
-	for _, tok := range added {
-		if tok.Special {
-			d.raw[tok.ID] = ""
-		}
-	}
-	return d
 }
 
 // jsonSpecials decides BOS and EOS: the configuration's word, else the template's first and last token, else

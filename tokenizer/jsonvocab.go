@@ -1,10 +1,10 @@
 package tokenizer
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // jsonScanner walks JSON that encoding/json has validated already. Vocabularies and merges make up nearly
@@ -28,7 +28,7 @@ func (s *jsonScanner) next() byte {
 
 var errNotString = errors.New("a string is expected")
 
-// text reads a string; without escapes it is a view of the data, which lives only until the next call.
+// text reads a string; without escapes it is a view of the data.
 func (s *jsonScanner) text() ([]byte, error) {
 	if s.next() != '"' {
 		return nil, errNotString
@@ -109,27 +109,27 @@ func readMerges(raw json.RawMessage, vocab map[string]int32) (*pairTable, error)
 	return list.pairs, nil
 }
 
+// mergeList keeps to byte slices: a string for each token of half a million merges would double the time.
 type mergeList struct {
-	vocab map[string]int32
-	pairs *pairTable
-	rank  uint32
-	buf   []byte
+	vocab       map[string]int32
+	pairs       *pairTable
+	rank        uint32
+	left, whole []byte
 }
 
 func (l *mergeList) read(s *jsonScanner) error {
 	if s.next() == '[' {
 		return l.readPair(s)
 	}
-	text, err := s.text()
+	line, err := s.text()
 	if err != nil {
 		return err
 	}
-	line := string(text)
-	if strings.HasPrefix(line, "#version") { // the head line of merges.txt, which old converters left in
+	if bytes.HasPrefix(line, []byte("#version")) { // the head line of merges.txt, which old converters left in
 		return nil
 	}
-	left, right, ok := strings.Cut(line, " ")
-	if !ok || strings.Contains(right, " ") {
+	left, right, ok := bytes.Cut(line, []byte(" "))
+	if !ok || bytes.IndexByte(right, ' ') >= 0 {
 		return fmt.Errorf("%q is not two tokens with one space between", line)
 	}
 	return l.add(left, right)
@@ -137,31 +137,29 @@ func (l *mergeList) read(s *jsonScanner) error {
 
 func (l *mergeList) readPair(s *jsonScanner) error {
 	s.at++
-	var pair [2]string
-	for i := range pair {
-		text, err := s.text()
-		if err != nil {
-			return err
-		}
-		pair[i] = string(text)
+	left, err := s.text()
+	if err != nil {
+		return err
+	}
+	l.left = append(l.left[:0], left...)
+	right, err := s.text()
+	if err != nil {
+		return err
 	}
 	if s.next() != ']' {
 		return errors.New("a merge is a list of two tokens")
 	}
 	s.at++
-	return l.add(pair[0], pair[1])
+	return l.add(l.left, right)
 }
 
-func (l *mergeList) add(left, right string) error {
-	l.buf = append(append(l.buf[:0], left...), right...)
-	whole, ok := l.vocab[string(l.buf)]
-	if !ok {
-		return fmt.Errorf("%q, made of %q and %q, is not in the vocabulary", l.buf, left, right)
-	}
-	a, okA := l.vocab[left]
-	b, okB := l.vocab[right]
-	if !okA || !okB {
-		return fmt.Errorf("%q or %q is not in the vocabulary", left, right)
+func (l *mergeList) add(left, right []byte) error {
+	l.whole = append(append(l.whole[:0], left...), right...)
+	a, okA := l.vocab[string(left)]
+	b, okB := l.vocab[string(right)]
+	whole, ok := l.vocab[string(l.whole)]
+	if !okA || !okB || !ok {
+		return fmt.Errorf("%q, %q or the two together are not in the vocabulary", left, right)
 	}
 	l.pairs.put(a, b, l.rank, whole)
 	l.rank++
