@@ -144,7 +144,7 @@ func parsePlan(raw []byte) (Plan, error) {
 			return Plan{}, fmt.Errorf("%s is null: give it a value or leave it out", key)
 		}
 		if err := json.Unmarshal(value, target); err != nil {
-			return Plan{}, fmt.Errorf("%s = %s: want a %T", key, value, deref(target))
+			return Plan{}, fmt.Errorf("%s = %s: want %s", key, value, kindOf(target))
 		}
 	}
 	if kind != "plan" {
@@ -171,17 +171,15 @@ func (p *Plan) targets() map[string]any {
 	}
 }
 
-// deref names the type a key wants in an error.
-func deref(target any) any {
+// kindOf names what a target takes, for errors.
+func kindOf(target any) string {
 	switch target.(type) {
-	case *int:
-		return 0
-	case *int64:
-		return int64(0)
+	case *int, *int64:
+		return "a whole number"
 	case *[]int:
-		return []int(nil)
+		return "a list of whole numbers"
 	}
-	return ""
+	return "a text"
 }
 
 // members splits a JSON object into its values, refusing repeated keys and

@@ -1,0 +1,96 @@
+package prune
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/model"
+)
+
+// PlanFile is the name of the plan in a checkpoint that Write made.
+const PlanFile = "coppice_plan.json"
+
+// Options of Write.
+type Options struct {
+	// Force replaces an output that exists, if it looks like a checkpoint.
+	Force bool
+	// Progress, which may be nil, counts bytes written, from one goroutine at a time.
+	Progress func(done, total int64)
+	// Version of Coppice, for the model card.
+	Version string
+	// SourceName is what the card calls the model that was pruned: a hub id
+	// ("org/name"), which then also becomes the card's base_model, or any other
+	// name. Empty means the name of the checkpoint's directory.
+	SourceName string
+}
+
+// Write writes the checkpoint that plan leaves of c to the directory out. Kept
+// tensors keep their bytes and dtype and take the names of their new places, a
+// layer's buffers with them; of config.json just the keys that hold layer counts,
+// indices or patterns change; the plan lies beside them as PlanFile, and a new
+// README.md says what was cut, under the original card's licence. The directory
+// appears complete or not at all. It fails when the plan is for another model, and
+// with the errors of [checkpoint.Write].
+func Write(ctx context.Context, c *checkpoint.Checkpoint, spec *model.Spec, plan Plan, out string, opt Options) (checkpoint.Written, error) {
+	if err := plan.complete(c, spec); err != nil {
+		return checkpoint.Written{}, fmt.Errorf("prune %s: %w", c.Dir(), err)
+	}
+	config, err := spec.PruneConfig(c.Config(), plan.Keep)
+	if err != nil {
+		return checkpoint.Written{}, fmt.Errorf("prune %s: %w", c.Dir(), err)
+	}
+	file, err := planFile(plan)
+	if err != nil {
+		return checkpoint.Written{}, err
+	}
+	// A missing or unreadable card is no reason not to prune.
+	old, _ := os.ReadFile(filepath.Join(c.Dir(), "README.md"))
+	if opt.SourceName == "" {
+		opt.SourceName = dirName(c.Dir())
+	}
+	surgery := checkpoint.Surgery{
+		Rename: spec.Renamer(plan.Keep),
+		Config: config,
+		Card:   card(plan, string(old), opt),
+		Extra:  map[string][]byte{PlanFile: file},
+	}
+	return checkpoint.Write(ctx, c, out, surgery, checkpoint.WriteOptions{Force: opt.Force, Progress: opt.Progress})
+}
+
+// complete checks the plan against the model and fills in what a plan file may
+// leave out.
+func (p *Plan) complete(c *checkpoint.Checkpoint, spec *model.Spec) error {
+	if err := p.fits(spec); err != nil {
+		return err
+	}
+	full, err := New(spec, p.Drop, p.Source)
+	if err != nil {
+		return err
+	}
+	*p = full
+	return p.Measure(c)
+}
+
+// planFile is the plan as ReadPlan reads it.
+func planFile(p Plan) ([]byte, error) {
+	raw, err := json.MarshalIndent(struct {
+		Type string `json:"type"`
+		Plan
+	}{"plan", p}, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode the plan: %w", err)
+	}
+	return append(raw, '\n'), nil
+}
+
+// dirName is the last part of a path, also of ".".
+func dirName(dir string) string {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	return filepath.Base(dir)
+}
