@@ -20,7 +20,7 @@ import (
 // Options choose how an Engine computes.
 type Options struct {
 	// DType is "float32", "bfloat16" or "auto" (also ""): bfloat16 where the
-	// processor and the provider have it, float32 elsewhere.
+	// processor and the provider multiply it, float32 elsewhere.
 	DType string
 	// Threads is the number of workers; 0 means one for each usable core.
 	Threads int
@@ -33,10 +33,12 @@ type Engine struct {
 	info engine.Info
 	pool *pool
 	mul  multiplier
-	// round is set when matrix inputs are rounded to bfloat16, half when the
-	// multiplier takes them as bfloat16; round without half computes on rounded
-	// float32 values, which gives the same inputs to the same float32 sums.
-	round, half bool
+	bf16 bool // weights are rounded to bfloat16
+	// half is set when the multiplier takes bfloat16 operands. Where it does not,
+	// bfloat16 weights meet float32 inputs: products are float32 anyway, and
+	// rounding their inputs would only lose accuracy. Tests set round to see
+	// on any machine what rounded inputs do.
+	half, round bool
 
 	scratch  sync.Pool // *workspace
 	ropeMu   sync.Mutex
@@ -66,14 +68,14 @@ func New(opt Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{mul: mul, ropes: map[ropeKey]*ropeTable{}, hiddens: map[int][][]float32{}}
-	e.round = opt.DType == string(engine.BFloat16) || opt.DType != string(engine.Float32) && mul.half()
-	e.half = e.round && mul.half()
+	e.bf16 = opt.DType == string(engine.BFloat16) || opt.DType != string(engine.Float32) && mul.half()
+	e.half = e.bf16 && mul.half()
 	e.info = engine.Info{Device: "cpu", DType: engine.Float32, Provider: mul.name(), Threads: threads, Notes: notes}
-	if e.round {
+	if e.bf16 {
 		e.info.DType = engine.BFloat16
 	}
-	if e.round && !e.half {
-		e.info.Notes = append(e.info.Notes, "bfloat16 is computed on rounded float32 values: no bfloat16 instructions here")
+	if e.bf16 && !e.half {
+		e.info.Notes = append(e.info.Notes, "bfloat16 weights are multiplied in float32: this processor or provider has no bfloat16 products")
 	}
 	e.pool = newPool(threads, mul.startWorker)
 	return e, nil

@@ -126,3 +126,23 @@ func productPlain(m, n, k int, a, b, dst []float32) {
 		}
 	}
 }
+
+// noise returns n pseudo-random values in (-1, 1), the same for the same seed.
+func noise(n int, half bool, seed uint32) operand {
+	o := operand{}
+	if half {
+		o.bf16 = make([]uint16, n)
+	} else {
+		o.f32 = make([]float32, n)
+	}
+	for i := range n {
+		seed = seed*1664525 + 1013904223
+		v := float32(int32(seed)) / (1 << 31)
+		if half {
+			o.bf16[i] = roundBF16(v)
+		} else {
+			o.f32[i] = v
+		}
+	}
+	return o
+}

@@ -22,7 +22,7 @@ func (e *Engine) direct(d safetensors.DType) bool {
 	if e.half {
 		return d == safetensors.BF16
 	}
-	return d == safetensors.F32 && !e.round
+	return d == safetensors.F32 && !e.bf16
 }
 
 // view interprets stored weights as an operand without copying, if their dtype
@@ -64,7 +64,7 @@ func (e *Engine) matrix(m *model.Model, w model.Weight) (*matrix, error) {
 func (e *Engine) convert(w *worker, dst operand, raw []byte, d safetensors.DType, n int) {
 	if !e.half {
 		widen(dst.f32[:n], raw, d)
-		if e.round && d != safetensors.BF16 {
+		if e.bf16 && d != safetensors.BF16 {
 			roundAll(dst.f32[:n])
 		}
 		return

@@ -1,0 +1,54 @@
+package cpu_test
+
+import (
+	"testing"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/engine/cpu"
+	"github.com/coppice-ml/coppice/engine/enginetest"
+)
+
+// TestEngine runs the conformance suite with each provider, with different
+// numbers of workers, and with bfloat16 inputs rounded as hardware does.
+func TestEngine(t *testing.T) {
+	for name, c := range map[string]struct {
+		opt   cpu.Options
+		round bool
+	}{
+		"oneDNN":               {},
+		"oneDNN/rounded":       {round: true},
+		"oneDNN/three workers": {opt: cpu.Options{Threads: 3}},
+		"Go":                   {opt: cpu.Options{OneDNN: "off"}, round: true},
+		"Go/one worker":        {opt: cpu.Options{OneDNN: "off", Threads: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			enginetest.RunAll(t, func(t testing.TB, dtype engine.DType) engine.Engine {
+				c.opt.DType = string(dtype)
+				e, err := cpu.New(c.opt)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = e.Close() })
+				if c.opt.OneDNN == "" && e.Info().Provider == "Go" {
+					t.Skipf("no oneDNN: %v", e.Info().Notes)
+				}
+				if c.round && dtype == engine.BFloat16 {
+					cpu.RoundInputs(e)
+				}
+				return e
+			})
+		})
+	}
+}
+
+func TestOptions(t *testing.T) {
+	for name, opt := range map[string]cpu.Options{
+		"dtype":   {DType: "float16"},
+		"threads": {Threads: -1},
+		"library": {OneDNN: "/no/such/libdnnl.so"},
+	} {
+		if _, err := cpu.New(opt); err == nil {
+			t.Errorf("%s: %+v was taken", name, opt)
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package cpu
+
+import (
+	"fmt"
+	"math"
+	"testing"
+)
+
+// multipliers are all providers this machine has, by name.
+func multipliers(t testing.TB) map[string]multiplier {
+	ms := map[string]multiplier{"Go": goMultiplier{}}
+	d, err := loadOneDNN("", 1)
+	if err != nil {
+		t.Logf("oneDNN is left out: %v", err)
+		return ms
+	}
+	d.startWorker(0)
+	t.Cleanup(func() { d.stopWorker(0) })
+	ms[d.name()] = d
+	return ms
+}
+
+func TestProductsMatchFloat64(t *testing.T) {
+	for name, mul := range multipliers(t) {
+		for _, s := range []shape{{n: 7, k: 5}, {n: 64, k: 64}, {n: 33, k: 172}, {n: 64, k: 100, plain: true}, {n: 5, k: 3, plain: true}} {
+			for _, m := range []int{1, 2, 3, 5, 13, 64, 200} {
+				t.Run(fmt.Sprintf("%s/%d x %+v", name, m, s), func(t *testing.T) {
+					padded := roundUp(m, mul.quantum())
+					a, b := noise(padded*s.k, false, 5), noise(s.n*s.k, false, 6)
+					dst := make([]float32, padded*s.n)
+					mul.product(0, s, m, a, b, dst)
+					for i := range m {
+						for j := range s.n {
+							if want := dot64(s, a.f32[i*s.k:], b.f32, j); math.Abs(float64(dst[i*s.n+j])-want) > 1e-5 {
+								t.Fatalf("row %d column %d = %g, want %g", i, j, dst[i*s.n+j], want)
+							}
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+func dot64(s shape, row, b []float32, j int) (sum float64) {
+	for p := range s.k {
+		w := b[min(j*s.k+p, len(b)-1)]
+		if s.plain {
+			w = b[p*s.n+j]
+		}
+		sum += float64(row[p]) * float64(w)
+	}
+	return sum
+}
+
+// TestRowsAreIndependent checks what batch invariance rests on: a row's bits do
+// not depend on how many rows there are or where it stands.
+func TestRowsAreIndependent(t *testing.T) {
+	for name, mul := range multipliers(t) {
+		for _, s := range []shape{{n: 172, k: 64}, {n: 512, k: 2048}, {n: 2048, k: 512}, {n: 576, k: 1536}, {n: 64, k: 512, plain: true}} {
+			t.Run(fmt.Sprintf("%s/%+v", name, s), func(t *testing.T) {
+				const most = 260
+				a, b := noise((most+64)*s.k, false, 7), noise(s.n*s.k, false, 8)
+				want := make([]float32, (most+64)*s.n)
+				mul.product(0, s, most, a, b, want)
+				got := make([]float32, (most+64)*s.n)
+				for _, m := range []int{1, 2, 3, 7, 31, 64, 100, 129, 192, 193, 259} {
+					for _, at := range []int{0, 1, 5} {
+						m = min(m, most-at)
+						mul.product(0, s, m, a.from(at*s.k), b, got)
+						if !sameFloats(got[:m*s.n], want[at*s.n:][:m*s.n]) {
+							t.Fatalf("%d rows from %d differ from the same rows among %d", m, at, most)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+func sameFloats(a, b []float32) bool {
+	for i := range a {
+		if math.Float32bits(a[i]) != math.Float32bits(b[i]) {
+			return false
+		}
+	}
+	return true
+}

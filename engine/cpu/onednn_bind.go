@@ -1,0 +1,234 @@
+//go:build !nopurego && (linux || darwin) && (amd64 || arm64)
+
+package cpu
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/ebitengine/purego"
+)
+
+// dnnlCommon are the entry points that both major versions share.
+type dnnlCommon struct {
+	engine uintptr
+
+	streamCreate, streamDestroy, streamWait uintptr
+	primitiveCreate, primitiveDestroy       uintptr
+	descriptorDestroy                       uintptr
+	memoryCreate, memoryDestroy, memorySet  uintptr
+	execute                                 uintptr
+	setThreads                              uintptr // 0 when the library runs without OpenMP
+}
+
+// symbols resolves names into the places given, all or none.
+func symbols(handle uintptr, into map[string]*uintptr) error {
+	for name, place := range into {
+		p, err := purego.Dlsym(handle, name)
+		if err != nil {
+			return fmt.Errorf("symbol %s: %w", name, err)
+		}
+		*place = p
+	}
+	return nil
+}
+
+func newDNNLCommon(handle uintptr) (*dnnlCommon, error) {
+	var c dnnlCommon
+	var engineCreate uintptr
+	err := symbols(handle, map[string]*uintptr{
+		"dnnl_engine_create":          &engineCreate,
+		"dnnl_stream_create":          &c.streamCreate,
+		"dnnl_stream_destroy":         &c.streamDestroy,
+		"dnnl_stream_wait":            &c.streamWait,
+		"dnnl_primitive_create":       &c.primitiveCreate,
+		"dnnl_primitive_destroy":      &c.primitiveDestroy,
+		"dnnl_primitive_desc_destroy": &c.descriptorDestroy,
+		"dnnl_memory_create":          &c.memoryCreate,
+		"dnnl_memory_destroy":         &c.memoryDestroy,
+		"dnnl_memory_set_data_handle": &c.memorySet,
+		"dnnl_primitive_execute":      &c.execute,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if p, err := purego.Dlsym(purego.RTLD_DEFAULT, "omp_set_num_threads"); err == nil {
+		c.setThreads = p
+	}
+	const cpu = 1 // dnnl_cpu
+	engine := new(uintptr)
+	if err := call(engineCreate, uintptr(unsafe.Pointer(engine)), cpu, 0); err != nil {
+		return nil, fmt.Errorf("dnnl_engine_create: %w", err)
+	}
+	c.engine = *engine
+	return &c, nil
+}
+
+// dnnlStatus is a dnnl_status_t that is not success.
+type dnnlStatus int
+
+func (s dnnlStatus) Error() string {
+	names := []string{"success", "out of memory", "invalid arguments", "unimplemented", "last implementation reached", "runtime error", "not required"}
+	if int(s) > 0 && int(s) < len(names) {
+		return names[s]
+	}
+	return fmt.Sprintf("status %d", int(s))
+}
+
+func call(f uintptr, args ...uintptr) error {
+	r, _, _ := purego.SyscallN(f, args...)
+	if s := int32(r); s != 0 {
+		return dnnlStatus(s)
+	}
+	return nil
+}
+
+func (c *dnnlCommon) oneThread() {
+	if c.setThreads != 0 {
+		purego.SyscallN(c.setThreads, 1)
+	}
+}
+
+func (c *dnnlCommon) newStream() (uintptr, error) {
+	const inOrder = 1
+	s := new(uintptr)
+	err := call(c.streamCreate, uintptr(unsafe.Pointer(s)), c.engine, inOrder)
+	return *s, err
+}
+
+func (c *dnnlCommon) destroyStream(s uintptr) { _ = call(c.streamDestroy, s) }
+
+func (c *dnnlCommon) destroy(p *dnnlPrimitive) {
+	_ = call(c.primitiveDestroy, p.handle)
+	for _, a := range p.args {
+		_ = call(c.memoryDestroy, a.memory)
+	}
+}
+
+func (c *dnnlCommon) run(p *dnnlPrimitive, stream uintptr, a, b, dst unsafe.Pointer) error {
+	for i, data := range [...]unsafe.Pointer{a, b, dst} {
+		if err := call(c.memorySet, p.args[i].memory, uintptr(data)); err != nil {
+			return err
+		}
+	}
+	if err := call(c.execute, p.handle, stream, uintptr(len(p.args)), uintptr(unsafe.Pointer(&p.args[0]))); err != nil {
+		return err
+	}
+	return call(c.streamWait, stream)
+}
+
+// newPrimitive finishes a product from its descriptor and memory descriptors
+// (source, weights, destination).
+func (c *dnnlCommon) newPrimitive(descriptor uintptr, memories [3]uintptr) (*dnnlPrimitive, error) {
+	p := &dnnlPrimitive{}
+	handle := new(uintptr)
+	if err := call(c.primitiveCreate, uintptr(unsafe.Pointer(handle)), descriptor); err != nil {
+		return nil, err
+	}
+	p.handle = *handle
+	for i, index := range []int32{dnnlArgSource, dnnlArgWeights, dnnlArgDestination} {
+		memory := new(uintptr)
+		if err := call(c.memoryCreate, uintptr(unsafe.Pointer(memory)), memories[i], c.engine, 0); err != nil {
+			return nil, err
+		}
+		p.args[i] = dnnlArg{index: index, memory: *memory}
+	}
+	return p, nil
+}
+
+// dnnlLayout is a two-dimensional memory: sizes, strides in elements, data type.
+type dnnlLayout struct {
+	dims, strides [12]int64 // DNNL_MAX_NDIMS
+	dtype         uintptr
+}
+
+// layouts describes source [m, k], weights as [k, n] and destination [m, n].
+func layouts(key shapeKey, m int) [3]*dnnlLayout {
+	matrix := func(rows, columns, rowStride, columnStride int, dtype uintptr) *dnnlLayout {
+		l := &dnnlLayout{dtype: dtype}
+		l.dims[0], l.dims[1] = int64(rows), int64(columns)
+		l.strides[0], l.strides[1] = int64(rowStride), int64(columnStride)
+		return l
+	}
+	in := uintptr(dnnlF32)
+	if key.half {
+		in = dnnlBF16
+	}
+	weights := matrix(key.k, key.n, 1, key.k, in)
+	if key.plain {
+		weights = matrix(key.k, key.n, key.n, 1, in)
+	}
+	return [3]*dnnlLayout{matrix(m, key.k, key.k, 1, in), weights, matrix(m, key.n, key.n, 1, dnnlF32)}
+}
+
+// dnnl2 binds major version 2, whose descriptors are plain structs of less
+// than 4 (memory) and 8 KiB (operation).
+type dnnl2 struct {
+	*dnnlCommon
+	describeMemory, describeMatmul, descriptorCreate uintptr
+}
+
+func newDNNL2(handle uintptr, c *dnnlCommon) (dnnlLibrary, error) {
+	l := &dnnl2{dnnlCommon: c}
+	return l, symbols(handle, map[string]*uintptr{
+		"dnnl_memory_desc_init_by_strides": &l.describeMemory,
+		"dnnl_matmul_desc_init":            &l.describeMatmul,
+		"dnnl_primitive_desc_create":       &l.descriptorCreate,
+	})
+}
+
+func (l *dnnl2) newProduct(key shapeKey, m int) (*dnnlPrimitive, error) {
+	var memories [3]uintptr
+	storage := make([]byte, 3*4096+8192)
+	for i, layout := range layouts(key, m) {
+		memories[i] = uintptr(unsafe.Pointer(&storage[i*4096]))
+		if err := call(l.describeMemory, memories[i], 2, uintptr(unsafe.Pointer(&layout.dims)), layout.dtype, uintptr(unsafe.Pointer(&layout.strides))); err != nil {
+			return nil, err
+		}
+	}
+	operation := uintptr(unsafe.Pointer(&storage[3*4096]))
+	if err := call(l.describeMatmul, operation, memories[0], memories[1], 0, memories[2]); err != nil {
+		return nil, err
+	}
+	descriptor := new(uintptr)
+	if err := call(l.descriptorCreate, uintptr(unsafe.Pointer(descriptor)), operation, 0, l.engine, 0); err != nil {
+		return nil, err
+	}
+	defer func() { _ = call(l.descriptorDestroy, *descriptor) }()
+	p, err := l.newPrimitive(*descriptor, memories)
+	clear(storage) // also keeps it alive until here
+	return p, err
+}
+
+// dnnl3 binds major version 3, whose descriptors are opaque.
+type dnnl3 struct {
+	*dnnlCommon
+	describeMemory, forgetMemory, describeMatmul uintptr
+}
+
+func newDNNL3(handle uintptr, c *dnnlCommon) (dnnlLibrary, error) {
+	l := &dnnl3{dnnlCommon: c}
+	return l, symbols(handle, map[string]*uintptr{
+		"dnnl_memory_desc_create_with_strides": &l.describeMemory,
+		"dnnl_memory_desc_destroy":             &l.forgetMemory,
+		"dnnl_matmul_primitive_desc_create":    &l.describeMatmul,
+	})
+}
+
+func (l *dnnl3) newProduct(key shapeKey, m int) (*dnnlPrimitive, error) {
+	var memories [3]uintptr
+	for i, layout := range layouts(key, m) {
+		memory := new(uintptr)
+		if err := call(l.describeMemory, uintptr(unsafe.Pointer(memory)), 2, uintptr(unsafe.Pointer(&layout.dims)), layout.dtype, uintptr(unsafe.Pointer(&layout.strides))); err != nil {
+			return nil, err
+		}
+		memories[i] = *memory
+		defer func() { _ = call(l.forgetMemory, *memory) }()
+	}
+	descriptor := new(uintptr)
+	if err := call(l.describeMatmul, uintptr(unsafe.Pointer(descriptor)), l.engine, memories[0], memories[1], 0, memories[2], 0); err != nil {
+		return nil, err
+	}
+	defer func() { _ = call(l.descriptorDestroy, *descriptor) }()
+	return l.newPrimitive(*descriptor, memories)
+}

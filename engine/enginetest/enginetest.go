@@ -1,0 +1,155 @@
+// Package enginetest is the conformance suite of package engine: goldens of a
+// reference implementation, a readable float64 forward pass, batch invariance
+// bit for bit, caches, concurrency. A new engine's test file calls [RunAll].
+//
+// It tests what the interfaces promise, not how an engine keeps it; kernels
+// are tested beside their code.
+package enginetest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/internal/testkit"
+	"github.com/coppice-ml/coppice/model"
+)
+
+// New makes the engine under test in the given dtype.
+type New func(testing.TB, engine.DType) engine.Engine
+
+// RunAll runs the suite.
+func RunAll(t *testing.T, make New) {
+	t.Run("Goldens", func(t *testing.T) { testGoldens(t, make) })
+	t.Run("Reference", func(t *testing.T) { testReference(t, make) })
+	t.Run("BFloat16", func(t *testing.T) { testBFloat16(t, make) })
+	t.Run("Trained", func(t *testing.T) { testTrained(t, make) })
+	t.Run("Invariance", func(t *testing.T) { testInvariance(t, make) })
+	t.Run("Cache", func(t *testing.T) { testCache(t, make) })
+	t.Run("Concurrency", func(t *testing.T) { testConcurrency(t, make) })
+	t.Run("Head", func(t *testing.T) { testHead(t, make) })
+	t.Run("Cancelled", func(t *testing.T) { testCancelled(t, make) })
+}
+
+// Families are those whose goldens the suite checks.
+func families() []string { return []string{"llama", "llama_tied", "vicuna"} }
+
+// open opens a checkpoint as a model for the duration of the test.
+func open(t testing.TB, dir string) *model.Model {
+	t.Helper()
+	c, err := checkpoint.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	m, err := model.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// pico is a small seeded model on which every part of the block has work to do.
+func pico(t testing.TB) *model.Model {
+	return open(t, testkit.Llama(t, testkit.Options{Layers: 3, Hidden: 48, Heads: 6, KVHeads: 2, FF: 80, Vocab: 600, DType: "BF16", AttnBias: true, MLPBias: true, Seed: 7}))
+}
+
+// resident is a model with all its parts loaded.
+type resident struct {
+	e      engine.Engine
+	m      *model.Model
+	embed  engine.Embedding
+	layers []engine.Layer
+	head   engine.Head
+}
+
+func load(t testing.TB, e engine.Engine, m *model.Model) *resident {
+	t.Helper()
+	r := &resident{e: e, m: m}
+	var err error
+	if r.embed, err = e.Embedding(m); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.embed.Release)
+	for i := range m.Spec.Layers {
+		l, err := e.Layer(m, i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(l.Release)
+		r.layers = append(r.layers, l)
+	}
+	if r.head, err = e.Head(m); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.head.Release)
+	return r
+}
+
+// forward returns the hidden states [L+1][N, D] and the logits [N, V]; kvs is
+// nil or one cache a layer.
+func (r *resident) forward(t testing.TB, b *engine.Batch, kvs []engine.KV) (hidden [][]float32, logits []float32) {
+	t.Helper()
+	if err := b.Validate(r.m.Spec.Vocab); err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	x, err := r.e.NewHidden(r.m, b.Len())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Release()
+	if err := r.embed.Forward(ctx, b, x); err != nil {
+		t.Fatal(err)
+	}
+	hidden = append(hidden, values(t, x))
+	for i, l := range r.layers {
+		var kv engine.KV
+		if kvs != nil {
+			kv = kvs[i]
+		}
+		if err := l.Forward(ctx, b, x, x, kv); err != nil {
+			t.Fatal(err)
+		}
+		hidden = append(hidden, values(t, x))
+	}
+	rows := make([]int, b.Len())
+	for i := range rows {
+		rows[i] = i
+	}
+	logits = make([]float32, len(rows)*r.m.Spec.Vocab)
+	if err := r.head.Logits(ctx, x, rows, logits); err != nil {
+		t.Fatal(err)
+	}
+	return hidden, logits
+}
+
+// values copies hidden states.
+func values(t testing.TB, h engine.Hidden) []float32 {
+	t.Helper()
+	v, err := h.Host()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append([]float32(nil), v...)
+}
+
+// pack makes one batch of independent sequences.
+func pack(seqs ...[]int32) *engine.Batch {
+	b := &engine.Batch{}
+	for _, s := range seqs {
+		b.Add(s, engine.NoParent)
+	}
+	return b
+}
+
+// tokens returns n seeded token ids.
+func tokens(n, vocab int, seed uint64) []int32 {
+	ids := make([]int32, n)
+	for i := range ids {
+		seed = seed*6364136223846793005 + 1442695040888963407
+		ids[i] = int32(seed >> 33 % uint64(vocab))
+	}
+	return ids
+}

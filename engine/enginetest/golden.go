@@ -1,0 +1,187 @@
+package enginetest
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/internal/testkit"
+)
+
+// Tolerances of float32 mode against float32 goldens.
+const (
+	logitTolerance   = 2e-4
+	logProbTolerance = 5e-5
+	lossTolerance    = 1e-5
+)
+
+// bf16Tolerance bounds the mean absolute error of log-probabilities in bfloat16
+// mode. The goldens' models are tiny and untrained, with sharp attention, which
+// makes the most of rounding; vicuna's weights are float16 besides.
+func bf16Tolerance(family string) float64 {
+	if family == "llama" {
+		return 0.02
+	}
+	return 0.03
+}
+
+// testGoldens compares every hidden state, the final norm, logits and
+// log-probabilities with what PyTorch computed.
+func testGoldens(t *testing.T, make New) {
+	for _, family := range families() {
+		t.Run(family, func(t *testing.T) {
+			g := testkit.Golden(t, family)
+			e := make(t, engine.Float32)
+			r := load(t, e, open(t, g.Checkpoint))
+			ids := g.Sequences(t, "input_ids")
+			b := pack(ids...)
+			hidden, logits := r.forward(t, b, nil)
+
+			want, _ := g.Array(t, "hidden")
+			n := len(want) / len(hidden)
+			for i := range hidden {
+				within(t, "hidden "+string(rune('0'+i)), hidden[i], want[i*n:(i+1)*n], logitTolerance)
+			}
+			want, _ = g.Array(t, "logits")
+			within(t, "logits", logits, want, logitTolerance)
+			want, _ = g.Array(t, "final_norm")
+			within(t, "final norm", finalNorm(t, r, hidden[len(hidden)-1]), want, logitTolerance)
+
+			scores := logProbs(t, r, b, hidden[len(hidden)-1])
+			want, _ = g.Array(t, "token_logprobs")
+			var loss float64
+			for i, s := range scores {
+				if d := math.Abs(s.LogProb - float64(want[i])); d > logProbTolerance {
+					t.Errorf("log-probability %d = %g, want %g", i, s.LogProb, want[i])
+				}
+				loss -= s.LogProb / float64(len(scores))
+			}
+			if d := math.Abs(loss - g.Float(t, "loss")); d > lossTolerance {
+				t.Errorf("loss = %g, want %g", loss, g.Float(t, "loss"))
+			}
+		})
+	}
+}
+
+// testBFloat16 bounds what bfloat16 inputs cost in log-probability.
+func testBFloat16(t *testing.T, make New) {
+	for _, family := range families() {
+		t.Run(family, func(t *testing.T) {
+			g := testkit.Golden(t, family)
+			r := load(t, make(t, engine.BFloat16), open(t, g.Checkpoint))
+			b := pack(g.Sequences(t, "input_ids")...)
+			hidden, _ := r.forward(t, b, nil)
+			want, _ := g.Array(t, "token_logprobs")
+			var sum, most float64
+			for i, s := range logProbs(t, r, b, hidden[len(hidden)-1]) {
+				d := math.Abs(s.LogProb - float64(want[i]))
+				sum, most = sum+d, max(most, d)
+			}
+			mean := sum / float64(len(want))
+			t.Logf("mean error %.2g, largest %.2g", mean, most)
+			if !(mean <= bf16Tolerance(family)) {
+				t.Errorf("mean error of log-probabilities = %g, want at most %g", mean, bf16Tolerance(family))
+			}
+		})
+	}
+}
+
+// testTrained decodes greedily with a really trained model: every id must be
+// the float64 reference's, and the logits at both ends close.
+func testTrained(t *testing.T, make New) {
+	var want struct {
+		IDs   []int32   `json:"ids"`
+		First []float32 `json:"logits_pos0"`
+		Last  []float32 `json:"logits_last"`
+		At    int       `json:"last_pos"`
+	}
+	dir := testkit.Shared(t, "data", "models", "stories260K")
+	readJSON(t, &want, dir, "golden_greedy_f64.json")
+	r := load(t, make(t, engine.Float32), open(t, dir))
+	_, logits := r.forward(t, pack(want.IDs), nil)
+	v := r.m.Spec.Vocab
+	for i, next := range want.IDs[1:] {
+		if got := argmax(logits[i*v : (i+1)*v]); got != next {
+			t.Fatalf("greedy id %d = %d, want %d", i+1, got, next)
+		}
+	}
+	within(t, "first logits", logits[:v], want.First, logitTolerance)
+	within(t, "last logits", logits[want.At*v:(want.At+1)*v], want.Last, logitTolerance)
+}
+
+func argmax(xs []float32) int32 {
+	best := 0
+	for i, x := range xs {
+		if x > xs[best] {
+			best = i
+		}
+	}
+	return int32(best)
+}
+
+func within(t testing.TB, what string, got, want []float32, tolerance float64) {
+	t.Helper()
+	if d := testkit.MaxAbs(got, want); !(d <= tolerance) {
+		t.Errorf("%s: largest difference %g, want at most %g", what, d, tolerance)
+	}
+}
+
+func finalNorm(t testing.TB, r *resident, x []float32) []float32 {
+	t.Helper()
+	h := upload(t, r, x)
+	defer h.Release()
+	if err := r.head.Norm(context.Background(), h, h); err != nil {
+		t.Fatal(err)
+	}
+	return values(t, h)
+}
+
+func upload(t testing.TB, r *resident, x []float32) engine.Hidden {
+	t.Helper()
+	h, err := r.e.NewHidden(r.m, len(x)/r.m.Spec.Hidden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := h.Host()
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(v, x)
+	if err := h.Upload(); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// logProbs scores every token of a batch but each segment's first.
+func logProbs(t testing.TB, r *resident, b *engine.Batch, x []float32) []engine.TokenScore {
+	t.Helper()
+	var targets []engine.Target
+	for _, s := range b.Segments {
+		for i := s.Start; i+1 < s.Start+s.Len; i++ {
+			targets = append(targets, engine.Target{Row: i, Token: b.Tokens[i+1]})
+		}
+	}
+	h := upload(t, r, x)
+	defer h.Release()
+	scores := make([]engine.TokenScore, len(targets))
+	if err := r.head.LogProbs(context.Background(), h, targets, scores); err != nil {
+		t.Fatal(err)
+	}
+	return scores
+}
+
+func readJSON(t testing.TB, into any, parts ...string) {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join(parts...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		t.Fatal(err)
+	}
+}
