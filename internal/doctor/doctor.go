@@ -1,0 +1,168 @@
+package doctor
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"runtime"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/engine/cpu"
+)
+
+// Options say where to look.
+type Options struct {
+	// DType, Threads and OneDNN are what the engine would be started with.
+	DType   string
+	Threads int
+	OneDNN  string
+	// CacheDir is where Coppice caches; "" when it has no cache.
+	CacheDir string
+	// Getenv reads an environment variable; nil means os.LookupEnv.
+	Getenv func(name string) (value string, set bool)
+}
+
+// Report is what was found. Sizes are bytes; 0 and "" mean unknown.
+type Report struct {
+	OS          string     `json:"os"`
+	Arch        string     `json:"arch"`
+	Go          string     `json:"go"`
+	CPU         CPU        `json:"cpu"`
+	Cores       Cores      `json:"cores"`
+	Memory      Memory     `json:"memory"`
+	Disks       []Disk     `json:"disks"`
+	Kernels     Kernels    `json:"kernels"`
+	Environment []Variable `json:"environment"`
+}
+
+// CPU is the processor.
+type CPU struct {
+	Model    string   `json:"model"`
+	Features []string `json:"features"` // those that matrix kernels choose by
+}
+
+// Cores says how many cores work may use.
+type Cores struct {
+	Affinity int     `json:"affinity"` // cores this process may run on
+	Quota    float64 `json:"quota"`    // the cgroup's limit in cores; 0 without one
+	Used     int     `json:"used"`     // the default of --threads
+}
+
+// Memory is the machine's and the cgroup's.
+type Memory struct {
+	Total   int64 `json:"total"`
+	Free    int64 `json:"free"`    // to this process, the cgroup's limit considered
+	Limit   int64 `json:"limit"`   // the cgroup's; 0 without one
+	Default int64 `json:"default"` // of --memory; 0 means unbounded
+}
+
+// Disk is the file system that holds a directory.
+type Disk struct {
+	Purpose string `json:"purpose"`
+	Path    string `json:"path"`
+	Free    int64  `json:"free"` // to this user
+	Total   int64  `json:"total"`
+}
+
+// Kernels is who computes, as the engine describes itself.
+type Kernels struct {
+	Provider string   `json:"provider"` // e.g. "oneDNN 2.6.3" or "Go"
+	DType    string   `json:"dtype"`    // what --dtype auto picks here
+	Threads  int      `json:"threads"`
+	Notes    []string `json:"notes"`
+	Error    string   `json:"error,omitempty"` // why the engine does not start
+}
+
+// Variable is an environment variable that Coppice reads.
+type Variable struct {
+	Name    string `json:"name"`
+	Value   string `json:"value"`
+	Set     bool   `json:"set"`
+	Meaning string `json:"meaning"`
+}
+
+// Run looks at the machine. It does not fail: what cannot be found out is left
+// empty, and an engine that does not start is an error inside the report.
+func Run(_ context.Context, opt Options) Report {
+	if opt.Getenv == nil {
+		opt.Getenv = os.LookupEnv
+	}
+	root := os.DirFS("/")
+	quota := cpuQuota(root)
+	return Report{
+		OS:          runtime.GOOS,
+		Arch:        runtime.GOARCH,
+		Go:          runtime.Version(),
+		CPU:         CPU{Model: cpuModel(root), Features: cpuFeatures()},
+		Cores:       Cores{Affinity: runtime.NumCPU(), Quota: quota, Used: runtime.GOMAXPROCS(0)},
+		Memory:      memory(root),
+		Disks:       disks(opt.CacheDir),
+		Kernels:     kernels(opt),
+		Environment: environment(opt.Getenv),
+	}
+}
+
+// FreeMemory is how many bytes this process may still take before the machine
+// or its cgroup runs out; 0 where the platform does not tell.
+func FreeMemory() int64 { return memory(os.DirFS("/")).Free }
+
+// DefaultMemory is the default of --memory: 0.8 of what is free; 0, which
+// means unbounded, where that is unknown.
+func DefaultMemory() int64 { return memory(os.DirFS("/")).Default }
+
+func memory(root fs.FS) Memory {
+	m := machineMemory(root)
+	if c, ok := cgroupMemory(root); ok && (m.Total == 0 || c.limit < m.Total) {
+		m.Limit = c.limit
+		m.Free = min(m.Free, max(0, c.limit-c.used))
+	}
+	m.Default = m.Free / 10 * 8
+	return m
+}
+
+func kernels(opt Options) Kernels {
+	e, err := cpu.New(cpu.Options{DType: opt.DType, Threads: opt.Threads, OneDNN: opt.OneDNN})
+	if err != nil {
+		return Kernels{Error: err.Error(), Notes: []string{}}
+	}
+	info := e.Info()
+	k := describe(info)
+	if err := e.Close(); err != nil {
+		k.Error = err.Error()
+	}
+	return k
+}
+
+func describe(info engine.Info) Kernels {
+	return Kernels{
+		Provider: info.Provider,
+		DType:    string(info.DType),
+		Threads:  info.Threads,
+		Notes:    append([]string{}, info.Notes...),
+	}
+}
+
+// environment lists the variables that are read, each with its meaning.
+func environment(getenv func(string) (string, bool)) []Variable {
+	vs := []Variable{
+		{Name: "COPPICE_ONEDNN", Meaning: `library to load for matrix products; "off" selects the kernels written in Go`},
+		{Name: "COPPICE_CACHE", Meaning: "directory for cached content hashes"},
+		{Name: "GOMAXPROCS", Meaning: "default of --threads"},
+	}
+	for i := range vs {
+		vs[i].Value, vs[i].Set = getenv(vs[i].Name)
+	}
+	return vs
+}
+
+// disks reports on the working directory and the cache.
+func disks(cache string) []Disk {
+	var ds []Disk
+	if wd, err := os.Getwd(); err == nil {
+		ds = append(ds, disk("working directory", wd))
+	}
+	if cache != "" {
+		ds = append(ds, disk("cache", cache))
+	}
+	return ds
+}
