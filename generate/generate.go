@@ -1,0 +1,235 @@
+package generate
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/model"
+)
+
+// Options say how sequences are continued.
+type Options struct {
+	MaxTokens   int     // of each continuation, at least 1
+	Temperature float64 // divides logits before the softmax; 0 takes the likeliest token
+	TopK        int     // sample from the TopK likeliest tokens; 0 means all
+	TopP        float64 // sample from the fewest tokens whose share reaches TopP; 0 and 1 mean all
+	Seed        uint64  // of sampling
+	Stop        []int   // token ids that end a sequence, such as the model's EOS
+}
+
+// Run continues the prompts through the listed layers (nil: all of them) and
+// gives each new token to emit, with the index of its prompt: step by step,
+// prompts in order within a step. A stop token ends its sequence and is not
+// emitted. An error of emit stops everything and is returned.
+//
+// What follows a prompt depends on that prompt and the options alone: not on the
+// other prompts or their order. Only prompts that are repeated word for word get
+// continuations of their own each, in order of appearance. Ties between equal
+// logits go to the lowest id.
+//
+// The layers become resident in run. Caches hold len(prompts) x (longest prompt
+// + MaxTokens) tokens a layer. Run fails when that is longer than the model's
+// Spec.MaxPositions, for empty prompts and ids outside the vocabulary, for
+// options out of range, and for logits that are NaN or infinitely large.
+func Run(ctx context.Context, run *forest.Runner, layers []int, prompts [][]int32, opt Options, emit func(seq int, id int32) error) error {
+	if err := opt.check(); err != nil {
+		return err
+	}
+	capacity, err := checkPrompts(run.Model().Spec, prompts, opt.MaxTokens)
+	if err != nil {
+		return err
+	}
+	d, err := newDecoder(run, layers, prompts, capacity)
+	if err != nil {
+		return err
+	}
+	defer d.release()
+	l := newLoop(d, prompts, opt, emit)
+	if err := l.prefill(ctx); err != nil {
+		return err
+	}
+	for step := 1; step < opt.MaxTokens && len(l.alive) > 0; step++ {
+		if err := l.step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o Options) check() error {
+	switch {
+	case o.MaxTokens < 1:
+		return fmt.Errorf("max tokens = %d: want at least 1", o.MaxTokens)
+	case !(o.Temperature >= 0) || math.IsInf(o.Temperature, 0):
+		return fmt.Errorf("temperature = %v: want 0 (greedy) or a positive number", o.Temperature)
+	case o.TopK < 0:
+		return fmt.Errorf("top-k = %d: want at least 1, or 0 for all tokens", o.TopK)
+	case !(o.TopP >= 0 && o.TopP <= 1):
+		return fmt.Errorf("top-p = %v: want a number from 0 to 1", o.TopP)
+	}
+	return nil
+}
+
+// checkPrompts returns how many tokens the longest sequence may come to.
+func checkPrompts(spec *model.Spec, prompts [][]int32, maxTokens int) (capacity int, err error) {
+	if len(prompts) == 0 {
+		return 0, fmt.Errorf("there are no prompts")
+	}
+	for i, p := range prompts {
+		if len(p) == 0 {
+			return 0, fmt.Errorf("prompt %d is empty; begin it with the model's BOS token", i)
+		}
+		for j, id := range p {
+			if id < 0 || int(id) >= spec.Vocab {
+				return 0, fmt.Errorf("prompt %d: token id %d at index %d is outside the vocabulary of %d", i, id, j, spec.Vocab)
+			}
+		}
+		if maxTokens > spec.MaxPositions-len(p) {
+			return 0, fmt.Errorf("prompt %d has %d tokens, and %d more are past the model's %d positions; %s", i, len(p), maxTokens, spec.MaxPositions, remedy(spec, len(p)))
+		}
+		capacity = max(capacity, len(p)+maxTokens)
+	}
+	return capacity, nil
+}
+
+func remedy(spec *model.Spec, prompt int) string {
+	if room := spec.MaxPositions - prompt; room > 0 {
+		return fmt.Sprintf("ask for at most %d", room)
+	}
+	return fmt.Sprintf("shorten it to fewer than %d tokens", spec.MaxPositions)
+}
+
+// loop is the state of one call of Run.
+type loop struct {
+	d       *decoder
+	prompts [][]int32
+	opt     Options
+	emit    func(int, int32) error
+
+	sampler  *sampler
+	random   []random // one a prompt
+	stop     map[int32]bool
+	past     []int   // tokens of each sequence in the caches
+	last     []int32 // newest token of each sequence, not in the caches yet
+	alive    []int   // prompts that go on, ascending
+	finished []bool
+	ready    []ready
+}
+
+// ready is a sequence whose next token the batch's hidden states decide.
+type ready struct{ seq, row int }
+
+func newLoop(d *decoder, prompts [][]int32, opt Options, emit func(int, int32) error) *loop {
+	n := len(prompts)
+	l := &loop{
+		d: d, prompts: prompts, opt: opt, emit: emit,
+		sampler: newSampler(opt, d.spec.Vocab), random: seeds(prompts, opt.Seed), stop: make(map[int32]bool, len(opt.Stop)),
+		past: make([]int, n), last: make([]int32, n), alive: make([]int, 0, n), finished: make([]bool, n),
+		ready: make([]ready, 0, n),
+	}
+	for _, id := range opt.Stop {
+		l.stop[int32(id)] = true
+	}
+	return l
+}
+
+// prefill runs the prompts through the layers, packed into batches of at most
+// d.rows tokens; a longer prompt is split over several. Every prompt gets its
+// first token.
+func (l *loop) prefill(ctx context.Context) error {
+	for seq, prompt := range l.prompts {
+		for len(prompt) > 0 {
+			n := min(len(prompt), l.d.rows-l.d.batch.Len())
+			l.extend(seq, prompt[:n], n == len(prompt))
+			prompt = prompt[n:]
+			if l.d.batch.Len() == l.d.rows {
+				if err := l.flush(ctx); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if err := l.flush(ctx); err != nil {
+		return err
+	}
+	l.bury()
+	return nil
+}
+
+// step gives every sequence that goes on one more token.
+func (l *loop) step(ctx context.Context) error {
+	for _, seq := range l.alive {
+		l.extend(seq, l.last[seq:seq+1], true)
+		if l.d.batch.Len() == l.d.rows {
+			if err := l.flush(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	if err := l.flush(ctx); err != nil {
+		return err
+	}
+	l.bury()
+	return nil
+}
+
+// extend adds tokens of a sequence to the batch. complete says that the token
+// after them is wanted.
+func (l *loop) extend(seq int, tokens []int32, complete bool) {
+	l.d.batch.Continue(tokens, seq, l.past[seq])
+	l.past[seq] += len(tokens)
+	if complete {
+		l.ready = append(l.ready, ready{seq: seq, row: l.d.batch.Len() - 1})
+	}
+}
+
+// flush runs the batch and picks the next token of the sequences that are ready.
+func (l *loop) flush(ctx context.Context) error {
+	if l.d.batch.Len() == 0 {
+		return nil
+	}
+	if err := l.d.forward(ctx); err != nil {
+		return err
+	}
+	for lo := 0; lo < len(l.ready); lo += logitRows {
+		some := l.ready[lo:min(lo+logitRows, len(l.ready))]
+		if err := l.d.head(ctx, some); err != nil {
+			return err
+		}
+		for i, r := range some {
+			if err := l.next(r.seq, l.d.logits[i*l.d.spec.Vocab:][:l.d.spec.Vocab]); err != nil {
+				return err
+			}
+		}
+	}
+	l.d.batch.Reset()
+	l.ready = l.ready[:0]
+	return nil
+}
+
+// next picks a sequence's next token from its logits [V] and gives it out.
+func (l *loop) next(seq int, logits []float32) error {
+	id, err := l.sampler.pick(logits, &l.random[seq])
+	if err != nil {
+		return fmt.Errorf("prompt %d, after %d tokens: %w", seq, l.past[seq], err)
+	}
+	if l.stop[id] {
+		l.finished[seq] = true
+		return nil
+	}
+	l.last[seq] = id
+	return l.emit(seq, id)
+}
+
+// bury takes finished sequences out of the running.
+func (l *loop) bury() {
+	alive := l.alive[:0]
+	for seq := range l.prompts {
+		if !l.finished[seq] {
+			alive = append(alive, seq)
+		}
+	}
+	l.alive = alive
+}
