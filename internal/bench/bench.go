@@ -1,0 +1,189 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/model"
+)
+
+// Options choose what is measured.
+type Options struct {
+	Shape  string        // one of Shapes; "" means the first
+	What   string        // one of Whats; "" means the first
+	Tokens int           // length of the sequence; 0 means 512
+	Rounds int           // pairs of measurements after one that warms up; 0 means 5
+	Memory int64         // bytes that weights may take; 0 means no bound
+	Seed   uint64        // of weights and tokens
+	Engine engine.Engine // what is measured; the caller's
+}
+
+// Result is one measurement. Rates are medians over the rounds.
+type Result struct {
+	What            string  `json:"what"`
+	Shape           string  `json:"shape"`
+	DType           string  `json:"dtype"`
+	Provider        string  `json:"provider"`
+	Threads         int     `json:"threads"`
+	Tokens          int     `json:"tokens"`
+	Rounds          int     `json:"rounds"`
+	TokensPerSecond float64 `json:"tokens_per_second"`
+	// GEMMGFLOPS is the rate of the linear maps and the head, two operations a
+	// weight and token, over the whole time; attention is not counted.
+	GEMMGFLOPS float64 `json:"gemm_gflops"`
+	// LimitTokensPerSecond is the rate at which the products alone pass: same
+	// shapes, same provider, dense, untiled, weights rotating through memory,
+	// rows split over the workers. 0 when the engine cannot tell.
+	LimitTokensPerSecond float64 `json:"limit_tokens_per_second"`
+	// Ratio is the median over rounds of limit time / measured time, the two
+	// taken one after the other; 0 without a limit.
+	Ratio float64 `json:"ratio"`
+}
+
+// Limiter is an engine that can multiply without doing anything else.
+type Limiter interface {
+	// Products computes, one after the other, a product for every shape
+	// {m, n, k}: dst [m, n] = a [m, k] x w [n, k]ᵀ, dense, in the engine's
+	// dtype with float32 sums, rows of a split over the workers. Consecutive
+	// products read different weights, so many that no cache holds them. It
+	// returns the time the products took, preparations left out.
+	Products(ctx context.Context, shapes [][3]int) (time.Duration, error)
+}
+
+// Whats lists what can be measured.
+func Whats() []string { return []string{"forward"} }
+
+// Run measures and passes on every result as it comes.
+func Run(ctx context.Context, opt Options, emit func(Result)) error {
+	opt, s, err := opt.withDefaults()
+	if err != nil {
+		return err
+	}
+	m, err := synthetic(s, opt)
+	if err != nil {
+		return err
+	}
+	r, err := opt.forward(ctx, m)
+	if err != nil {
+		return err
+	}
+	emit(r)
+	return nil
+}
+
+func (opt Options) withDefaults() (Options, shape, error) {
+	if opt.Shape == "" {
+		opt.Shape = Shapes()[0]
+	}
+	if opt.What == "" {
+		opt.What = Whats()[0]
+	}
+	if opt.Tokens == 0 {
+		opt.Tokens = 512
+	}
+	if opt.Rounds == 0 {
+		opt.Rounds = 5
+	}
+	if opt.Tokens < 2 || opt.Rounds < 1 {
+		return opt, shape{}, fmt.Errorf("%d tokens in %d rounds: want at least 2 tokens and 1 round", opt.Tokens, opt.Rounds)
+	}
+	if !slices.Contains(Whats(), opt.What) {
+		return opt, shape{}, fmt.Errorf("nothing called %q to measure; choose from %s", opt.What, strings.Join(Whats(), ", "))
+	}
+	s, err := shapeOf(opt.Shape)
+	return opt, s, err
+}
+
+// forward measures one sequence through all layers and the head, in pairs with
+// the limit: what disturbs the machine disturbs both.
+func (opt Options) forward(ctx context.Context, m *model.Model) (Result, error) {
+	// No bound for the runner: the check in synthetic has seen to memory, and
+	// layers made again in every pass would be measured with it.
+	runner := forest.New(m, opt.Engine, forest.Options{BatchTokens: opt.Tokens})
+	defer runner.Close()
+	seq := [][]int32{tokens(opt, m.Spec.Vocab)}
+	limiter, limited := opt.Engine.(Limiter)
+	shapes := products(m.Spec, opt.Tokens)
+
+	var took, limit, ratios []float64
+	for round := range opt.Rounds + 1 {
+		start := time.Now()
+		err := runner.LogProbs(ctx, nil, seq, func(int, []engine.TokenScore) error { return nil })
+		forward := time.Since(start).Seconds()
+		if err != nil {
+			return Result{}, err
+		}
+		var alone float64
+		if limited {
+			d, err := limiter.Products(ctx, shapes)
+			if err != nil {
+				return Result{}, fmt.Errorf("limit: %w", err)
+			}
+			alone = d.Seconds()
+		}
+		if round == 0 {
+			continue
+		}
+		took, limit, ratios = append(took, forward), append(limit, alone), append(ratios, alone/forward)
+	}
+	return opt.result(shapes, median(took), median(limit), median(ratios)), nil
+}
+
+func (opt Options) result(shapes [][3]int, took, limit, ratio float64) Result {
+	info := opt.Engine.Info()
+	r := Result{
+		What: opt.What, Shape: opt.Shape, DType: string(info.DType), Provider: info.Provider, Threads: info.Threads,
+		Tokens: opt.Tokens, Rounds: opt.Rounds,
+		TokensPerSecond: float64(opt.Tokens) / took,
+		GEMMGFLOPS:      operations(shapes) / took / 1e9,
+		Ratio:           ratio,
+	}
+	if limit > 0 {
+		r.LimitTokensPerSecond = float64(opt.Tokens) / limit
+	}
+	return r
+}
+
+func tokens(opt Options, vocab int) []int32 {
+	random := rand.New(rand.NewPCG(opt.Seed, 1))
+	ids := make([]int32, opt.Tokens)
+	for i := range ids {
+		ids[i] = random.Int32N(int32(vocab))
+	}
+	return ids
+}
+
+// products lists the matrix products {m, n, k} of a forward pass over n tokens
+// whose log-probabilities are wanted: every token but the last meets the head.
+func products(s *model.Spec, n int) [][3]int {
+	var ps [][3]int
+	for l := range s.Layers {
+		for _, w := range s.LayerWeights(l) {
+			if len(w.Shape) == 2 {
+				ps = append(ps, [3]int{n, w.Shape[0], w.Shape[1]})
+			}
+		}
+	}
+	return append(ps, [3]int{n - 1, s.Vocab, s.Hidden})
+}
+
+func operations(ps [][3]int) float64 {
+	var n float64
+	for _, p := range ps {
+		n += 2 * float64(p[0]) * float64(p[1]) * float64(p[2])
+	}
+	return n
+}
+
+// median sorts xs, which is not empty.
+func median(xs []float64) float64 {
+	slices.Sort(xs)
+	n := len(xs)
+	return (xs[(n-1)/2] + xs[n/2]) / 2
+}

@@ -1,0 +1,170 @@
+package bench
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/engine/cpu"
+	"github.com/coppice-ml/coppice/internal/synth"
+	"github.com/coppice-ml/coppice/model"
+)
+
+// limited is an engine whose products take as long as they are said to.
+type limited struct {
+	engine.Engine
+	took  time.Duration
+	calls int
+}
+
+func (l *limited) Products(context.Context, [][3]int) (time.Duration, error) {
+	l.calls++
+	return l.took, nil
+}
+
+func newEngine(tb testing.TB, dtype string) *cpu.Engine {
+	tb.Helper()
+	e, err := cpu.New(cpu.Options{DType: dtype, OneDNN: "off", Threads: 2})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = e.Close() })
+	return e
+}
+
+func pico(t *testing.T, opt Options) *model.Model {
+	t.Helper()
+	m, err := synthetic(shape{"pico", synth.Options{Layers: 3}}, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestForward(t *testing.T) {
+	e := &limited{Engine: newEngine(t, "float32"), took: time.Nanosecond}
+	opt := Options{Shape: "pico", What: "forward", Tokens: 16, Rounds: 3, Engine: e}
+	r, err := opt.forward(t.Context(), pico(t, opt))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.calls != 4 {
+		t.Errorf("the limit was taken %d times, want once a round and once to warm up", e.calls)
+	}
+	if r.TokensPerSecond <= 0 || r.GEMMGFLOPS <= 0 || r.Ratio <= 0 || r.Ratio >= 1 || r.DType != "float32" || r.Provider != "Go" {
+		t.Errorf("result = %+v", r)
+	}
+	if want := 16e9; r.LimitTokensPerSecond < want*0.999 || r.LimitTokensPerSecond > want*1.001 {
+		t.Errorf("limit = %g tokens/s, want %g", r.LimitTokensPerSecond, want)
+	}
+}
+
+func TestProductsCoverTheModel(t *testing.T) {
+	opt := Options{Engine: newEngine(t, "float32")}
+	spec := pico(t, opt).Spec
+	got := operations(products(spec, 11)) - operations(products(spec, 10))
+	if want := 2 * float64(spec.MACsPerToken()); got != want {
+		t.Errorf("one more token costs %g operations, want %g", got, want)
+	}
+}
+
+func TestSharedLayers(t *testing.T) {
+	opt := Options{Engine: newEngine(t, "float32")}
+	spec := pico(t, opt).Spec
+	src := newSource(spec, "BF16", 2, 1)
+	if _, err := model.New(spec, src); err != nil {
+		t.Fatal(err)
+	}
+	data := func(name string) *byte {
+		b, err := src.Data(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &b[0]
+	}
+	const q = ".self_attn.q_proj.weight"
+	if data("model.layers.0"+q) != data("model.layers.2"+q) {
+		t.Error("layer 2 does not share layer 0's memory")
+	}
+	if data("model.layers.0"+q) == data("model.layers.1"+q) {
+		t.Error("layers 0 and 1 share memory")
+	}
+}
+
+func TestShapes(t *testing.T) {
+	for name, want := range map[string]int64{
+		"tinyllama-1.1b": 1_100_048_384,
+		"smollm-135m":    134_515_008,
+		"llama-3.1-8b":   8_030_261_248,
+	} {
+		s, err := shapeOf(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, err := s.options.Config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec, err := model.ParseConfig(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := spec.Parameters(); got != want {
+			t.Errorf("%s has %d parameters, want %d", name, got, want)
+		}
+	}
+}
+
+func TestRunRefuses(t *testing.T) {
+	e := newEngine(t, "float32")
+	for _, tt := range []struct {
+		name string
+		opt  Options
+		want string
+	}{
+		{"shape", Options{Engine: e, Shape: "gpt"}, "choose from tinyllama-1.1b"},
+		{"what", Options{Engine: e, What: "everything"}, "choose from forward"},
+		{"tokens", Options{Engine: e, Tokens: 1}, "at least 2 tokens"},
+		{"memory", Options{Engine: e, Memory: 1 << 20}, "--memory is"},
+	} {
+		err := Run(t.Context(), tt.opt, func(Result) { t.Error("a result") })
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+func TestMedian(t *testing.T) {
+	if got := median([]float64{3, 1, 2}); got != 2 {
+		t.Errorf("got %v, want 2", got)
+	}
+	if got := median([]float64{4, 1, 2, 3}); got != 2.5 {
+		t.Errorf("got %v, want 2.5", got)
+	}
+}
+
+// BenchmarkForward reports tokens per second and the ratio to the limit.
+func BenchmarkForward(b *testing.B) {
+	for _, name := range []string{"smollm-135m", "tinyllama-1.1b"} {
+		b.Run(name, func(b *testing.B) {
+			e, err := cpu.New(cpu.Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer e.Close()
+			b.Logf("%s, %d threads", e.Info().Provider, e.Info().Threads)
+			for b.Loop() {
+				err := Run(b.Context(), Options{Shape: name, Rounds: 3, Engine: e}, func(r Result) {
+					b.ReportMetric(r.TokensPerSecond, "tokens/s")
+					b.ReportMetric(r.GEMMGFLOPS, "GFLOP/s")
+					b.ReportMetric(r.Ratio, "ratio")
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
