@@ -148,6 +148,13 @@ func (d *oneDNN) product(worker int, s shape, m int, a, b operand, dst []float32
 	}
 }
 
+// untiled implements the limit's products: one call whatever the rows.
+func (d *oneDNN) untiled(worker int, s shape, m int, a, b operand, dst []float32) {
+	if err := d.multiply(worker, shapeKey{s, a.bf16 != nil}, roundUp(m, d.rows), a, b, dst); err != nil {
+		panic(fmt.Sprintf("cpu: oneDNN product %dx%dx%d: %v", m, s.n, s.k, err))
+	}
+}
+
 // multiply runs one primitive on exactly m rows.
 func (d *oneDNN) multiply(worker int, key shapeKey, m int, a, b operand, dst []float32) error {
 	w := d.workers[worker]

@@ -1,0 +1,85 @@
+package cpu
+
+import "time"
+
+// Product is one matrix product: [M, K] x [N, K]ᵀ.
+type Product struct{ M, N, K int }
+
+// Products is a list of matrix products and nothing else: what the provider
+// alone reaches on the shapes of a forward pass is the limit benches compare
+// with. Operands are dense, each worker's rows are one call, and weights rotate
+// through more memory than caches hold.
+type Products struct {
+	e    *Engine
+	list []Product
+	// inputs, weights and outputs are shared by products; weights are cut out of
+	// one long run at places that move on from call to call.
+	inputs, weights operand
+	outputs         []float32
+	length, at      int
+}
+
+// rotation is how many weights the products walk through at least.
+const rotation = 128 << 20
+
+// NewProducts prepares operands; it takes about half a GiB.
+func (e *Engine) NewProducts(list []Product) *Products {
+	p := &Products{e: e, list: list}
+	var in, out, largest, total int
+	for _, x := range list {
+		in, out = max(in, e.padded(x.M)*x.K), max(out, e.padded(x.M)*x.N)
+		largest, total = max(largest, x.N*x.K), total+x.N*x.K
+	}
+	p.length = max(largest, min(total, rotation))
+	p.inputs, p.weights = noise(in, e.half, 1), noise(p.length, e.half, 2)
+	p.outputs = make([]float32, out)
+	return p
+}
+
+// Run computes every product once and returns how long that took.
+func (p *Products) Run() time.Duration {
+	start := time.Now()
+	for _, x := range p.list {
+		if p.at+x.N*x.K > p.length {
+			p.at = 0
+		}
+		weights := p.weights.from(p.at)
+		p.at += x.N * x.K
+		rows := (x.M + p.e.pool.workers - 1) / p.e.pool.workers
+		p.e.pool.split(x.M, rows, p.e.mul.quantum(), func(w *worker, lo, hi int) {
+			s := shape{n: x.N, k: x.K}
+			a, dst := p.inputs.from(lo*x.K), p.outputs[lo*x.N:]
+			if u, ok := p.e.mul.(untiled); ok {
+				u.untiled(w.id, s, hi-lo, a, weights, dst)
+			} else {
+				p.e.mul.product(w.id, s, hi-lo, a, weights, dst)
+			}
+		})
+	}
+	return time.Since(start)
+}
+
+// untiled is a multiplier that cuts products up to keep rows independent; for
+// the limit it runs them whole.
+type untiled interface {
+	untiled(worker int, s shape, m int, a, b operand, dst []float32)
+}
+
+// Diagnosis is what the engine found out about the machine.
+type Diagnosis struct {
+	Provider string   // "oneDNN 2.6.3" or "Go"
+	Rows     int      // products are padded to multiples of this many rows
+	BFloat16 bool     // bfloat16 products are used in bfloat16 mode
+	Kernels  string   // what computes element by element
+	Notes    []string // why something is as it is
+}
+
+// Diagnose tries the provider that the options lead to.
+func Diagnose(opt Options) (Diagnosis, error) {
+	e, err := New(opt)
+	if err != nil {
+		return Diagnosis{}, err
+	}
+	defer func() { _ = e.Close() }()
+	return Diagnosis{Provider: e.mul.name(), Rows: e.mul.quantum(), BFloat16: e.mul.half(), Kernels: "Go", Notes: e.info.Notes}, nil
+}
