@@ -1,0 +1,171 @@
+package checkpoint
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// WriteOptions says how a copy is written.
+type WriteOptions struct {
+	// Force replaces an output that exists, if it looks like a checkpoint.
+	Force bool
+	// Progress, which may be nil, counts the bytes written. It is called from
+	// one goroutine at a time.
+	Progress func(done, total int64)
+	// MaxShard bounds the bytes of data in a weight file; 0 keeps the files as
+	// the source has them.
+	MaxShard int64
+
+	// system is replaced in tests; nil is the real one.
+	system *system
+}
+
+// system is what writing needs of the machine.
+type system struct {
+	free func(dir string) (int64, error)
+	copy copyRange
+}
+
+// Written describes a finished copy.
+type Written struct {
+	Path    string
+	Bytes   int64
+	Tensors int
+	// Files are the names in the directory, sorted.
+	Files []string
+}
+
+// Write writes a changed copy of c to the directory out. The bytes of every kept
+// tensor are those of the source. The copy appears at once and complete, or not
+// at all: it is written beside out under a hidden name, synced and renamed.
+// Errors wrap ErrExists, ErrInside, ErrNoSpace or the context's cause.
+func Write(ctx context.Context, c *Checkpoint, out string, s Surgery, opt WriteOptions) (Written, error) {
+	w, err := write(ctx, c, out, s, opt)
+	if err != nil {
+		return Written{}, fmt.Errorf("write checkpoint %s: %w", out, err)
+	}
+	return w, nil
+}
+
+func write(ctx context.Context, c *Checkpoint, out string, s Surgery, opt WriteOptions) (Written, error) {
+	sys := opt.system
+	if sys == nil {
+		sys = &system{free: freeSpace, copy: copyInKernel}
+	}
+	if opt.MaxShard < 0 {
+		return Written{}, fmt.Errorf("shard size %d: give a positive number of bytes, or 0", opt.MaxShard)
+	}
+	out, err := filepath.Abs(out)
+	if err != nil {
+		return Written{}, err
+	}
+	if err := checkApart(c, out); err != nil {
+		return Written{}, err
+	}
+	if err := checkOutput(out, opt.Force); err != nil {
+		return Written{}, err
+	}
+	b, err := c.draw(s, opt.MaxShard)
+	if err != nil {
+		return Written{}, err
+	}
+	if err := checkSpace(out, b.bytes, sys.free); err != nil {
+		return Written{}, err
+	}
+	tmp, err := makeTemp(out)
+	if err != nil {
+		return Written{}, err
+	}
+	// After a successful rename there is nothing left under this name.
+	defer os.RemoveAll(tmp)
+	if err := newCopier(tmp, sys.copy, newCounter(b.bytes, opt.Progress)).writeAll(ctx, b.largestFirst()); err != nil {
+		return Written{}, err
+	}
+	if err := install(tmp, out, opt.Force); err != nil {
+		return Written{}, err
+	}
+	return b.written(out), nil
+}
+
+// largestFirst orders the files so that no long one starts last.
+func (b *blueprint) largestFirst() []outFile {
+	return slices.SortedStableFunc(slices.Values(b.files), func(x, y outFile) int { return cmp.Compare(y.size(), x.size()) })
+}
+
+func (b *blueprint) written(out string) Written {
+	w := Written{Path: out, Bytes: b.bytes, Tensors: b.tensors}
+	for _, f := range b.files {
+		w.Files = append(w.Files, f.name)
+	}
+	slices.Sort(w.Files)
+	return w
+}
+
+// checkSpace compares what will be written with what the disk has free.
+func checkSpace(out string, need int64, free func(string) (int64, error)) error {
+	dir := existing(filepath.Dir(out))
+	have, err := free(dir)
+	if err != nil {
+		return fmt.Errorf("ask for the free space of %s: %w", dir, err)
+	}
+	if have < need {
+		return fmt.Errorf("%w: %s needed, %s free at %s; free some or choose another disk", ErrNoSpace, size(need), size(have), dir)
+	}
+	return nil
+}
+
+// size writes bytes the way disks are sold, so that two of them can be compared.
+func size(n int64) string {
+	if n < 1_000_000 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return fmt.Sprintf("%.3f GB", float64(n)/1e9)
+}
+
+// existing returns the nearest ancestor of a path that exists, or the path itself.
+func existing(path string) string {
+	for {
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+		parent := filepath.Dir(path)
+		if parent == path {
+			return path
+		}
+		path = parent
+	}
+}
+
+// makeTemp makes the directory that will be renamed to out. It lies beside it,
+// because renaming does not cross file systems.
+func makeTemp(out string) (string, error) {
+	parent := filepath.Dir(out)
+	if err := os.MkdirAll(parent, 0o777); err != nil {
+		return "", writable(parent, err)
+	}
+	tmp := sibling(out, "partial")
+	if err := os.Mkdir(tmp, 0o777); err != nil {
+		return "", writable(parent, err)
+	}
+	return tmp, nil
+}
+
+func sibling(out, what string) string {
+	name := fmt.Sprintf(".%s.coppice-%s-%s", filepath.Base(out), what, strings.ToLower(rand.Text()[:8]))
+	return filepath.Join(filepath.Dir(out), name)
+}
+
+func writable(dir string, err error) error {
+	if errors.Is(err, fs.ErrPermission) || isReadOnly(err) {
+		return fmt.Errorf("%s cannot be written to: %w; choose another output directory", dir, err)
+	}
+	return err
+}
