@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/engine/cpu"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/model"
 )
@@ -28,6 +29,7 @@ type Options struct {
 type Result struct {
 	What            string  `json:"what"`
 	Shape           string  `json:"shape"`
+	Device          string  `json:"device"`
 	DType           string  `json:"dtype"`
 	Provider        string  `json:"provider"`
 	Threads         int     `json:"threads"`
@@ -44,16 +46,21 @@ type Result struct {
 	// Ratio is the median over rounds of limit time / measured time, the two
 	// taken one after the other; 0 without a limit.
 	Ratio float64 `json:"ratio"`
+	// Spread is (slowest - fastest) / median of the measured times.
+	Spread float64 `json:"spread"`
 }
 
-// Limiter is an engine that can multiply without doing anything else.
-type Limiter interface {
-	// Products computes, one after the other, a product for every shape
-	// {m, n, k}: dst [m, n] = a [m, k] x w [n, k]ᵀ, dense, in the engine's
-	// dtype with float32 sums, rows of a split over the workers. Consecutive
-	// products read different weights, so many that no cache holds them. It
-	// returns the time the products took, preparations left out.
-	Products(ctx context.Context, shapes [][3]int) (time.Duration, error)
+// limiter prepares the products of one forward pass and returns what computes
+// them once, nothing else, and says how long that took.
+type limiter func(list []cpu.Product) (run func() time.Duration)
+
+// limiterOf returns the limiter of an engine, nil when it has none.
+func limiterOf(e engine.Engine) limiter {
+	c, ok := e.(*cpu.Engine)
+	if !ok {
+		return nil
+	}
+	return func(list []cpu.Product) func() time.Duration { return c.NewProducts(list).Run }
 }
 
 // Whats lists what can be measured.
@@ -69,7 +76,7 @@ func Run(ctx context.Context, opt Options, emit func(Result)) error {
 	if err != nil {
 		return err
 	}
-	r, err := opt.forward(ctx, m)
+	r, err := opt.forward(ctx, m, limiterOf(opt.Engine))
 	if err != nil {
 		return err
 	}
@@ -101,53 +108,48 @@ func (opt Options) withDefaults() (Options, shape, error) {
 }
 
 // forward measures one sequence through all layers and the head, in pairs with
-// the limit: what disturbs the machine disturbs both.
-func (opt Options) forward(ctx context.Context, m *model.Model) (Result, error) {
+// the limit, which may be nil: what disturbs the machine disturbs both.
+func (opt Options) forward(ctx context.Context, m *model.Model, limit limiter) (Result, error) {
 	// No bound for the runner: the check in synthetic has seen to memory, and
 	// layers made again in every pass would be measured with it.
 	runner := forest.New(m, opt.Engine, forest.Options{BatchTokens: opt.Tokens})
 	defer runner.Close()
 	seq := [][]int32{tokens(opt, m.Spec.Vocab)}
-	limiter, limited := opt.Engine.(Limiter)
-	shapes := products(m.Spec, opt.Tokens)
+	list := products(m.Spec, opt.Tokens)
+	alone := func() time.Duration { return 0 }
+	if limit != nil {
+		alone = limit(list)
+	}
 
-	var took, limit, ratios []float64
+	var took, limits, ratios []float64
 	for round := range opt.Rounds + 1 {
 		start := time.Now()
 		err := runner.LogProbs(ctx, nil, seq, func(int, []engine.TokenScore) error { return nil })
-		forward := time.Since(start).Seconds()
 		if err != nil {
 			return Result{}, err
 		}
-		var alone float64
-		if limited {
-			d, err := limiter.Products(ctx, shapes)
-			if err != nil {
-				return Result{}, fmt.Errorf("limit: %w", err)
-			}
-			alone = d.Seconds()
+		forward := time.Since(start).Seconds()
+		products := alone().Seconds()
+		if round > 0 { // the first pair warms up
+			took, limits, ratios = append(took, forward), append(limits, products), append(ratios, products/forward)
 		}
-		if round == 0 {
-			continue
-		}
-		took, limit, ratios = append(took, forward), append(limit, alone), append(ratios, alone/forward)
 	}
-	return opt.result(shapes, median(took), median(limit), median(ratios)), nil
+	r := opt.result(list, median(took))
+	r.Spread = (slices.Max(took) - slices.Min(took)) / median(took)
+	if limit != nil {
+		r.LimitTokensPerSecond, r.Ratio = float64(opt.Tokens)/median(limits), median(ratios)
+	}
+	return r, nil
 }
 
-func (opt Options) result(shapes [][3]int, took, limit, ratio float64) Result {
+func (opt Options) result(list []cpu.Product, took float64) Result {
 	info := opt.Engine.Info()
-	r := Result{
-		What: opt.What, Shape: opt.Shape, DType: string(info.DType), Provider: info.Provider, Threads: info.Threads,
-		Tokens: opt.Tokens, Rounds: opt.Rounds,
+	return Result{
+		What: opt.What, Shape: opt.Shape, Tokens: opt.Tokens, Rounds: opt.Rounds,
+		Device: info.Device, DType: string(info.DType), Provider: info.Provider, Threads: info.Threads,
 		TokensPerSecond: float64(opt.Tokens) / took,
-		GEMMGFLOPS:      operations(shapes) / took / 1e9,
-		Ratio:           ratio,
+		GEMMGFLOPS:      operations(list) / took / 1e9,
 	}
-	if limit > 0 {
-		r.LimitTokensPerSecond = float64(opt.Tokens) / limit
-	}
-	return r
 }
 
 func tokens(opt Options, vocab int) []int32 {
@@ -159,24 +161,24 @@ func tokens(opt Options, vocab int) []int32 {
 	return ids
 }
 
-// products lists the matrix products {m, n, k} of a forward pass over n tokens
-// whose log-probabilities are wanted: every token but the last meets the head.
-func products(s *model.Spec, n int) [][3]int {
-	var ps [][3]int
+// products lists the matrix products of a forward pass over n tokens whose
+// log-probabilities are wanted: every token but the last meets the head.
+func products(s *model.Spec, n int) []cpu.Product {
+	var ps []cpu.Product
 	for l := range s.Layers {
 		for _, w := range s.LayerWeights(l) {
 			if len(w.Shape) == 2 {
-				ps = append(ps, [3]int{n, w.Shape[0], w.Shape[1]})
+				ps = append(ps, cpu.Product{M: n, N: w.Shape[0], K: w.Shape[1]})
 			}
 		}
 	}
-	return append(ps, [3]int{n - 1, s.Vocab, s.Hidden})
+	return append(ps, cpu.Product{M: n - 1, N: s.Vocab, K: s.Hidden})
 }
 
-func operations(ps [][3]int) float64 {
+func operations(ps []cpu.Product) float64 {
 	var n float64
 	for _, p := range ps {
-		n += 2 * float64(p[0]) * float64(p[1]) * float64(p[2])
+		n += 2 * float64(p.M) * float64(p.N) * float64(p.K)
 	}
 	return n
 }

@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -11,18 +10,6 @@ import (
 	"github.com/coppice-ml/coppice/internal/synth"
 	"github.com/coppice-ml/coppice/model"
 )
-
-// limited is an engine whose products take as long as they are said to.
-type limited struct {
-	engine.Engine
-	took  time.Duration
-	calls int
-}
-
-func (l *limited) Products(context.Context, [][3]int) (time.Duration, error) {
-	l.calls++
-	return l.took, nil
-}
 
 func newEngine(tb testing.TB, dtype string) *cpu.Engine {
 	tb.Helper()
@@ -44,20 +31,38 @@ func pico(t *testing.T, opt Options) *model.Model {
 }
 
 func TestForward(t *testing.T) {
-	e := &limited{Engine: newEngine(t, "float32"), took: time.Nanosecond}
-	opt := Options{Shape: "pico", What: "forward", Tokens: 16, Rounds: 3, Engine: e}
-	r, err := opt.forward(t.Context(), pico(t, opt))
+	opt := Options{Shape: "pico", What: "forward", Tokens: 16, Rounds: 3, Engine: newEngine(t, "float32")}
+	calls := 0
+	r, err := opt.forward(t.Context(), pico(t, opt), func([]cpu.Product) func() time.Duration {
+		return func() time.Duration { calls++; return time.Nanosecond }
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.calls != 4 {
-		t.Errorf("the limit was taken %d times, want once a round and once to warm up", e.calls)
+	if calls != 4 {
+		t.Errorf("the limit was taken %d times, want once a round and once to warm up", calls)
 	}
 	if r.TokensPerSecond <= 0 || r.GEMMGFLOPS <= 0 || r.Ratio <= 0 || r.Ratio >= 1 || r.DType != "float32" || r.Provider != "Go" {
 		t.Errorf("result = %+v", r)
 	}
 	if want := 16e9; r.LimitTokensPerSecond < want*0.999 || r.LimitTokensPerSecond > want*1.001 {
 		t.Errorf("limit = %g tokens/s, want %g", r.LimitTokensPerSecond, want)
+	}
+}
+
+func TestForwardOfAnEngineWithoutLimit(t *testing.T) {
+	e := newEngine(t, "float32")
+	opt := Options{Tokens: 2, Rounds: 1, Engine: struct{ engine.Engine }{e}}
+	if limiterOf(opt.Engine) != nil {
+		t.Fatal("a limiter for an unknown engine")
+	}
+	opt.Engine = e
+	r, err := opt.forward(t.Context(), pico(t, opt), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Ratio != 0 || r.LimitTokensPerSecond != 0 || r.TokensPerSecond <= 0 {
+		t.Errorf("result = %+v", r)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/engine/cpu"
 )
 
@@ -66,11 +65,12 @@ type Disk struct {
 
 // Kernels is who computes, as the engine describes itself.
 type Kernels struct {
-	Provider string   `json:"provider"` // e.g. "oneDNN 2.6.3" or "Go"
-	DType    string   `json:"dtype"`    // what --dtype auto picks here
-	Threads  int      `json:"threads"`
-	Notes    []string `json:"notes"`
-	Error    string   `json:"error,omitempty"` // why the engine does not start
+	Provider    string   `json:"provider"`     // of matrix products, e.g. "oneDNN 2.6.3" or "Go"
+	BFloat16    bool     `json:"bfloat16"`     // it multiplies bfloat16, which --dtype auto then picks
+	RowTile     int      `json:"row_tile"`     // products are padded to multiples of so many rows
+	ElementWise string   `json:"element_wise"` // what computes everything else
+	Notes       []string `json:"notes"`
+	Error       string   `json:"error,omitempty"` // why the engine does not start
 }
 
 // Variable is an environment variable that Coppice reads.
@@ -121,24 +121,16 @@ func memory(root fs.FS) Memory {
 }
 
 func kernels(opt Options) Kernels {
-	e, err := cpu.New(cpu.Options{DType: opt.DType, Threads: opt.Threads, OneDNN: opt.OneDNN})
+	d, err := cpu.Diagnose(cpu.Options{DType: opt.DType, Threads: opt.Threads, OneDNN: opt.OneDNN})
 	if err != nil {
 		return Kernels{Error: err.Error(), Notes: []string{}}
 	}
-	info := e.Info()
-	k := describe(info)
-	if err := e.Close(); err != nil {
-		k.Error = err.Error()
-	}
-	return k
-}
-
-func describe(info engine.Info) Kernels {
 	return Kernels{
-		Provider: info.Provider,
-		DType:    string(info.DType),
-		Threads:  info.Threads,
-		Notes:    append([]string{}, info.Notes...),
+		Provider:    d.Provider,
+		BFloat16:    d.BFloat16,
+		RowTile:     d.Rows,
+		ElementWise: d.Kernels,
+		Notes:       append([]string{}, d.Notes...),
 	}
 }
 
