@@ -220,7 +220,7 @@ func libraryNames() []string {
 	if runtime.GOOS == "darwin" {
 		return []string{"libdnnl.3.dylib", "libdnnl.2.dylib", "libdnnl.dylib"}
 	}
-	return []string{"libdnnl.so.3", "libdnnl.so.2"}
+	return []string{"libdnnl.so.3", "libdnnl.so.3.6", "libdnnl.so.2"} // 3.6: Debian 13
 }
 
 // dnnlVersion is dnnl_version_t up to the fields used.

@@ -4,6 +4,7 @@ package cpu
 
 import (
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -56,11 +57,9 @@ func newDNNLCommon(handle uintptr) (*dnnlCommon, error) {
 		c.setThreads = p
 	}
 	const cpu = 1 // dnnl_cpu
-	engine := new(uintptr)
-	if err := call(engineCreate, uintptr(unsafe.Pointer(engine)), cpu, 0); err != nil {
+	if c.engine, err = create(engineCreate, cpu, 0); err != nil {
 		return nil, fmt.Errorf("dnnl_engine_create: %w", err)
 	}
-	c.engine = *engine
 	return &c, nil
 }
 
@@ -83,6 +82,17 @@ func call(f uintptr, args ...uintptr) error {
 	return nil
 }
 
+// create calls a function that writes a handle through its first argument.
+// What C code writes to is pinned: that keeps it on the heap, since stacks move.
+func create(f uintptr, args ...uintptr) (uintptr, error) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	out := new(uintptr)
+	pin.Pin(out)
+	err := call(f, append([]uintptr{uintptr(unsafe.Pointer(out))}, args...)...)
+	return *out, err
+}
+
 func (c *dnnlCommon) oneThread() {
 	if c.setThreads != 0 {
 		purego.SyscallN(c.setThreads, 1)
@@ -91,9 +101,7 @@ func (c *dnnlCommon) oneThread() {
 
 func (c *dnnlCommon) newStream() (uintptr, error) {
 	const inOrder = 1
-	s := new(uintptr)
-	err := call(c.streamCreate, uintptr(unsafe.Pointer(s)), c.engine, inOrder)
-	return *s, err
+	return create(c.streamCreate, c.engine, inOrder)
 }
 
 func (c *dnnlCommon) destroyStream(s uintptr) { _ = call(c.streamDestroy, s) }
@@ -121,17 +129,16 @@ func (c *dnnlCommon) run(p *dnnlPrimitive, stream uintptr, a, b, dst unsafe.Poin
 // (source, weights, destination).
 func (c *dnnlCommon) newPrimitive(descriptor uintptr, memories [3]uintptr) (*dnnlPrimitive, error) {
 	p := &dnnlPrimitive{}
-	handle := new(uintptr)
-	if err := call(c.primitiveCreate, uintptr(unsafe.Pointer(handle)), descriptor); err != nil {
+	var err error
+	if p.handle, err = create(c.primitiveCreate, descriptor); err != nil {
 		return nil, err
 	}
-	p.handle = *handle
 	for i, index := range []int32{dnnlArgSource, dnnlArgWeights, dnnlArgDestination} {
-		memory := new(uintptr)
-		if err := call(c.memoryCreate, uintptr(unsafe.Pointer(memory)), memories[i], c.engine, 0); err != nil {
+		memory, err := create(c.memoryCreate, memories[i], c.engine, 0)
+		if err != nil {
 			return nil, err
 		}
-		p.args[i] = dnnlArg{index: index, memory: *memory}
+		p.args[i] = dnnlArg{index: index, memory: memory}
 	}
 	return p, nil
 }
@@ -178,26 +185,31 @@ func newDNNL2(handle uintptr, c *dnnlCommon) (dnnlLibrary, error) {
 }
 
 func (l *dnnl2) newProduct(key shapeKey, m int) (*dnnlPrimitive, error) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	storage := new(struct {
+		memories  [3][4096]byte
+		operation [8192]byte
+	})
+	pin.Pin(storage)
 	var memories [3]uintptr
-	storage := make([]byte, 3*4096+8192)
 	for i, layout := range layouts(key, m) {
-		memories[i] = uintptr(unsafe.Pointer(&storage[i*4096]))
+		pin.Pin(layout)
+		memories[i] = uintptr(unsafe.Pointer(&storage.memories[i]))
 		if err := call(l.describeMemory, memories[i], 2, uintptr(unsafe.Pointer(&layout.dims)), layout.dtype, uintptr(unsafe.Pointer(&layout.strides))); err != nil {
 			return nil, err
 		}
 	}
-	operation := uintptr(unsafe.Pointer(&storage[3*4096]))
+	operation := uintptr(unsafe.Pointer(&storage.operation))
 	if err := call(l.describeMatmul, operation, memories[0], memories[1], 0, memories[2]); err != nil {
 		return nil, err
 	}
-	descriptor := new(uintptr)
-	if err := call(l.descriptorCreate, uintptr(unsafe.Pointer(descriptor)), operation, 0, l.engine, 0); err != nil {
+	descriptor, err := create(l.descriptorCreate, operation, 0, l.engine, 0)
+	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = call(l.descriptorDestroy, *descriptor) }()
-	p, err := l.newPrimitive(*descriptor, memories)
-	clear(storage) // also keeps it alive until here
-	return p, err
+	defer func() { _ = call(l.descriptorDestroy, descriptor) }()
+	return l.newPrimitive(descriptor, memories)
 }
 
 // dnnl3 binds major version 3, whose descriptors are opaque.
@@ -216,19 +228,22 @@ func newDNNL3(handle uintptr, c *dnnlCommon) (dnnlLibrary, error) {
 }
 
 func (l *dnnl3) newProduct(key shapeKey, m int) (*dnnlPrimitive, error) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
 	var memories [3]uintptr
 	for i, layout := range layouts(key, m) {
-		memory := new(uintptr)
-		if err := call(l.describeMemory, uintptr(unsafe.Pointer(memory)), 2, uintptr(unsafe.Pointer(&layout.dims)), layout.dtype, uintptr(unsafe.Pointer(&layout.strides))); err != nil {
+		pin.Pin(layout)
+		memory, err := create(l.describeMemory, 2, uintptr(unsafe.Pointer(&layout.dims)), layout.dtype, uintptr(unsafe.Pointer(&layout.strides)))
+		if err != nil {
 			return nil, err
 		}
-		memories[i] = *memory
-		defer func() { _ = call(l.forgetMemory, *memory) }()
+		memories[i] = memory
+		defer func() { _ = call(l.forgetMemory, memory) }()
 	}
-	descriptor := new(uintptr)
-	if err := call(l.describeMatmul, uintptr(unsafe.Pointer(descriptor)), l.engine, memories[0], memories[1], 0, memories[2], 0); err != nil {
+	descriptor, err := create(l.describeMatmul, l.engine, memories[0], memories[1], 0, memories[2], 0)
+	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = call(l.descriptorDestroy, *descriptor) }()
-	return l.newPrimitive(*descriptor, memories)
+	defer func() { _ = call(l.descriptorDestroy, descriptor) }()
+	return l.newPrimitive(descriptor, memories)
 }
