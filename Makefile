@@ -1,0 +1,57 @@
+# Coppice. `make demo` and `make test` need Go and nothing else; they install
+# oneDNN (Debian's libdnnl2) where they may, and go on with the Go kernels where not.
+
+GO     ?= go
+BIN    := bin/coppice
+# The numeric packages, tested a second time with the Go kernels alone.
+NUMERIC := ./engine/... ./forest ./score ./generate ./internal/cli
+
+export CGO_ENABLED := 0
+
+.PHONY: build demo test test-slow bench lint cross fuzz race oracle install-deps clean
+
+build:
+	$(GO) build -buildvcs=auto -trimpath -o $(BIN) ./cmd/coppice
+
+demo: install-deps build
+	./$(BIN) demo
+
+test: install-deps
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) test ./...
+	COPPICE_ONEDNN=off $(GO) test $(NUMERIC)
+	$(MAKE) --no-print-directory cross fuzz
+
+test-slow: test race
+	COPPICE_SLOW=1 $(GO) test -timeout 60m ./...
+
+# Needs gcc: the race detector is C.
+race:
+	CGO_ENABLED=1 $(GO) test -race ./engine/... ./forest ./score ./generate ./checkpoint ./tokenizer
+
+FUZZTIME ?= 3s
+fuzz:
+	./scripts/fuzz $(FUZZTIME)
+
+# Every platform builds; those without purego use the Go kernels.
+cross:
+	GOOS=linux GOARCH=arm64 $(GO) build ./...
+	GOOS=darwin GOARCH=arm64 $(GO) build ./...
+	GOOS=windows GOARCH=amd64 $(GO) build ./...
+	$(GO) build -tags nopurego ./...
+
+# Forward passes with their ratio to the limit of the same run, and kernels.
+bench: install-deps build
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/bench
+	$(GO) test -run '^$$' -bench . ./engine/cpu ./tokenizer ./checkpoint
+
+GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.6.2
+lint:
+	@if command -v golangci-lint >/dev/null; then golangci-lint run; else $(GO) run $(GOLANGCI) run; fi
+
+install-deps:
+	@./scripts/install-deps
+
+clean:
+	rm -rf bin

@@ -1,0 +1,140 @@
+package coppice
+
+import (
+	"go/parser"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/coppice-ml/coppice"
+
+// importRule says which packages of the module a package may import. A line
+// "a < b c" lets b and c, and whatever stands above them in turn, import a. A
+// package that is not listed may not be imported, and imports nothing of the
+// module. internal/testkit and enginetest serve tests; only tests import them.
+const importRule = `
+	# the ground: the file format, text, what commands print
+	safetensors < checkpoint model
+	checkpoint  < model prune
+	model       < engine prune internal/bench
+	tokenizer   < internal/cli
+	data        < internal/cli
+	report      < internal/cli
+
+	# what runs models
+	engine      < engine/cpu forest
+	engine/cpu  < internal/bench internal/cli internal/doctor
+	forest      < score generate internal/bench
+	score       < internal/cli
+	generate    < internal/cli
+	prune       < internal/cli
+
+	# what surrounds them
+	safetensors     < internal/synth
+	internal/synth  < internal/bench internal/demo internal/testkit
+	internal/demo   < internal/cli
+	internal/doctor < internal/cli
+	internal/bench  < internal/cli
+	internal/cli    < cmd/coppice
+
+	# what tests share
+	safetensors      < internal/testkit
+	internal/testkit < engine/enginetest
+	engine checkpoint model safetensors < engine/enginetest
+`
+
+// neverRule holds even if importRule is changed carelessly: "a -> b c" means
+// that a must not reach b or c, directly or through others.
+const neverRule = `
+	prune       -> engine forest score generate
+	report      -> engine model
+	engine      -> forest score generate prune
+	safetensors -> checkpoint
+	tokenizer   -> model engine checkpoint
+	data        -> model engine checkpoint tokenizer
+`
+
+// allowed expands importRule: for each package, all that it may import.
+func allowed(t *testing.T) map[string]map[string]bool {
+	t.Helper()
+	direct := map[string][]string{}
+	for line := range strings.Lines(importRule) {
+		line, _, _ = strings.Cut(line, "#")
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		left, right, ok := strings.Cut(line, "<")
+		if !ok {
+			t.Fatalf("import rule: %q has no <", line)
+		}
+		for _, above := range strings.Fields(right) {
+			direct[above] = append(direct[above], strings.Fields(left)...)
+		}
+	}
+	out := map[string]map[string]bool{}
+	for pkg := range direct {
+		out[pkg] = map[string]bool{}
+		reach(direct, pkg, out[pkg])
+	}
+	return out
+}
+
+func reach(edges map[string][]string, from string, seen map[string]bool) {
+	for _, to := range edges[from] {
+		if !seen[to] {
+			seen[to] = true
+			reach(edges, to, seen)
+		}
+	}
+}
+
+// imports lists what each package imports of the module, outside tests.
+func imports(t *testing.T) map[string][]string {
+	t.Helper()
+	out := map[string][]string{}
+	for _, s := range sources(t, parser.ImportsOnly) {
+		if s.isTest() {
+			continue
+		}
+		for _, i := range s.file.Imports {
+			path, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if rest, ok := strings.CutPrefix(path, module+"/"); ok && !slices.Contains(out[s.dir], rest) {
+				out[s.dir] = append(out[s.dir], rest)
+			}
+		}
+	}
+	return out
+}
+
+func TestImports(t *testing.T) {
+	rule := allowed(t)
+	actual := imports(t)
+	if len(actual) < 10 {
+		t.Fatalf("only %d packages import anything: the test looks at the wrong place", len(actual))
+	}
+	for pkg, list := range actual {
+		for _, path := range list {
+			if !rule[pkg][path] {
+				t.Errorf("%s imports %s, which the rule does not allow", pkg, path)
+			}
+		}
+	}
+	for line := range strings.Lines(neverRule) {
+		from, to, ok := strings.Cut(line, "->")
+		if !ok {
+			continue
+		}
+		seen := map[string]bool{}
+		reach(actual, strings.TrimSpace(from), seen)
+		for _, forbidden := range strings.Fields(to) {
+			if seen[forbidden] {
+				t.Errorf("%s reaches %s", strings.TrimSpace(from), forbidden)
+			}
+		}
+	}
+}
