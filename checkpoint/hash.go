@@ -41,7 +41,7 @@ func (c *Checkpoint) Hash(ctx context.Context) (string, error) {
 		if errs[i] != nil {
 			return "", errs[i]
 		}
-		io.WriteString(whole, line)
+		_, _ = io.WriteString(whole, line)
 	}
 	return hex.EncodeToString(whole.Sum(nil)), nil
 }
@@ -156,5 +156,5 @@ func (h hashCache) store(key hashKey, sum string) {
 	if closed := tmp.Close(); err == nil && closed == nil && os.Rename(tmp.Name(), h.file(key)) == nil {
 		return
 	}
-	os.Remove(tmp.Name())
+	_ = os.Remove(tmp.Name())
 }

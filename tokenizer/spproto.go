@@ -76,7 +76,7 @@ func (f *spFile) addPiece(data []byte) error {
 		case 1:
 			p.text = string(v.bytes)
 		case 2:
-			p.score = math.Float32frombits(uint32(v.number32))
+			p.score = math.Float32frombits(v.number32)
 		case 3:
 			p.kind = v.varint
 		}

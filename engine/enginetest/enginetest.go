@@ -20,16 +20,16 @@ import (
 type New func(testing.TB, engine.DType) engine.Engine
 
 // RunAll runs the suite.
-func RunAll(t *testing.T, make New) {
-	t.Run("Goldens", func(t *testing.T) { testGoldens(t, make) })
-	t.Run("Reference", func(t *testing.T) { testReference(t, make) })
-	t.Run("BFloat16", func(t *testing.T) { testBFloat16(t, make) })
-	t.Run("Trained", func(t *testing.T) { testTrained(t, make) })
-	t.Run("Invariance", func(t *testing.T) { testInvariance(t, make) })
-	t.Run("Cache", func(t *testing.T) { testCache(t, make) })
-	t.Run("Concurrency", func(t *testing.T) { testConcurrency(t, make) })
-	t.Run("Head", func(t *testing.T) { testHead(t, make) })
-	t.Run("Cancelled", func(t *testing.T) { testCancelled(t, make) })
+func RunAll(t *testing.T, build New) {
+	t.Run("Goldens", func(t *testing.T) { testGoldens(t, build) })
+	t.Run("Reference", func(t *testing.T) { testReference(t, build) })
+	t.Run("BFloat16", func(t *testing.T) { testBFloat16(t, build) })
+	t.Run("Trained", func(t *testing.T) { testTrained(t, build) })
+	t.Run("Invariance", func(t *testing.T) { testInvariance(t, build) })
+	t.Run("Cache", func(t *testing.T) { testCache(t, build) })
+	t.Run("Concurrency", func(t *testing.T) { testConcurrency(t, build) })
+	t.Run("Head", func(t *testing.T) { testHead(t, build) })
+	t.Run("Cancelled", func(t *testing.T) { testCancelled(t, build) })
 }
 
 // Families are those whose goldens the suite checks.

@@ -31,11 +31,11 @@ func bf16Tolerance(family string) float64 {
 
 // testGoldens compares every hidden state, the final norm, logits and
 // log-probabilities with what PyTorch computed.
-func testGoldens(t *testing.T, make New) {
+func testGoldens(t *testing.T, build New) {
 	for _, family := range families() {
 		t.Run(family, func(t *testing.T) {
 			g := testkit.Golden(t, family)
-			e := make(t, engine.Float32)
+			e := build(t, engine.Float32)
 			r := load(t, e, open(t, g.Checkpoint))
 			ids := g.Sequences(t, "input_ids")
 			b := pack(ids...)
@@ -68,11 +68,11 @@ func testGoldens(t *testing.T, make New) {
 }
 
 // testBFloat16 bounds what bfloat16 inputs cost in log-probability.
-func testBFloat16(t *testing.T, make New) {
+func testBFloat16(t *testing.T, build New) {
 	for _, family := range families() {
 		t.Run(family, func(t *testing.T) {
 			g := testkit.Golden(t, family)
-			r := load(t, make(t, engine.BFloat16), open(t, g.Checkpoint))
+			r := load(t, build(t, engine.BFloat16), open(t, g.Checkpoint))
 			b := pack(g.Sequences(t, "input_ids")...)
 			hidden, _ := r.forward(t, b, nil)
 			want, _ := g.Array(t, "token_logprobs")
@@ -92,7 +92,7 @@ func testBFloat16(t *testing.T, make New) {
 
 // testTrained decodes greedily with a really trained model: every id must be
 // the float64 reference's, and the logits at both ends close.
-func testTrained(t *testing.T, make New) {
+func testTrained(t *testing.T, build New) {
 	var want struct {
 		IDs   []int32   `json:"ids"`
 		First []float32 `json:"logits_pos0"`
@@ -101,7 +101,7 @@ func testTrained(t *testing.T, make New) {
 	}
 	dir := testkit.Shared(t, "data", "models", "stories260K")
 	readJSON(t, &want, dir, "golden_greedy_f64.json")
-	r := load(t, make(t, engine.Float32), open(t, dir))
+	r := load(t, build(t, engine.Float32), open(t, dir))
 	_, logits := r.forward(t, pack(want.IDs), nil)
 	v := r.m.Spec.Vocab
 	for i, next := range want.IDs[1:] {

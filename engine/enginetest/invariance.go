@@ -17,11 +17,11 @@ func dtypes() []engine.DType { return []engine.DType{engine.Float32, engine.BFlo
 
 // testInvariance checks that a sequence's results are the same bits whatever
 // it is packed with, and whether its start is a parent segment or its own.
-func testInvariance(t *testing.T, make New) {
+func testInvariance(t *testing.T, build New) {
 	for _, dtype := range dtypes() {
 		t.Run(string(dtype), func(t *testing.T) {
 			m := pico(t)
-			r := load(t, make(t, dtype), m)
+			r := load(t, build(t, dtype), m)
 			random := rand.New(rand.NewPCG(1, 2))
 			var seqs [][]int32
 			var alone [][]float32
@@ -88,11 +88,11 @@ func sameBits(t testing.TB, what string, got, want []float32) {
 }
 
 // testCache feeds sequences in uneven steps and compares with one pass.
-func testCache(t *testing.T, make New) {
+func testCache(t *testing.T, build New) {
 	for _, dtype := range dtypes() {
 		t.Run(string(dtype), func(t *testing.T) {
 			m := pico(t)
-			r := load(t, make(t, dtype), m)
+			r := load(t, build(t, dtype), m)
 			v := m.Spec.Vocab
 			seqs := [][]int32{tokens(140, v, 1), tokens(70, v, 2)}
 			kvs := newCaches(t, r, len(seqs), 150)
@@ -157,9 +157,9 @@ func newCaches(t testing.TB, r *resident, slots, capacity int) []engine.KV {
 }
 
 // testConcurrency calls one model's parts from eight goroutines.
-func testConcurrency(t *testing.T, make New) {
+func testConcurrency(t *testing.T, build New) {
 	m := pico(t)
-	r := load(t, make(t, engine.Float32), m)
+	r := load(t, build(t, engine.Float32), m)
 	seq := tokens(100, m.Spec.Vocab, 9)
 	_, want := r.forward(t, pack(seq), nil)
 	var wait sync.WaitGroup
@@ -177,9 +177,9 @@ func testConcurrency(t *testing.T, make New) {
 }
 
 // testHead compares the fused head with the softmax of its logits.
-func testHead(t *testing.T, make New) {
+func testHead(t *testing.T, build New) {
 	m := pico(t)
-	r := load(t, make(t, engine.Float32), m)
+	r := load(t, build(t, engine.Float32), m)
 	v := m.Spec.Vocab
 	b := pack(tokens(20, v, 4))
 	hidden, logits := r.forward(t, b, nil)
@@ -187,7 +187,7 @@ func testHead(t *testing.T, make New) {
 	defer h.Release()
 	// several targets a row, rows out of order, rows nobody asks for
 	targets := []engine.Target{{Row: 7, Token: 0}, {Row: 7, Token: int32(v - 1)}, {Row: 2, Token: 513}, {Row: 19, Token: argmax(logits[19*v:])}}
-	scores := newSlice[engine.TokenScore](len(targets))
+	scores := make([]engine.TokenScore, len(targets))
 	if err := r.head.LogProbs(context.Background(), h, targets, scores); err != nil {
 		t.Fatal(err)
 	}
@@ -206,24 +206,21 @@ func testHead(t *testing.T, make New) {
 	}
 }
 
-// newSlice is make where that name is taken by the engine's constructor.
-func newSlice[T any](n int) []T { return make([]T, n) }
-
 // testCancelled expects every call to say why its context ended.
-func testCancelled(t *testing.T, make New) {
+func testCancelled(t *testing.T, build New) {
 	m := pico(t)
-	r := load(t, make(t, engine.Float32), m)
+	r := load(t, build(t, engine.Float32), m)
 	why := errors.New("stopped by the test")
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(why)
-	x := upload(t, r, newSlice[float32](m.Spec.Hidden))
+	x := upload(t, r, make([]float32, m.Spec.Hidden))
 	defer x.Release()
 	b := pack([]int32{1})
 	for name, err := range map[string]error{
 		"Embedding.Forward": r.embed.Forward(ctx, b, x),
 		"Layer.Forward":     r.layers[0].Forward(ctx, b, x, x, nil),
-		"Head.LogProbs":     r.head.LogProbs(ctx, x, []engine.Target{{}}, newSlice[engine.TokenScore](1)),
-		"Head.Logits":       r.head.Logits(ctx, x, []int{0}, newSlice[float32](m.Spec.Vocab)),
+		"Head.LogProbs":     r.head.LogProbs(ctx, x, []engine.Target{{}}, make([]engine.TokenScore, 1)),
+		"Head.Logits":       r.head.Logits(ctx, x, []int{0}, make([]float32, m.Spec.Vocab)),
 	} {
 		if !errors.Is(err, why) {
 			t.Errorf("%s on a cancelled context: %v, want %v", name, err, why)

@@ -13,7 +13,7 @@ import (
 
 // testReference compares engines with the readable forward pass below on
 // models that differ in what a config can say.
-func testReference(t *testing.T, make New) {
+func testReference(t *testing.T, build New) {
 	llama3 := map[string]any{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
 	for name, o := range map[string]testkit.Options{
 		"biases":            {AttnBias: true, MLPBias: true, DType: safetensors.F32},
@@ -27,7 +27,7 @@ func testReference(t *testing.T, make New) {
 		t.Run(name, func(t *testing.T) {
 			o.Layers, o.Seed = 2, 11
 			m := open(t, testkit.Llama(t, o))
-			r := load(t, make(t, engine.Float32), m)
+			r := load(t, build(t, engine.Float32), m)
 			ids := tokens(150, m.Spec.Vocab, 3)
 			hidden, logits := r.forward(t, pack(ids), nil)
 			wantHidden, wantLogits := reference(t, m, ids)
