@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/coppice-ml/coppice/report"
+)
+
+// app is what the commands of one command line share: where results, notes and
+// progress go. It is used by one goroutine, progress apart.
+type app struct {
+	sys    System
+	stdout io.Writer // results
+	stderr io.Writer // notes, warnings, errors
+
+	json, quiet, verbose bool
+
+	terminal bool // stdout is one: aligned tables
+	bar      *bar
+	showBars bool // stderr is a terminal
+}
+
+func newApp(sys System) *app {
+	a := &app{sys: sys, terminal: isTerminal(sys.Out), showBars: isTerminal(sys.Err)}
+	a.stdout = &resultWriter{a: a, w: sys.Out}
+	a.stderr = &noteWriter{a: a, w: sys.Err}
+	return a
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// errClosedOutput: nobody reads stdout any more.
+var errClosedOutput = errors.New("standard output is closed")
+
+// resultWriter is stdout: it makes way for itself when a progress bar is drawn,
+// and tells a closed pipe from other failures.
+type resultWriter struct {
+	a *app
+	w io.Writer
+}
+
+func (r *resultWriter) Write(p []byte) (int, error) {
+	r.a.bar.clear()
+	n, err := r.w.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		return n, errClosedOutput
+	}
+	if err != nil {
+		err = fmt.Errorf("write standard output: %w", err)
+	}
+	return n, err
+}
+
+type noteWriter struct {
+	a *app
+	w io.Writer
+}
+
+func (n *noteWriter) Write(p []byte) (int, error) {
+	n.a.bar.clear()
+	return n.w.Write(p)
+}
+
+// ignoreBrokenPipes makes writes to a closed pipe fail instead of ending the
+// process, so that commands clean up. The function returned undoes it.
+func ignoreBrokenPipes() (restore func()) {
+	if runtime.GOOS == "windows" {
+		return func() {}
+	}
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGPIPE)
+	return func() { signal.Stop(caught) }
+}
+
+// line prints a result as JSON.
+func (a *app) line(l report.Line) error { return report.Write(a.stdout, l) }
+
+// table prints a result for people, or for programs that read columns.
+func (a *app) table(t *report.Table) error {
+	if a.terminal {
+		return t.WriteAligned(a.stdout)
+	}
+	return t.WriteTSV(a.stdout)
+}
+
+func (a *app) printf(format string, args ...any) error {
+	_, err := fmt.Fprintf(a.stdout, format, args...)
+	return err
+}
+
+// note tells people what happens; --quiet does not hear it, nor do programs.
+func (a *app) note(format string, args ...any) {
+	if !a.quiet && !a.json {
+		_, _ = fmt.Fprintf(a.stderr, format+"\n", args...)
+	}
+}
+
+// detail is a note for --verbose.
+func (a *app) detail(format string, args ...any) {
+	switch {
+	case a.verbose && a.json:
+		_ = report.Write(a.stderr, report.Note{Message: fmt.Sprintf(format, args...)})
+	case a.verbose:
+		a.note(format, args...)
+	}
+}
+
+// warn says something a result must be read with.
+func (a *app) warn(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if a.json {
+		_ = report.Write(a.stderr, report.Warning{Message: text})
+		return
+	}
+	_, _ = fmt.Fprintf(a.stderr, "coppice: warning: %s\n", text)
+}
+
+// seconds since a time, for results.
+func seconds(since time.Time) float64 { return time.Since(since).Round(time.Millisecond).Seconds() }
+
+// outputFlags are common to all commands that print a result.
+func (a *app) outputFlags(c *cobra.Command) {
+	c.Flags().BoolVar(&a.json, "json", false, "print JSON lines")
+}
+
+// workFlags are common to commands that take their time.
+func (a *app) workFlags(c *cobra.Command) {
+	a.outputFlags(c)
+	c.Flags().BoolVar(&a.quiet, "quiet", false, "no progress and no notes, only results, warnings and errors")
+	c.Flags().BoolVarP(&a.verbose, "verbose", "v", false, "say more about what is done, on stderr")
+	exclusive(c, "quiet", "verbose")
+}
+
+// exclusive makes a usage error of flags that contradict each other.
+func exclusive(c *cobra.Command, names ...string) {
+	before := c.PreRunE
+	c.PreRunE = func(c *cobra.Command, args []string) error {
+		var given []string
+		for _, name := range names {
+			if c.Flags().Changed(name) {
+				given = append(given, "--"+name)
+			}
+		}
+		if len(given) > 1 {
+			return usage("%s contradict each other", strings.Join(given, " and ")).withHint("give one of them")
+		}
+		if before != nil {
+			return before(c, args)
+		}
+		return nil
+	}
+}
+
+// nonEmpty makes a usage error of flags that are given without a value, as a
+// script does whose variable is not set.
+func nonEmpty(c *cobra.Command, names ...string) {
+	before := c.PreRunE
+	c.PreRunE = func(c *cobra.Command, args []string) error {
+		for _, name := range names {
+			if f := c.Flag(name); f.Changed && f.Value.String() == "" {
+				return usage("--%s is empty", name).withHint("give it a value or leave it out")
+			}
+		}
+		if before != nil {
+			return before(c, args)
+		}
+		return nil
+	}
+}

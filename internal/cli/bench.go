@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coppice-ml/coppice/internal/bench"
+	"github.com/coppice-ml/coppice/report"
+)
+
+type benchOptions struct {
+	opt    bench.Options
+	engine engineFlags
+}
+
+func newBench(a *app) *cobra.Command {
+	var o benchOptions
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure speed beside the limit of this machine",
+		Long: `Measure speed on weights made up for the purpose, beside the limit taken in the
+same run: the time that the matrix products alone need, dense, untiled, with
+weights rotating through memory. The two are measured in turns; the ratio is
+the median of the pairs.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return o.run(c, a) },
+	}
+	a.workFlags(c)
+	c.Flags().StringVar(&o.opt.Shape, "shape", bench.Shapes()[0], "shape of the model: "+strings.Join(bench.Shapes(), ", "))
+	c.Flags().StringVar(&o.opt.What, "what", bench.Whats()[0], "what to measure: "+strings.Join(bench.Whats(), ", "))
+	c.Flags().IntVar(&o.opt.Tokens, "tokens", 512, "length of the sequence")
+	c.Flags().IntVar(&o.opt.Rounds, "rounds", 5, "pairs of measurements")
+	c.Flags().Uint64Var(&o.opt.Seed, "seed", 42, "seed of weights and tokens")
+	o.engine.register(c)
+	return c
+}
+
+func (o benchOptions) run(c *cobra.Command, a *app) error {
+	if err := oneOf("shape", o.opt.Shape, bench.Shapes()...); err != nil {
+		return err
+	}
+	if err := oneOf("what", o.opt.What, bench.Whats()...); err != nil {
+		return err
+	}
+	if o.opt.Tokens < 1 || o.opt.Rounds < 1 {
+		return usage("--tokens %d --rounds %d: want at least 1 of each", o.opt.Tokens, o.opt.Rounds)
+	}
+	if err := o.engine.check(); err != nil {
+		return err
+	}
+	e, err := newEngine(a, o.engine)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = e.Close() }()
+	o.opt.Engine = e
+	o.opt.Memory = o.engine.memoryOrDefault()
+	a.note("measuring %s of %s, %s and a warm-up", o.opt.What, o.opt.Shape, plural(o.opt.Rounds, "pair"))
+	var results []bench.Result
+	err = bench.Run(c.Context(), o.opt, func(r bench.Result) { results = append(results, r) })
+	if err != nil {
+		return err
+	}
+	return printBench(a, results)
+}
+
+func printBench(a *app, results []bench.Result) error {
+	t := &report.Table{Header: []string{"what", "shape", "dtype", "provider", "tokens/s", "GFLOP/s", "limit tokens/s", "ratio"}}
+	for _, r := range results {
+		if a.json {
+			if err := a.line(benchLine(r)); err != nil {
+				return err
+			}
+		}
+		t.Add(report.String(r.What), report.String(r.Shape), report.String(r.DType), report.String(r.Provider),
+			report.Float(report.Number(r.TokensPerSecond)), report.Float(report.Number(r.GEMMGFLOPS)),
+			report.Float(report.Number(r.LimitTokensPerSecond)), report.Float(report.Number(r.Ratio)))
+	}
+	if a.json {
+		return nil
+	}
+	return a.table(t)
+}
+
+func benchLine(r bench.Result) report.Bench {
+	return report.Bench{
+		What: r.What, Shape: r.Shape, DType: r.DType, Tokens: r.Tokens,
+		TokensPerSecond: report.Number(r.TokensPerSecond), GEMMGFLOPS: report.Number(r.GEMMGFLOPS),
+		LimitTokensPerSecond: report.Number(r.LimitTokensPerSecond), Ratio: report.Number(r.Ratio),
+		Device: r.Device, Provider: r.Provider, Threads: r.Threads, Runs: r.Rounds, Spread: report.Number(r.Spread),
+	}
+}

@@ -1,0 +1,162 @@
+// Package cli is the command line: flags, exit codes, and results as text or
+// JSON lines. There is one file a command, each with an options struct and a
+// run method that does the work.
+//
+// What can be done without a command line belongs in the packages it calls:
+// nothing here computes, and nothing here decides what a result means.
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coppice-ml/coppice/report"
+)
+
+// System is what a command line touches of the world beside files.
+type System struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Getenv   func(string) string
+}
+
+// Main runs one command line and returns its exit code. SIGINT and SIGTERM
+// cancel the command, which then cleans up; a second one ends the process.
+func Main(args []string, sys System) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // from then on signals do what they do by default
+	defer ignoreBrokenPipes()()
+
+	a := newApp(sys)
+	root := newRoot(a)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	a.stopProgress()
+	if err != nil && ctx.Err() != nil {
+		err = errCancelled
+	}
+	code := exitCode(err)
+	if err != nil && code != exitOK {
+		a.json = a.json || asksForJSON(args)
+		a.fail(err, code)
+	}
+	return code
+}
+
+// asksForJSON finds --json on a command line whose flags could not be parsed.
+func asksForJSON(args []string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	return slices.Contains(args, "--json") || slices.Contains(args, "--json=true")
+}
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "coppice",
+		Short: "Cut layers out of language models, and see what is lost",
+		Long: `Coppice cuts whole layers out of Hugging Face language models: it scores the
+layers, drops those that matter least, and measures what was lost.
+
+MODEL is a checkpoint directory. Layers are counted from 0, and lists of them
+are written 3,7,24-31, both ends included.
+
+Exit codes: 0 ok, 1 failed, 3 partial, 4 quality gate not met, 64 usage,
+130 cancelled.`,
+		Args:              unknownCommand,
+		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+	}
+	root.SetIn(a.sys.In)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(newHelp())
+	root.AddCommand(
+		newInspect(a), newTokenize(a), newLogProbs(a), newPPL(a), newGenerate(a),
+		newScore(a), newPrune(a),
+		newBench(a), newDoctor(a), newDemo(a),
+		newVersion(a), newCompletion(),
+	)
+	return root
+}
+
+// newHelp is cobra's help command, with errors of our kind.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about a command",
+		RunE: func(c *cobra.Command, args []string) error {
+			target, rest, err := c.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(c.Root(), args)
+			}
+			target.InitDefaultHelpFlag()
+			return target.Help()
+		},
+	}
+}
+
+func unknownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() || c.Name() == "help" {
+			names = append(names, c.Name())
+		}
+	}
+	return usage("unknown command %q", args[0]).withHint("%s; `coppice help` lists the commands", didYouMean(args[0], names))
+}
+
+// modelArg wants exactly the MODEL argument.
+func modelArg(c *cobra.Command, args []string) error {
+	switch {
+	case len(args) == 0:
+		return usage("%s: which model?", c.CommandPath()).withHint("%s", useLine(c))
+	case len(args) > 1:
+		return usage("%s: one MODEL is wanted, not %d arguments: %s", c.CommandPath(), len(args), strings.Join(args, " ")).withHint("%s", useLine(c))
+	}
+	return nil
+}
+
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("%s takes no argument: %s", c.CommandPath(), strings.Join(args, " ")).withHint("%s", useLine(c))
+	}
+	return nil
+}
+
+func useLine(c *cobra.Command) string {
+	return "usage: " + c.UseLine() + "; `" + c.CommandPath() + " --help` says more"
+}
+
+// fail prints the error that ends the command.
+func (a *app) fail(err error, code int) {
+	hint := ""
+	var h *hinted
+	if errors.As(err, &h) {
+		hint = h.hint
+	}
+	if a.json {
+		_ = report.Write(a.stderr, report.Error{Code: code, Message: err.Error(), Hint: hint})
+		return
+	}
+	text := "coppice: " + strings.ReplaceAll(err.Error(), "\n", "\n  ") + "\n"
+	if hint != "" {
+		text += "hint: " + hint + "\n"
+	}
+	_, _ = io.WriteString(a.stderr, text)
+}

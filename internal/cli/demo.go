@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coppice-ml/coppice/internal/demo"
+)
+
+type demoOptions struct {
+	out   string
+	force bool
+}
+
+func newDemo(a *app) *cobra.Command {
+	var o demoOptions
+	c := &cobra.Command{
+		Use:   "demo [--out DIR]",
+		Short: "Walk the whole way on a small model made on the spot",
+		Long: `Make a small model and walk the whole way with the other commands: inspect,
+score, prune, perplexity before and after, and a word from the smaller model.
+Every command line is printed before it runs. The model is untrained: its
+numbers show the mechanics, not quality.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return withRemedy(o.run(c, a)) },
+	}
+	a.outputFlags(c)
+	c.Flags().StringVar(&o.out, "out", "", "directory to leave the models in (default: a temporary one, removed)")
+	c.Flags().BoolVar(&o.force, "force", false, "replace the models of an earlier demo")
+	return c
+}
+
+func (o demoOptions) run(c *cobra.Command, a *app) error {
+	dir, err := o.place()
+	if err != nil {
+		return err
+	}
+	if o.out == "" {
+		defer os.RemoveAll(dir)
+	}
+	big, small := filepath.Join(dir, "model"), filepath.Join(dir, "pruned")
+	if err := os.RemoveAll(big); err != nil {
+		return err
+	}
+	if err := demo.Make(big); err != nil {
+		return err
+	}
+	text := filepath.Join(big, demo.TextFile)
+	if !a.json {
+		if err := a.printf("%s\n", demo.Notice); err != nil {
+			return err
+		}
+	}
+	for _, line := range [][]string{
+		{"inspect", big},
+		{"score", big, "--metric", "reverse,magnitude-l1,bi,relative", "--data", text, "--length", "64"},
+		{"ppl", big, "--data", text, "--length", "128"},
+		{"prune", big, "--out", small, "--force"},
+		{"ppl", small, "--data", text, "--length", "128"},
+		{"generate", small, "--prompt", "The coppice", "--max-tokens", "24"},
+	} {
+		if err := o.step(c, a, line); err != nil {
+			return err
+		}
+	}
+	if o.out != "" && !a.json {
+		return a.printf("\nthe models are in %s and %s\n", big, small)
+	}
+	return nil
+}
+
+// place is the directory the demo works in.
+func (o demoOptions) place() (string, error) {
+	if o.out == "" {
+		return os.MkdirTemp("", "coppice-demo-")
+	}
+	if entries, err := os.ReadDir(o.out); err == nil && len(entries) > 0 && !o.force {
+		return "", failed("%s exists and is not empty", o.out).withHint("name another --out, or use --force over an earlier demo's directory")
+	}
+	return o.out, os.MkdirAll(o.out, 0o777)
+}
+
+// step runs one command line in this process.
+func (o demoOptions) step(c *cobra.Command, a *app, line []string) error {
+	if a.json {
+		line = append(line, "--json")
+	} else if err := a.printf("\n$ coppice %s\n", strings.Join(line, " ")); err != nil {
+		return err
+	}
+	root := newRoot(newApp(a.sys))
+	root.SetArgs(line)
+	if err := root.ExecuteContext(c.Context()); err != nil {
+		return fmt.Errorf("coppice %s: %w", line[0], err)
+	}
+	return nil
+}

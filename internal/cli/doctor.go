@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coppice-ml/coppice/internal/doctor"
+	"github.com/coppice-ml/coppice/report"
+)
+
+func newDoctor(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "Show what this machine has and what Coppice uses of it",
+		Long: `Show processor, cores, memory, disks, the kernels in use, and the environment
+variables that change what Coppice does. COPPICE_ONEDNN is "off" for the Go
+kernels, or the path of a oneDNN library to load.
+
+Exits with 1 when the engine does not start.`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return runDoctor(c, a) },
+	}
+	a.outputFlags(c)
+	return c
+}
+
+// doctorLine is the report with its type; doctor's fields are the contract's.
+type doctorLine struct {
+	Type string `json:"type"`
+	doctor.Report
+}
+
+// Typed implements report.Line.
+func (l doctorLine) Typed() any { l.Type = "doctor"; return l }
+
+func runDoctor(c *cobra.Command, a *app) error {
+	r := doctor.Run(c.Context(), doctor.Options{OneDNN: a.sys.Getenv("COPPICE_ONEDNN"), Getenv: os.LookupEnv})
+	var err error
+	if a.json {
+		err = a.line(doctorLine{Report: r})
+	} else {
+		err = printDoctor(a, r)
+	}
+	if err == nil && r.Kernels.Error != "" {
+		err = failed("the engine does not start: %s", r.Kernels.Error).withHint("set COPPICE_ONEDNN=off for the Go kernels, or unset it")
+	}
+	return err
+}
+
+func printDoctor(a *app, r doctor.Report) error {
+	t := &report.Table{Header: []string{"", ""}}
+	add := func(name, format string, args ...any) {
+		t.Add(report.String(name), report.String(fmt.Sprintf(format, args...)))
+	}
+	add("system", "%s/%s, %s", r.OS, r.Arch, r.Go)
+	add("processor", "%s (%s)", r.CPU.Model, strings.Join(r.CPU.Features, " "))
+	add("cores", "%d used, %d in the affinity mask", r.Cores.Used, r.Cores.Affinity)
+	add("memory", "%s, %s free, --memory defaults to %s", report.FormatBytes(r.Memory.Total), report.FormatBytes(r.Memory.Free), report.FormatBytes(r.Memory.Default))
+	for _, d := range r.Disks {
+		add("disk", "%s: %s, %s free", d.Purpose, d.Path, report.FormatBytes(d.Free))
+	}
+	add("matrix products", "%s, bfloat16: %s", r.Kernels.Provider, yesNo(r.Kernels.BFloat16))
+	add("other kernels", "%s", r.Kernels.ElementWise)
+	for _, n := range r.Kernels.Notes {
+		add("note", "%s", n)
+	}
+	for _, v := range r.Environment {
+		value, err := json.Marshal(v.Value)
+		if err != nil {
+			return err
+		}
+		if !v.Set {
+			value = []byte("not set")
+		}
+		add(v.Name, "%s", value)
+	}
+	return errors.Join(a.table(t))
+}
