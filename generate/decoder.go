@@ -31,38 +31,42 @@ const (
 )
 
 // newDecoder makes the listed layers resident, with caches of one slot a prompt.
-func newDecoder(run *forest.Runner, layers []int, prompts [][]int32, capacity int) (d *decoder, err error) {
-	d = &decoder{spec: run.Model().Spec}
-	defer func() {
-		if err != nil {
-			d.release()
-		}
-	}()
-	if d.embedding, err = run.Embedding(); err != nil {
-		return nil, err
-	}
-	if d.layers, err = run.Layers(layers); err != nil {
-		return nil, err
-	}
-	if d.out, err = run.Head(); err != nil {
-		return nil, err
-	}
-	for range d.layers {
-		kv, err := run.Engine().NewKV(run.Model(), len(prompts), capacity)
-		if err != nil {
-			return nil, err
-		}
-		d.caches = append(d.caches, kv)
-	}
+func newDecoder(run *forest.Runner, layers []int, prompts [][]int32, capacity int) (*decoder, error) {
+	d := &decoder{spec: run.Model().Spec}
 	for _, p := range prompts {
 		d.rows = min(batchTokens, d.rows+len(p))
 	}
-	if d.hidden, err = run.Engine().NewHidden(run.Model(), d.rows); err != nil {
+	d.logits = make([]float32, min(logitRows, len(prompts))*d.spec.Vocab)
+	if err := d.load(run, layers, len(prompts), capacity); err != nil {
+		d.release()
 		return nil, err
 	}
-	d.view = d.hidden
-	d.logits = make([]float32, min(logitRows, len(prompts))*d.spec.Vocab)
 	return d, nil
+}
+
+func (d *decoder) load(run *forest.Runner, layers []int, slots, capacity int) (err error) {
+	if d.embedding, err = run.Embedding(); err != nil {
+		return err
+	}
+	if d.layers, err = run.Layers(layers); err != nil {
+		return err
+	}
+	if d.out, err = run.Head(); err != nil {
+		return err
+	}
+	for range d.layers {
+		kv, err := run.Engine().NewKV(run.Model(), slots, capacity)
+		if err != nil {
+			return err
+		}
+		d.caches = append(d.caches, kv)
+	}
+	hidden, err := run.Engine().NewHidden(run.Model(), d.rows)
+	if err != nil {
+		return err
+	}
+	d.hidden, d.view = hidden, hidden
+	return nil
 }
 
 // release lets go of what is the decoder's own; the model's parts are the Runner's.

@@ -1,0 +1,267 @@
+package generate_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/engine/cpu"
+	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/generate"
+	"github.com/coppice-ml/coppice/internal/testkit"
+	"github.com/coppice-ml/coppice/model"
+	"github.com/google/go-cmp/cmp"
+)
+
+func open(tb testing.TB, dir string) *model.Model {
+	tb.Helper()
+	c, err := checkpoint.Open(dir)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = c.Close() })
+	m, err := model.Open(c)
+	if errors.Is(err, model.ErrUnsupported) {
+		tb.Skipf("the family cannot be loaded yet: %v", err)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return m
+}
+
+func runner(tb testing.TB, m *model.Model, opt cpu.Options) *forest.Runner {
+	tb.Helper()
+	e, err := cpu.New(opt)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	run := forest.New(m, e, forest.Options{})
+	tb.Cleanup(func() {
+		run.Close()
+		_ = e.Close()
+	})
+	return run
+}
+
+// continuations collects what Run emits, by prompt.
+func continuations(tb testing.TB, run *forest.Runner, layers []int, prompts [][]int32, opt generate.Options) [][]int32 {
+	tb.Helper()
+	out := make([][]int32, len(prompts))
+	err := generate.Run(context.Background(), run, layers, prompts, opt, func(seq int, id int32) error {
+		out[seq] = append(out[seq], id)
+		return nil
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return out
+}
+
+func TestGoldenGreedy(t *testing.T) {
+	for _, family := range []string{"llama", "llama_tied", "vicuna", "mistral", "qwen2", "qwen3", "gemma2", "baichuan", "chatglm2"} {
+		for _, oneDNN := range []string{"off", ""} {
+			t.Run(family+"/oneDNN="+oneDNN, func(t *testing.T) {
+				g := testkit.Golden(t, family)
+				var prompt, want []int32
+				g.Decode(t, &prompt, "greedy", "prompt")
+				g.Decode(t, &want, "greedy", "continuation")
+				run := runner(t, open(t, g.Checkpoint), cpu.Options{DType: "float32", OneDNN: oneDNN})
+				got := continuations(t, run, nil, [][]int32{prompt}, generate.Options{MaxTokens: len(want)})
+				if diff := cmp.Diff(want, got[0]); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// A trained model, against a continuation computed in float64.
+func TestGoldenStories(t *testing.T) {
+	dir := testkit.Shared(t, "data", "models", "stories260K")
+	raw, err := os.ReadFile(testkit.Shared(t, "data", "models", "stories260K", "golden_greedy_f64.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var golden struct {
+		IDs []int32 `json:"ids"`
+	}
+	if err := json.Unmarshal(raw, &golden); err != nil {
+		t.Fatal(err)
+	}
+	run := runner(t, open(t, dir), cpu.Options{DType: "float32"})
+	for _, n := range []int{1, 10, 100} { // from any start of the text, it goes on alike
+		got := continuations(t, run, nil, [][]int32{golden.IDs[:n]}, generate.Options{MaxTokens: len(golden.IDs) - n})
+		if diff := cmp.Diff(golden.IDs[n:], got[0]); diff != "" {
+			t.Errorf("after %d tokens (-want +got):\n%s", n, diff)
+		}
+	}
+}
+
+func randomPrompts(n, longest, vocab int) [][]int32 {
+	r := rand.New(rand.NewPCG(5, 6))
+	prompts := make([][]int32, n)
+	for i := range prompts {
+		prompts[i] = make([]int32, 1+r.IntN(longest))
+		for j := range prompts[i] {
+			prompts[i][j] = r.Int32N(int32(vocab))
+		}
+	}
+	return prompts
+}
+
+// Every token is what the whole sequence, run at once without a cache, says is
+// the likeliest, in the whole model and in a pruning.
+func TestCacheEqualsWholeSequence(t *testing.T) {
+	m := open(t, testkit.Llama(t, testkit.Options{Layers: 4}))
+	for _, opt := range []cpu.Options{{DType: "float32", OneDNN: "off"}, {DType: "float32"}, {DType: "bfloat16"}} {
+		run := runner(t, m, opt)
+		prompts := randomPrompts(5, 90, m.Spec.Vocab)
+		for _, layers := range [][]int{nil, {0, 2, 3}} {
+			got := continuations(t, run, layers, prompts, generate.Options{MaxTokens: 20})
+			var whole [][]int32
+			for i, p := range prompts {
+				whole = append(whole, slices.Concat(p, got[i]))
+			}
+			err := run.LogProbs(context.Background(), layers, whole, func(seq int, scores []engine.TokenScore) error {
+				for i, s := range scores[len(prompts[seq])-1:] {
+					if !s.Greedy {
+						t.Errorf("%+v, layers %v, prompt %d: token %d is not the likeliest", opt, layers, seq, i)
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A prompt's continuation is its own, whatever else is in the batch: greedy and
+// sampled, more prompts than rows of logits, prefills of several batches.
+func TestPromptsAreIndependent(t *testing.T) {
+	m := open(t, testkit.Llama(t, testkit.Options{Layers: 2, Hidden: 32, Heads: 2, FF: 64, MaxPositions: 4096}))
+	run := runner(t, m, cpu.Options{DType: "float32"})
+	prompts := append(randomPrompts(40, 100, m.Spec.Vocab), randomPrompts(1, 1, m.Spec.Vocab)[0], make([]int32, 2100))
+	for _, opt := range []generate.Options{
+		{MaxTokens: 6},
+		{MaxTokens: 6, Temperature: 1.5, Seed: 9},
+		{MaxTokens: 6, Temperature: .8, TopK: 20, TopP: .9, Seed: 9},
+	} {
+		together := continuations(t, run, nil, prompts, opt)
+		for _, i := range []int{0, 7, 39, 40, 41} {
+			if alone := continuations(t, run, nil, prompts[i:i+1], opt)[0]; !slices.Equal(alone, together[i]) {
+				t.Errorf("%+v, prompt %d: %v alone, %v in company", opt, i, alone, together[i])
+			}
+		}
+		again := continuations(t, run, nil, prompts, opt)
+		if diff := cmp.Diff(together, again); diff != "" {
+			t.Errorf("%+v: a second run differs:\n%s", opt, diff)
+		}
+	}
+}
+
+func TestSeedMatters(t *testing.T) {
+	m := open(t, testkit.Llama(t, testkit.Options{Layers: 2}))
+	run := runner(t, m, cpu.Options{DType: "float32"})
+	same := [][]int32{{5, 6}, {5, 6}}
+	opt := generate.Options{MaxTokens: 30, Temperature: 2, Seed: 1}
+	one := continuations(t, run, nil, same, opt)
+	opt.Seed = 2
+	two := continuations(t, run, nil, same, opt)
+	if slices.Equal(one[0], one[1]) || slices.Equal(one[0], two[0]) {
+		t.Errorf("repeats and seeds should differ: %v, %v", one, two)
+	}
+}
+
+func TestStop(t *testing.T) {
+	run := counting(t)
+	got := continuations(t, run, nil, [][]int32{{1, 2}, {50}, {6}, {8}}, generate.Options{MaxTokens: 5, Stop: []int{9, 300}})
+	want := [][]int32{{3, 4, 5, 6, 7}, {51, 52, 53, 54, 55}, {7, 8}, nil}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Tokens come step by step, and prompts in order within a step.
+func TestOrderOfEmission(t *testing.T) {
+	var order []int
+	err := generate.Run(context.Background(), counting(t), nil, [][]int32{{1}, {8}, {2, 3}}, generate.Options{MaxTokens: 3, Stop: []int{10}}, func(seq int, _ int32) error {
+		order = append(order, seq)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]int{0, 1, 2, 0, 2, 0, 2}, order); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestRunRejects(t *testing.T) {
+	m := open(t, testkit.Llama(t, testkit.Options{Layers: 2, MaxPositions: 16}))
+	run := forest.New(m, &fake{vocab: m.Spec.Vocab, logits: func(_ int32, out []float32) { out[3] = float32(math.NaN()) }}, forest.Options{})
+	defer run.Close()
+	ok, one := [][]int32{{1}}, generate.Options{MaxTokens: 1}
+	for _, tt := range []struct {
+		name    string
+		layers  []int
+		prompts [][]int32
+		opt     generate.Options
+		want    string
+	}{
+		{"no prompts", nil, nil, one, "no prompts"},
+		{"empty prompt", nil, [][]int32{{1}, {}}, one, "prompt 1 is empty; begin it with the model's BOS"},
+		{"id outside", nil, [][]int32{{1, -1}}, one, "prompt 0: token id -1 at index 1 is outside the vocabulary"},
+		{"id too large", nil, [][]int32{{9999}}, one, "token id 9999"},
+		{"too long", nil, [][]int32{make([]int32, 10)}, generate.Options{MaxTokens: 7}, "prompt 0 has 10 tokens, and 7 more are past the model's 16 positions; ask for at most 6"},
+		{"far too long", nil, ok, generate.Options{MaxTokens: math.MaxInt}, "ask for at most 15"},
+		{"no room", nil, [][]int32{make([]int32, 16)}, one, "shorten it to fewer than 16 tokens"},
+		{"no tokens", nil, ok, generate.Options{}, "max tokens = 0"},
+		{"temperature", nil, ok, generate.Options{MaxTokens: 1, Temperature: -1}, "temperature = -1"},
+		{"temperature NaN", nil, ok, generate.Options{MaxTokens: 1, Temperature: math.NaN()}, "temperature = NaN"},
+		{"top-k", nil, ok, generate.Options{MaxTokens: 1, TopK: -1}, "top-k = -1"},
+		{"top-p", nil, ok, generate.Options{MaxTokens: 1, TopP: 1.1}, "top-p = 1.1"},
+		{"layers", []int{2}, ok, one, "layer 2 does not exist"},
+		{"NaN", nil, ok, one, "prompt 0, after 1 tokens: the logits hold NaN"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := generate.Run(context.Background(), run, tt.layers, tt.prompts, tt.opt, func(int, int32) error { return nil })
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestStopsOnErrors(t *testing.T) {
+	run := counting(t)
+	because := errors.New("enough")
+	emitted := 0
+	err := generate.Run(context.Background(), run, nil, [][]int32{{1}}, generate.Options{MaxTokens: 50}, func(int, int32) error {
+		if emitted++; emitted == 3 {
+			return because
+		}
+		return nil
+	})
+	if !errors.Is(err, because) || emitted != 3 {
+		t.Errorf("emit's error: %v after %d tokens", err, emitted)
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	err = generate.Run(ctx, run, nil, [][]int32{{1}}, generate.Options{MaxTokens: 50}, func(int, int32) error {
+		cancel(because)
+		return nil
+	})
+	if !errors.Is(err, because) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
