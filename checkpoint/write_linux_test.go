@@ -2,8 +2,11 @@ package checkpoint_test
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -35,4 +38,34 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	t.Cleanup(func() { unix.Unmount(mount, unix.MNT_DETACH) })
 	c := mustOpen(t, makeDir(t, layered(t, 1)))
 	failToWrite(t, context.Background(), c, filepath.Join(mount, "out"), checkpoint.WriteOptions{}.WithFree(math.MaxInt64), nil, mount, "choose another")
+}
+
+// Neither writing nor a deep check may grow with the checkpoint.
+func TestMemoryIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: writes 400 MB")
+	}
+	c := mustOpen(t, sized(t, 500, false))
+	for _, opt := range []checkpoint.WriteOptions{{}, checkpoint.WriteOptions{}.WithoutKernelCopy()} {
+		mustWrite(t, c, filepath.Join(t.TempDir(), "out"), checkpoint.Surgery{Rename: dropLayers(1, 6, 11, 16)}, opt)
+	}
+	if problems := c.Problems(context.Background(), true, nil); len(problems) > 0 {
+		t.Error(problems)
+	}
+	if peak := peakMemory(t); peak > 150<<20 {
+		t.Errorf("peak resident set of %d MiB", peak>>20)
+	}
+}
+
+func peakMemory(t *testing.T) int64 {
+	raw, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Skipf("skipped: %v", err)
+	}
+	var kib int64
+	_, after, _ := strings.Cut(string(raw), "VmHWM:")
+	if _, err := fmt.Sscan(after, &kib); err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
 }

@@ -102,6 +102,8 @@ func TestReadHeaderFindsLies(t *testing.T) {
 		{"name twice", file(`{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{}}`, 0), "a", "twice"},
 		{"name twice, escaped", file(`{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"\u0061":{}}`, 0), "a", "twice"},
 		{"key twice", file(`{"a":{"dtype":"U8","dtype":"U8"}}`, 0), "a", `"dtype" twice`},
+		{"unknown key twice", file(`{"a":{"x":1,"x":2,"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1), "a", `"x" twice`},
+		{"offsets twice", file(`{"a":{"data_offsets":[],"data_offsets":[0,1],"dtype":"U8","shape":[1]}}`, 1), "a", `"data_offsets" twice`},
 		{"no dtype", file(`{"a":{"shape":[1],"data_offsets":[0,1]}}`, 1), "a", `lacks "dtype"`},
 		{"no shape", file(`{"a":{"dtype":"U8","data_offsets":[0,1]}}`, 1), "a", `lacks "shape"`},
 		{"no offsets", file(`{"a":{"dtype":"U8","shape":[1]}}`, 1), "a", `lacks "data_offsets"`},

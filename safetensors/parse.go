@@ -1,12 +1,10 @@
 package safetensors
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -15,19 +13,16 @@ const metadataKey = "__metadata__"
 // parser walks the header token by token: decoding into a map would silently
 // merge duplicate names, and a duplicate is how two tensors hide as one.
 type parser struct {
-	raw  []byte
+	lexer
 	path string
-	dec  *json.Decoder
 }
 
 func newParser(raw []byte, path string) *parser {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	return &parser{raw: raw, path: path, dec: dec}
+	return &parser{lexer: lexer{raw: raw}, path: path}
 }
 
 func (p *parser) fail(tensor, format string, args ...any) error {
-	return &FormatError{Path: p.path, Tensor: tensor, Offset: lengthBytes + p.dec.InputOffset(),
+	return &FormatError{Path: p.path, Tensor: tensor, Offset: lengthBytes + int64(p.at),
 		Problem: fmt.Sprintf(format, args...)}
 }
 
@@ -58,7 +53,7 @@ func (p *parser) header() (*Header, error) {
 	return h, nil
 }
 
-// checkText makes sure of everything that the token walk would let pass.
+// checkText makes sure of everything that the token walk takes for granted.
 func (p *parser) checkText() error {
 	if p.raw[0] != '{' {
 		return p.fail("", "the header does not start with {")
@@ -66,16 +61,16 @@ func (p *parser) checkText() error {
 	if !utf8.Valid(p.raw) {
 		return p.fail("", "the header is not valid UTF-8")
 	}
+	if json.Valid(p.raw) {
+		return nil
+	}
 	var raw json.RawMessage
 	err := json.Unmarshal(p.raw, &raw)
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
 		return &FormatError{Path: p.path, Offset: lengthBytes + syntax.Offset, Problem: "the header is not valid JSON: " + err.Error()}
 	}
-	if err != nil {
-		return p.fail("", "the header is not valid JSON: %v", err)
-	}
-	return nil
+	return p.fail("", "the header is not valid JSON: %v", err)
 }
 
 // object calls value with each key; value must consume exactly one value.
@@ -83,92 +78,81 @@ func (p *parser) object(tensor string, value func(key string) error) error {
 	if err := p.open('{', tensor, "an object"); err != nil {
 		return err
 	}
-	for p.dec.More() {
-		key, err := p.dec.Token()
-		if err != nil {
-			return p.fail(tensor, "%v", err)
-		}
-		if err := value(key.(string)); err != nil {
+	for p.peek() != '}' {
+		if err := value(p.next().text()); err != nil {
 			return err
 		}
 	}
-	_, err := p.dec.Token()
-	return err
+	p.next()
+	return nil
 }
 
-func (p *parser) open(want json.Delim, tensor, what string) error {
-	tok, err := p.dec.Token()
-	if err != nil {
-		return p.fail(tensor, "%v", err)
-	}
-	if tok != want {
-		return p.fail(tensor, "expected %s, found %v", what, tok)
+func (p *parser) open(want byte, tensor, what string) error {
+	if tok := p.next(); tok[0] != want {
+		return p.fail(tensor, "expected %s, found %s", what, tok)
 	}
 	return nil
 }
 
 func (p *parser) metadata() (map[string]string, error) {
-	if p.null() {
+	// The reference implementation takes null for no metadata.
+	if p.peek() == 'n' {
+		p.next()
 		return nil, nil
 	}
 	m := make(map[string]string)
 	err := p.object("", func(key string) error {
-		tok, err := p.dec.Token()
-		if err != nil {
-			return p.fail("", "%v", err)
-		}
-		s, ok := tok.(string)
-		if !ok {
+		tok := p.next()
+		if tok[0] != '"' {
 			return p.fail("", "metadata %q is not a string", key)
 		}
 		if _, dup := m[key]; dup {
 			return p.fail("", "metadata has %q twice", key)
 		}
-		m[key] = s
+		m[key] = tok.text()
 		return nil
 	})
 	return m, err
 }
 
-// null consumes a null, which the reference implementation takes for no
-// metadata, and leaves anything else in place.
-func (p *parser) null() bool {
-	rest := bytes.TrimLeft(p.raw[p.dec.InputOffset():], ": \t\r\n")
-	if !bytes.HasPrefix(rest, []byte("null")) {
-		return false
-	}
-	_, err := p.dec.Token()
-	return err == nil
-}
-
 func (p *parser) tensor(name string) (Tensor, error) {
 	t := Tensor{Name: name}
 	var offsets []int64
-	seen := make(map[string]bool, 3)
+	var others map[string]bool
 	err := p.object(name, func(key string) (err error) {
-		if seen[key] {
-			return p.fail(name, "it has %q twice", key)
-		}
-		seen[key] = true
+		var twice bool
 		switch key {
 		case "dtype":
+			twice = t.DType != ""
 			t.DType, err = p.dtype(name)
 		case "shape":
+			twice = t.Shape != nil
 			t.Shape, err = p.shape(name)
 		case "data_offsets":
+			twice = offsets != nil
 			offsets, err = p.integers(name, key)
 		default:
-			err = p.skip()
+			twice = others[key]
+			if others == nil {
+				others = make(map[string]bool)
+			}
+			others[key] = true
+			p.skip()
+		}
+		if err == nil && twice {
+			err = p.fail(name, "it has %q twice", key)
 		}
 		return err
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return t, err
-	}
-	for _, key := range []string{"dtype", "shape", "data_offsets"} {
-		if !seen[key] {
-			return t, p.fail(name, "it lacks %q", key)
-		}
+	case t.DType == "":
+		return t, p.fail(name, `it lacks "dtype"`)
+	case t.Shape == nil:
+		return t, p.fail(name, `it lacks "shape"`)
+	case offsets == nil:
+		return t, p.fail(name, `it lacks "data_offsets"`)
 	}
 	if len(offsets) != 2 {
 		return t, p.fail(name, "data_offsets holds %d numbers, not 2", len(offsets))
@@ -181,20 +165,17 @@ func (p *parser) tensor(name string) (Tensor, error) {
 }
 
 func (p *parser) dtype(name string) (DType, error) {
-	tok, err := p.dec.Token()
-	if err != nil {
-		return "", p.fail(name, "%v", err)
+	tok := p.next()
+	if tok[0] != '"' {
+		return "", p.fail(name, "dtype is %s, not a string", tok)
 	}
-	s, ok := tok.(string)
-	if !ok {
-		return "", p.fail(name, "dtype is %v, not a string", tok)
-	}
-	if DType(s).Bits() == 0 {
-		return "", &FormatError{Path: p.path, Tensor: name, Offset: lengthBytes + p.dec.InputOffset(),
-			Problem: fmt.Sprintf("unknown dtype %q", s),
+	d := DType(tok.text())
+	if d.Bits() == 0 {
+		return "", &FormatError{Path: p.path, Tensor: name, Offset: lengthBytes + int64(p.at),
+			Problem: fmt.Sprintf("unknown dtype %q", string(d)),
 			Remedy:  "convert the checkpoint to BF16, F16 or F32, or look for a newer version of this tool"}
 	}
-	return DType(s), nil
+	return d, nil
 }
 
 func (p *parser) shape(name string) ([]int, error) {
@@ -211,31 +192,18 @@ func (p *parser) integers(name, key string) ([]int64, error) {
 	if err := p.open('[', name, "an array for "+key); err != nil {
 		return nil, err
 	}
-	var out []int64
-	for p.dec.More() {
-		tok, err := p.dec.Token()
-		if err != nil {
-			return nil, p.fail(name, "%v", err)
+	out := make([]int64, 0, 4)
+	for p.peek() != ']' {
+		tok := p.next()
+		if c := tok[0]; c != '-' && (c < '0' || c > '9') {
+			return nil, p.fail(name, "%s holds %s, which is not a number", key, tok)
 		}
-		num, ok := tok.(json.Number)
-		if !ok {
-			return nil, p.fail(name, "%s holds %v, which is not a number", key, tok)
-		}
-		n, err := strconv.ParseInt(num.String(), 10, 64)
-		if err != nil || strings.HasPrefix(num.String(), "-") {
-			return nil, p.fail(name, "%s holds %s, which is not a size", key, num)
+		n, err := strconv.ParseInt(string(tok), 10, 64)
+		if err != nil || tok[0] == '-' {
+			return nil, p.fail(name, "%s holds %s, which is not a size", key, tok)
 		}
 		out = append(out, n)
 	}
-	_, err := p.dec.Token()
-	return out, err
-}
-
-// skip passes over one value of a key that the format does not know.
-func (p *parser) skip() error {
-	var v json.RawMessage
-	if err := p.dec.Decode(&v); err != nil {
-		return p.fail("", "%v", err)
-	}
-	return nil
+	p.next()
+	return out, nil
 }

@@ -115,7 +115,7 @@ func (o inspectOptions) weights(ctx context.Context, a *app, f *inspection) erro
 		f.line.Problems = append(f.line.Problems, p.Error())
 	}
 	f.layerBytes = make([]int64, f.spec.Layers)
-	c, err := checkpoint.Open(o.dir)
+	c, err := checkpoint.Open(o.dir, checkpoint.WithHashCache(cacheDir(a.sys.Getenv)))
 	if err != nil {
 		if len(problems) == 0 {
 			return err

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -94,6 +95,19 @@ func parseBytes(s string) (int64, error) {
 		return 0, fmt.Errorf("%q is not a size: want one such as 4GiB, 512MiB or 8GB", s)
 	}
 	return int64(v), nil
+}
+
+// cacheDir is where content hashes are kept between runs: COPPICE_CACHE, or
+// the user's cache directory; "" where there is none.
+func cacheDir(getenv func(string) string) string {
+	if dir := getenv("COPPICE_CACHE"); dir != "" {
+		return dir
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "coppice")
 }
 
 // session is an open model and the engine that runs it.

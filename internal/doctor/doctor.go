@@ -138,7 +138,7 @@ func kernels(opt Options) Kernels {
 func environment(getenv func(string) (string, bool)) []Variable {
 	vs := []Variable{
 		{Name: "COPPICE_ONEDNN", Meaning: `library to load for matrix products; "off" selects the kernels written in Go`},
-		{Name: "COPPICE_CACHE", Meaning: "directory for cached content hashes"},
+		{Name: "COPPICE_CACHE", Meaning: "directory for cached content hashes (default: coppice in the user's cache directory)"},
 		{Name: "GOMAXPROCS", Meaning: "default of --threads"},
 	}
 	for i := range vs {
