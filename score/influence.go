@@ -133,23 +133,25 @@ func tokenMoments(dst []moments, s forest.Step) []moments {
 // momentsOf sums over one token's x and y [D], even and odd columns apart (two
 // chains of additions keep the CPU busy), the halves added at the end.
 func momentsOf(x, y []float32) moments {
-	var even, odd moments
-	y = y[:len(x)]
-	i := 0
-	for ; i+2 <= len(x); i += 2 {
-		even.accumulate(float64(x[i]), float64(y[i]))
-		odd.accumulate(float64(x[i+1]), float64(y[i+1]))
+	var xx0, xy0, yy0, dd0, xx1, xy1, yy1, dd1 float64 // apart, so that they stay in registers
+	for ; len(x) >= 2 && len(y) >= 2; x, y = x[2:], y[2:] {
+		a0, b0 := float64(x[0]), float64(y[0])
+		a1, b1 := float64(x[1]), float64(y[1])
+		xx0 += a0 * a0
+		xy0 += a0 * b0
+		yy0 += b0 * b0
+		dd0 += (b0 - a0) * (b0 - a0)
+		xx1 += a1 * a1
+		xy1 += a1 * b1
+		yy1 += b1 * b1
+		dd1 += (b1 - a1) * (b1 - a1)
 	}
-	if i < len(x) {
-		even.accumulate(float64(x[i]), float64(y[i]))
+	if len(x) > 0 {
+		a, b := float64(x[0]), float64(y[0])
+		xx0 += a * a
+		xy0 += a * b
+		yy0 += b * b
+		dd0 += (b - a) * (b - a)
 	}
-	return moments{xx: even.xx + odd.xx, xy: even.xy + odd.xy, yy: even.yy + odd.yy, dd: even.dd + odd.dd}
-}
-
-func (m *moments) accumulate(x, y float64) {
-	d := y - x
-	m.xx += x * x
-	m.xy += x * y
-	m.yy += y * y
-	m.dd += d * d
+	return moments{xx: xx0 + xx1, xy: xy0 + xy1, yy: yy0 + yy1, dd: dd0 + dd1}
 }

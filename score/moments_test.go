@@ -11,7 +11,8 @@ func TestMomentsOf(t *testing.T) {
 		var want moments
 		for i := range x {
 			x[i], y[i] = float32(i+1), float32(2*i-3) // sums are exact
-			want.accumulate(float64(x[i]), float64(y[i]))
+			a, b := float64(x[i]), float64(y[i])
+			want.xx, want.xy, want.yy, want.dd = want.xx+a*a, want.xy+a*b, want.yy+b*b, want.dd+(b-a)*(b-a)
 		}
 		if got := momentsOf(x, y); got != want {
 			t.Errorf("D = %d: %+v, want %+v", d, got, want)
