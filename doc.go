@@ -1,7 +1,6 @@
-// Package coppice is the root of the module and holds no code: only the tests
-// of rules that every package obeys, which import whom and what may be at
-// package level.
+// Package coppice is the root of the module. It holds no code: its tests keep
+// the rules of the house, which imports may go where (imports_test.go) and that
+// every package says what it is for (packages_test.go).
 //
-// The program is cmd/coppice; what can be used from other programs are the
-// packages beside this file. ARCHITECTURE.md says what belongs in which.
+// The command is in cmd/coppice; ARCHITECTURE.md shows the packages.
 package coppice
