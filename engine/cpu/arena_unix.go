@@ -18,6 +18,7 @@ func (e *Engine) newArena(n int) (arena, operand, error) {
 	if err != nil {
 		return arena{}, operand{}, fmt.Errorf("no memory for %d bytes: %w", n*int(e.elementBytes()), err)
 	}
+	hugePages(mem)
 	if e.half {
 		return arena{mem}, operand{bf16: unsafe.Slice((*uint16)(unsafe.Pointer(&mem[0])), n)}, nil
 	}

@@ -1,0 +1,6 @@
+//go:build unix && !linux
+
+package cpu
+
+// hugePages is Linux's.
+func hugePages([]byte) {}
