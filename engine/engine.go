@@ -109,7 +109,8 @@ type Head interface {
 	// may name one row; rows that none names cost nothing. Logits [N, V] are
 	// never held. Sums over the vocabulary are kept in float64.
 	LogProbs(ctx context.Context, x Hidden, targets []Target, out []TokenScore) error
-	// Logits writes the logits of the given rows to out [len(rows), V].
+	// Logits writes the logits of the given rows to out [len(rows), V]. A row's
+	// logits do not depend on which others are asked for, bit for bit.
 	Logits(ctx context.Context, x Hidden, rows []int, out []float32) error
 	// Norm writes the final norm of x to y, both [N, D]; y may be x.
 	Norm(ctx context.Context, x, y Hidden) error

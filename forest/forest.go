@@ -128,13 +128,17 @@ func (r *Runner) LogProbs(ctx context.Context, layers []int, seqs [][]int32, emi
 }
 
 // Layers returns the resident layers of a pruning, for callers that run them
-// many times, such as generation. They stay the Runner's.
+// many times, such as generation. They stay the Runner's. It fails when the
+// model does not fit Options.Memory: streaming it past every token would take
+// as long as reading it from disk each time.
 func (r *Runner) Layers(layers []int) ([]engine.Layer, error) {
 	layers, err := r.list(layers)
 	if err != nil {
 		return nil, err
 	}
-	r.keep = true
+	if !r.keep {
+		return nil, fmt.Errorf("the model takes %d MiB when all its layers stay in memory, and %d MiB may be used of which a quarter is for data; raise --memory, or leave layers out", r.weightBytes()>>20, r.opt.Memory>>20)
+	}
 	out := make([]engine.Layer, len(layers))
 	for i, l := range layers {
 		if out[i], err = r.layer(l); err != nil {
@@ -211,7 +215,8 @@ func names(ws []model.Weight) []string {
 	return out
 }
 
-// list validates a list of layers; nil is the whole model.
+// list validates a list of layers; nil is the whole model. Any order will do,
+// and a layer may stand in it more than once.
 func (r *Runner) list(layers []int) ([]int, error) {
 	n := r.m.Spec.Layers
 	if layers == nil {

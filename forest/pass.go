@@ -18,7 +18,8 @@ type pass struct {
 	observe func(Step) error
 	emit    func(int, []engine.TokenScore) error
 
-	done, total int64 // token-layers
+	tokens      int64
+	done, total int64 // token-layers; the head counts as a layer
 }
 
 // group is a run of batches whose hidden states live at the same time.
@@ -27,8 +28,8 @@ type group []*flight
 // flight is one batch on its way.
 type flight struct {
 	batch   engine.Batch
-	first   int // index of its first sequence
-	in, out engine.Hidden
+	first   int           // index of its first sequence
+	in, out engine.Hidden // out is nil where layers work in place
 }
 
 func (r *Runner) pass(layers []int, seqs [][]int32) (*pass, error) {
@@ -49,12 +50,16 @@ func (r *Runner) pass(layers []int, seqs [][]int32) (*pass, error) {
 				return nil, fmt.Errorf("sequence %d: token id %d at index %d is outside the vocabulary of %d", i, id, j, r.m.Spec.Vocab)
 			}
 		}
-		p.total += int64(len(s)) * int64(len(layers)+1)
+		p.tokens += int64(len(s))
 	}
 	return p, nil
 }
 
 func (p *pass) run(ctx context.Context) error {
+	p.total = p.tokens * int64(len(p.layers))
+	if p.emit != nil {
+		p.total += p.tokens
+	}
 	p.r.opt.Progress(0, p.total)
 	for next := 0; next < len(p.seqs); {
 		g, end := p.nextGroup(next)
@@ -119,7 +124,6 @@ func (p *pass) embed(ctx context.Context, g group) error {
 		if f.in, err = p.r.e.NewHidden(p.r.m, f.batch.Len()); err != nil {
 			return err
 		}
-		f.out = f.in
 		if p.observe != nil { // an observer needs both sides of a layer
 			if f.out, err = p.r.e.NewHidden(p.r.m, f.batch.Len()); err != nil {
 				return err
@@ -142,7 +146,11 @@ func (p *pass) runLayer(ctx context.Context, g group, depth, index int) error {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		if err := layer.Forward(ctx, &f.batch, f.in, f.out, nil); err != nil {
+		out := f.out
+		if out == nil {
+			out = f.in
+		}
+		if err := layer.Forward(ctx, &f.batch, f.in, out, nil); err != nil {
 			return fmt.Errorf("layer %d: %w", index, err)
 		}
 		if p.observe != nil {
@@ -170,9 +178,6 @@ func (p *pass) show(f *flight, depth, index int) error {
 
 func (p *pass) runHead(ctx context.Context, g group) error {
 	if p.emit == nil {
-		for _, f := range g {
-			p.advance(f)
-		}
 		return nil
 	}
 	head, err := p.r.Head()
@@ -221,7 +226,7 @@ func (g group) release() {
 		if f.in != nil {
 			f.in.Release()
 		}
-		if f.out != nil && f.out != f.in {
+		if f.out != nil {
 			f.out.Release()
 		}
 	}

@@ -144,7 +144,7 @@ func (h *hidden) Host() ([]float32, error) { return h.data, nil }
 func (h *hidden) Upload() error            { return nil }
 
 func (h *hidden) Slice(lo, hi int) engine.Hidden {
-	return &hidden{e: h.e, data: h.data[lo*h.width : hi*h.width], width: h.width, shared: true}
+	return &hidden{e: h.e, data: h.data[lo*h.width : hi*h.width : hi*h.width], width: h.width, shared: true}
 }
 
 func (h *hidden) Release() {
