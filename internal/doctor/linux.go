@@ -1,7 +1,6 @@
 package doctor
 
 import (
-	"bufio"
 	"io/fs"
 	"math"
 	"path"
@@ -124,15 +123,9 @@ func procModel(root fs.FS) string { return fields(root, "proc/cpuinfo", ":")["mo
 
 // fields reads lines of a key, a separator and a value; the first of equal keys counts.
 func fields(root fs.FS, name, sep string) map[string]string {
-	f, err := root.Open(name)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
 	out := map[string]string{}
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		key, value, ok := strings.Cut(lines.Text(), sep)
+	for line := range strings.Lines(text(root, name)) {
+		key, value, ok := strings.Cut(line, sep)
 		key = strings.TrimSpace(key)
 		if _, seen := out[key]; ok && !seen {
 			out[key] = strings.TrimSpace(value)

@@ -50,7 +50,7 @@ func (g *Goldens) Decode(tb testing.TB, into any, path ...string) {
 		if !ok {
 			tb.Fatalf("%s: goldens.json has no %q", g.Dir, path[:i+1])
 		}
-		var target any = into
+		target := into
 		if i+1 < len(path) {
 			here = nil
 			target = &here
