@@ -6,29 +6,33 @@ import (
 	"testing"
 )
 
-// multipliers are all providers this machine has, by name.
-func multipliers(t testing.TB) map[string]multiplier {
-	ms := map[string]multiplier{"Go": goMultiplier{}}
-	d, err := loadOneDNN("", 1)
-	if err != nil {
-		t.Logf("oneDNN is left out: %v", err)
-		return ms
+// engines has one engine for each provider of this machine, by its name, with
+// one worker.
+func engines(t testing.TB) map[string]*Engine {
+	all := map[string]*Engine{}
+	for _, name := range []string{"", "off"} {
+		e, err := New(Options{DType: "float32", Threads: 1, OneDNN: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "" && e.info.Provider == "Go" {
+			t.Logf("oneDNN is left out: %v", e.info.Notes)
+		}
+		t.Cleanup(func() { _ = e.Close() })
+		all[e.info.Provider] = e
 	}
-	d.startWorker(0)
-	t.Cleanup(func() { d.stopWorker(0) })
-	ms[d.name()] = d
-	return ms
+	return all
 }
 
 func TestProductsMatchFloat64(t *testing.T) {
-	for name, mul := range multipliers(t) {
+	for name, e := range engines(t) {
 		for _, s := range []shape{{n: 7, k: 5}, {n: 64, k: 64}, {n: 33, k: 172}, {n: 64, k: 100, plain: true}, {n: 5, k: 3, plain: true}} {
 			for _, m := range []int{1, 2, 3, 5, 13, 64, 200} {
 				t.Run(fmt.Sprintf("%s/%d x %+v", name, m, s), func(t *testing.T) {
-					padded := roundUp(m, mul.quantum())
+					padded := e.padded(m)
 					a, b := noise(padded*s.k, false, 5), noise(s.n*s.k, false, 6)
 					dst := make([]float32, padded*s.n)
-					mul.product(0, s, m, a, b, dst)
+					e.product(s, m, a, b, dst)
 					for i := range m {
 						for j := range s.n {
 							if want := dot64(s, a.f32[i*s.k:], b.f32, j); math.Abs(float64(dst[i*s.n+j])-want) > 1e-5 {
@@ -40,6 +44,11 @@ func TestProductsMatchFloat64(t *testing.T) {
 			}
 		}
 	}
+}
+
+// product runs one product on the worker's own thread.
+func (e *Engine) product(s shape, m int, a, b operand, dst []float32) {
+	e.pool.each(1, func(w *worker, _ int) { e.mul.product(w.id, s, m, a, b, dst) })
 }
 
 func dot64(s shape, row, b []float32, j int) (sum float64) {
@@ -56,18 +65,18 @@ func dot64(s shape, row, b []float32, j int) (sum float64) {
 // TestRowsAreIndependent checks what batch invariance rests on: a row's bits do
 // not depend on how many rows there are or where it stands.
 func TestRowsAreIndependent(t *testing.T) {
-	for name, mul := range multipliers(t) {
-		for _, s := range []shape{{n: 172, k: 64}, {n: 512, k: 2048}, {n: 2048, k: 512}, {n: 576, k: 1536}, {n: 64, k: 512, plain: true}} {
+	for name, e := range engines(t) {
+		for _, s := range []shape{{n: 172, k: 64}, {n: 512, k: 2048}, {n: 2048, k: 512}, {n: 576, k: 1536}, {n: 64, k: 512, plain: true}, {n: 64, k: 256, plain: true}, {n: 128, k: 64, plain: true}} {
 			t.Run(fmt.Sprintf("%s/%+v", name, s), func(t *testing.T) {
 				const most = 260
 				a, b := noise((most+64)*s.k, false, 7), noise(s.n*s.k, false, 8)
 				want := make([]float32, (most+64)*s.n)
-				mul.product(0, s, most, a, b, want)
+				e.product(s, most, a, b, want)
 				got := make([]float32, (most+64)*s.n)
-				for _, m := range []int{1, 2, 3, 7, 31, 64, 100, 129, 192, 193, 259} {
+				for _, m := range []int{1, 2, 3, 7, 31, 64, 100, 129, 145, 156, 170, 180, 192, 193, 255} {
 					for _, at := range []int{0, 1, 5} {
 						m = min(m, most-at)
-						mul.product(0, s, m, a.from(at*s.k), b, got)
+						e.product(s, m, a.from(at*s.k), b, got)
 						if !sameFloats(got[:m*s.n], want[at*s.n:][:m*s.n]) {
 							t.Fatalf("%d rows from %d differ from the same rows among %d", m, at, most)
 						}

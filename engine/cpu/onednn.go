@@ -29,7 +29,7 @@ type oneDNN struct {
 
 	workers []*dnnlWorker
 	mu      sync.Mutex
-	longest map[shapeKey]int // rows up to which a shape was probed
+	exact   map[productKey]bool // what probing said of a number of rows
 }
 
 type shapeKey struct {
@@ -71,8 +71,8 @@ const (
 	dnnlF32  = 3
 )
 
-// quanta are the row counts tried as the unit of padding, smallest first.
-func quanta() []int { return []int{2, 4, 6, 8, 12, 16, 24} }
+// candidates are the row counts tried as the unit of padding, smallest first.
+func candidates() []int { return []int{2, 4, 6, 8, 12, 16, 24} }
 
 // loadOneDNN opens the library and finds out how to use it. Path is "" to look
 // for the known names.
@@ -81,7 +81,7 @@ func loadOneDNN(path string, workers int) (*oneDNN, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &oneDNN{lib: lib, version: version, longest: map[shapeKey]int{}}
+	d := &oneDNN{lib: lib, version: version, exact: map[productKey]bool{}}
 	for range workers {
 		d.workers = append(d.workers, &dnnlWorker{primitives: map[productKey]*dnnlPrimitive{}})
 	}
@@ -135,16 +135,13 @@ func (d *oneDNN) forget(w *dnnlWorker) {
 func (d *oneDNN) product(worker int, s shape, m int, a, b operand, dst []float32) {
 	key := shapeKey{s, a.bf16 != nil}
 	padded := roundUp(m, d.rows)
-	step := d.rowsAtOnce(worker, key, b)
-	if parts := (padded + step - 1) / step; parts > 1 {
-		step = roundUp((padded+parts-1)/parts, d.rows)
-	}
-	for lo := 0; lo < padded; lo += step {
-		n := min(step, padded-lo)
+	for lo := 0; lo < padded; {
+		n := d.rowsAtOnce(worker, key, padded-lo, b)
 		if err := d.multiply(worker, key, n, a.from(lo*s.k), b, dst[lo*s.n:]); err != nil {
-			// the same primitive ran when the shape was probed: only memory can be short
+			// the same primitive ran when it was probed: only memory can be short
 			panic(fmt.Sprintf("cpu: oneDNN product %dx%dx%d: %v", n, s.n, s.k, err))
 		}
+		lo += n
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 // probe finds the quantum of rows and whether bfloat16 can be used.
 func (d *oneDNN) probe() error {
-	for _, q := range quanta() {
+	for _, q := range candidates() {
 		ok, err := d.independent(q, false)
 		if err != nil {
 			return err
@@ -24,7 +24,7 @@ func (d *oneDNN) probe() error {
 	if d.rows == 0 {
 		return fmt.Errorf("oneDNN %s: float32 products depend on the number of rows in every way tried", d.version)
 	}
-	if d.rows > quanta()[0] {
+	if d.rows > candidates()[0] {
 		d.notes = append(d.notes, fmt.Sprintf("products are padded to multiples of %d rows, which keeps results independent of batch size on this processor", d.rows))
 	}
 	if !hasBF16() {
@@ -49,18 +49,27 @@ func (d *oneDNN) probe() error {
 const maxRows = 192
 
 // independent tests small products of both layouts with many numbers of quanta
-// up to maxRows: each row must equal what a single quantum gives.
+// up to maxRows: each row must equal what a single quantum gives, whatever its
+// place in the quantum.
 func (d *oneDNN) independent(q int, half bool) (bool, error) {
 	for _, s := range []shape{{n: 64, k: 64}, {n: 512, k: 96}, {n: 172, k: 64}, {n: 96, k: 320}, {n: 64, k: 256, plain: true}, {n: 96, k: 64, plain: true}} {
 		key := shapeKey{s, half}
 		a, b := noise(maxRows*s.k, half, 1), noise(s.n*s.k, half, 2)
-		want, err := d.reference(key, q, a, b)
+		want, err := d.quanta(key, q, 0, a, b)
 		if err != nil {
 			return false, err
 		}
+		for _, first := range []int{1, q / 2} {
+			got, err := d.quanta(key, q, first, a, b)
+			if err != nil {
+				return false, err
+			}
+			if !sameBits(got, want[first*s.n:][:len(got)]) {
+				return false, nil
+			}
+		}
 		got := make([]float32, maxRows*s.n)
-		for _, quanta := range []int{1, 2, 3, 4, 5, 7, 8, 11, 16, 25, 32, 57, 96} {
-			m := quanta * q
+		for _, m := range []int{2 * q, 3 * q, 4 * q, 7 * q, 8 * q, 16 * q} {
 			if m > maxRows {
 				break
 			}
@@ -75,50 +84,57 @@ func (d *oneDNN) independent(q int, half bool) (bool, error) {
 	return true, nil
 }
 
-// reference computes maxRows rows (whole quanta) one quantum at a time.
-func (d *oneDNN) reference(key shapeKey, q int, a, b operand) ([]float32, error) {
-	out := make([]float32, (maxRows+q)*key.n)
-	for lo := 0; lo+q <= maxRows; lo += q {
-		if err := d.multiply(0, key, q, a.from(lo*key.k), b, out[lo*key.n:]); err != nil {
+// quanta computes rows from first on one quantum at a time, as many whole ones
+// as a holds.
+func (d *oneDNN) quanta(key shapeKey, q, first int, a, b operand) ([]float32, error) {
+	n := (maxRows - first) / q * q
+	out := make([]float32, n*key.n)
+	for lo := 0; lo < n; lo += q {
+		if err := d.multiply(0, key, q, a.from((first+lo)*key.k), b, out[lo*key.n:]); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
-// rowsAtOnce is how many rows one primitive of the shape may take so that they
-// still equal single quanta. It is found out once, by comparing rows at the
-// start, in the middle and at the end; b, the caller's own weights, saves
-// making up large ones.
-func (d *oneDNN) rowsAtOnce(worker int, key shapeKey, b operand) int {
-	d.mu.Lock()
-	n, ok := d.longest[key]
-	d.mu.Unlock()
-	if ok {
-		return n
-	}
+// rowsAtOnce is how many of the rows left one primitive may take: as many as
+// possible, in even parts, of those that give what single quanta give.
+func (d *oneDNN) rowsAtOnce(worker int, key shapeKey, left int, b operand) int {
 	q := d.rows
-	a := noise(maxRows*key.k, key.half, 3)
+	parts := (left + maxRows - 1) / maxRows
+	n := min(roundUp((left+parts-1)/parts, q), maxRows/q*q)
+	for n > q && !d.isExact(worker, key, n, b) {
+		n -= q
+	}
+	return n
+}
+
+// isExact finds out, once, whether n rows of a shape at once give what single
+// quanta give. b, the caller's own weights, saves making up large ones.
+func (d *oneDNN) isExact(worker int, key shapeKey, n int, b operand) bool {
+	product := productKey{key, n}
+	d.mu.Lock()
+	exact, known := d.exact[product]
+	d.mu.Unlock()
+	if known {
+		return exact
+	}
 	if b = b.upTo(key.n * key.k); key.n*key.k < 1<<20 {
 		b = noise(key.n*key.k, key.half, 4)
 	}
-	for n = maxRows / q * q; n > q; n = n / 2 / q * q {
-		same, telling := d.agrees(worker, key, n, a, b)
-		if !telling { // constant weights prove nothing about others: be careful, ask again
-			return q
-		}
-		if same {
-			break
-		}
+	exact, telling := d.agrees(worker, key, n, noise(n*key.k, key.half, 3), b)
+	if !telling { // constant weights prove nothing about others: be careful, ask again
+		return false
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.longest[key] = max(n, q)
-	return max(n, q)
+	d.exact[product] = exact
+	return exact
 }
 
-// agrees compares n rows computed at once with quanta of them. The comparison
-// is telling unless the weights make all columns equal or not finite.
+// agrees compares n rows computed at once with quanta: all of them, or of large
+// products some at the start, in the middle and at the end. The comparison is
+// telling unless the weights make all columns equal or not finite.
 func (d *oneDNN) agrees(worker int, key shapeKey, n int, a, b operand) (same, telling bool) {
 	q := d.rows
 	whole, part := make([]float32, n*key.n), make([]float32, q*key.n)
@@ -127,7 +143,10 @@ func (d *oneDNN) agrees(worker int, key shapeKey, n int, a, b operand) (same, te
 	}
 	row := whole[:key.n]
 	telling = key.n == 1 || slices.ContainsFunc(row, func(x float32) bool { return x != row[0] && x == x && x != 0 })
-	for _, lo := range []int{0, q, n / 2 / q * q, n - q} {
+	for lo := 0; lo < n; lo += q {
+		if middle := n / 2 / q * q; key.n*key.k >= 1<<20 && lo > q && lo != middle && lo < n-2*q {
+			continue
+		}
 		if d.multiply(worker, key, q, a.from(lo*key.k), b, part) != nil || !sameBits(part, whole[lo*key.n:][:q*key.n]) {
 			return false, telling
 		}
