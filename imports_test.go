@@ -32,6 +32,7 @@ const importRule = `
 	prune       < internal/cli
 
 	# what surrounds them
+	internal/nearest < score prune internal/cli
 	safetensors     < internal/synth
 	internal/synth  < internal/bench internal/demo internal/testkit
 	internal/demo   < internal/cli

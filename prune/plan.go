@@ -9,9 +9,9 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/internal/nearest"
 	"github.com/coppice-ml/coppice/model"
 )
 
@@ -138,7 +138,7 @@ func parsePlan(raw []byte) (Plan, error) {
 		value := values[key]
 		target, known := targets[key]
 		if !known {
-			return Plan{}, fmt.Errorf("unknown key %q; did you mean %q?", key, nearest(key, targets))
+			return Plan{}, fmt.Errorf("unknown key %q; did you mean %q?", key, nearest.Sorted(key, slices.Sorted(maps.Keys(targets)))[0])
 		}
 		if string(value) == "null" {
 			return Plan{}, fmt.Errorf("%s is null: give it a value or leave it out", key)
@@ -212,38 +212,4 @@ func members(raw []byte) (map[string]json.RawMessage, error) {
 		return nil, errors.New("there is more than one JSON object; keep the plan's line only")
 	}
 	return values, nil
-}
-
-// nearest is the known key most like an unknown one; of several, the first in
-// the alphabet.
-func nearest(key string, known map[string]any) string {
-	best, least := "", 0
-	for candidate := range known {
-		d := distance(strings.ToLower(key), candidate)
-		if best == "" || d < least || d == least && candidate < best {
-			best, least = candidate, d
-		}
-	}
-	return best
-}
-
-// distance is the Levenshtein distance in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			substitute := diagonal
-			if a[i] != b[j] {
-				substitute++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

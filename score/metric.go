@@ -1,10 +1,10 @@
 package score
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
+
+	"github.com/coppice-ml/coppice/internal/nearest"
 )
 
 // Direction says which end of the scores drops first.
@@ -67,33 +67,10 @@ func Lookup(name string) (Metric, error) {
 			return m, nil
 		}
 	}
-	slices.SortStableFunc(metrics, func(a, b Metric) int {
-		return cmp.Compare(distance(name, a.Name), distance(name, b.Name))
-	})
 	names := make([]string, len(metrics))
 	for i, m := range metrics {
 		names[i] = m.Name
 	}
+	names = nearest.Sorted(name, names)
 	return Metric{}, fmt.Errorf("unknown metric %q; known metrics: %s", name, strings.Join(names, ", "))
-}
-
-// distance is the Levenshtein distance in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			substitute := diagonal
-			if a[i] != b[j] {
-				substitute++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

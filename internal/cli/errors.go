@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/internal/nearest"
 	"github.com/coppice-ml/coppice/tokenizer"
 )
 
@@ -127,57 +128,25 @@ func flagError(c *cobra.Command, err error) error {
 			names = append(names, "--"+f.Name)
 		}
 	})
-	return usage("unknown flag --%s of %s", name, c.CommandPath()).withHint("%s; %s", didYouMean("--"+name, names), hint)
+	return usage("unknown flag --%s of %s", name, c.CommandPath()).withHint("%s %s", didYouMean("--"+name, names), hint)
 }
 
 // didYouMean names the known words nearest to one that is not known.
 func didYouMean(word string, known []string) string {
-	return "did you mean " + strings.Join(nearest(word, known, 3), ", ") + "?"
+	return "did you mean " + strings.Join(alternatives(word, known, 3), ", ") + "?"
 }
 
-// nearest lists up to n known words, the most similar first: one, unless
+// alternatives lists up to n known words, the most similar first: one, unless
 // others are as near.
-func nearest(word string, known []string, n int) []string {
-	type candidate struct {
-		word string
-		d    int
-	}
-	var all []candidate
-	for _, k := range known {
-		all = append(all, candidate{k, distance(strings.ToLower(word), strings.ToLower(k))})
-	}
-	slices.SortStableFunc(all, func(a, b candidate) int { return a.d - b.d })
-	var out []string
-	for _, c := range all {
-		if len(out) < n && c.d <= all[0].d+1 {
-			out = append(out, c.word)
+func alternatives(word string, known []string, n int) []string {
+	sorted := nearest.Sorted(word, known)
+	least := nearest.Distance(word, sorted[0])
+	for i, k := range sorted {
+		if i == n || nearest.Distance(word, k) > least+1 {
+			return sorted[:i]
 		}
 	}
-	return out
-}
-
-// distance is the Levenshtein distance, where a common beginning counts as near.
-func distance(a, b string) int {
-	if a != "" && strings.HasPrefix(b, a) {
-		return 0
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			substitute := diagonal
-			if a[i] != b[j] {
-				substitute++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return sorted
 }
 
 // oneOf checks the value of a flag that has a list of valid ones.

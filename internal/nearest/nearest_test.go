@@ -1,0 +1,30 @@
+package nearest
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestSorted(t *testing.T) {
+	known := []string{"reverse", "random", "bi", "bi-global", "relative"}
+	for word, want := range map[string]string{"revers": "reverse", "REVERSE": "reverse", "bi_global": "bi-global", "relatve": "relative", "ra": "random"} {
+		if got := Sorted(word, known)[0]; got != want {
+			t.Errorf("nearest to %q is %q, want %q", word, got, want)
+		}
+	}
+	if diff := cmp.Diff([]string{"b", "a"}, Sorted("b", []string{"a", "b"})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"", "abc", 3}, {"abc", "abc", 0}, {"abd", "abc", 1}, {"kitten", "sitting", 3}, {"pre", "prefix", 0}} {
+		if got := Distance(c.a, c.b); got != c.want {
+			t.Errorf("Distance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
+		}
+	}
+}
