@@ -102,8 +102,8 @@ type hashKey struct {
 
 func keyOf(path string, info os.FileInfo) hashKey {
 	// Links of the hub's cache lead to the same blob: hash it once.
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
 	}
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs

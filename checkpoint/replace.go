@@ -19,11 +19,11 @@ func checkApart(c *Checkpoint, out string) error {
 	if src, err = filepath.Abs(src); err != nil {
 		return err
 	}
-	real, err := resolve(out)
+	target, err := resolve(out)
 	if err != nil {
 		return err
 	}
-	if within(real, src) || within(src, real) {
+	if within(target, src) || within(src, target) {
 		return fmt.Errorf("%w: %s and %s; choose an output directory beside the source", ErrInside, out, c.dir)
 	}
 	for _, s := range c.shards {
@@ -31,7 +31,7 @@ func checkApart(c *Checkpoint, out string) error {
 		if err != nil {
 			return err
 		}
-		if within(file, real) {
+		if within(file, target) {
 			return fmt.Errorf("%w: %s is a link into %s; choose another output directory", ErrInside, s.path, out)
 		}
 	}
@@ -45,11 +45,11 @@ func resolve(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	real, err := filepath.EvalSymlinks(there)
+	target, err := filepath.EvalSymlinks(there)
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(real, rest), nil
+	return filepath.Join(target, rest), nil
 }
 
 // within says whether path is dir or lies below it. Both are resolved.

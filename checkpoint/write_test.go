@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -149,9 +150,9 @@ func TestWriteChecksSpace(t *testing.T) {
 
 func TestDiskFillsUp(t *testing.T) {
 	c := mustOpen(t, makeDir(t, layered(t, 3)))
-	copied := 0
+	var copied atomic.Int64
 	full := checkpoint.WriteOptions{}.WithCopy(func(_, _ *os.File, _, _, n int64) (int64, error) {
-		if copied++; copied > 2 {
+		if copied.Add(1) > 2 {
 			return 0, os.NewSyscallError("copy_file_range", syscall.ENOSPC)
 		}
 		return n, nil

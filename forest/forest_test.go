@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -33,7 +34,7 @@ func open(t testing.TB, dir string) *model.Model {
 
 func newEngine(t testing.TB) engine.Engine {
 	t.Helper()
-	e, err := cpu.New(cpu.Options{DType: "float32"})
+	e, err := cpu.New(cpu.Options{DType: "float32", OneDNN: os.Getenv("COPPICE_ONEDNN")})
 	if err != nil {
 		t.Fatal(err)
 	}

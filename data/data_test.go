@@ -1,0 +1,209 @@
+package data
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func write(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestReadTexts(t *testing.T) {
+	for _, c := range []struct {
+		name, file, content, field string
+		want                       []string
+		err                        string
+	}{
+		{name: "txt is one text, to the byte", file: "a.txt", content: "one\n\ntwo\r\n", want: []string{"one\n\ntwo\r\n"}},
+		{name: "byte order mark", file: "a.txt", content: "\ufeffone", want: []string{"one"}},
+		{name: "replacement characters are text", file: "a.txt", content: "a\ufffdb", want: []string{"a\ufffdb"}},
+		{name: "strings", file: "a.json", content: `["one", "two"]`, want: []string{"one", "two"}},
+		{name: "objects", file: "a.json", content: `[{"text": "one"}, {"text": ""}]`, want: []string{"one", ""}},
+		{name: "another field", file: "a.json", content: `[{"body": "one", "text": 3}]`, field: "body", want: []string{"one"}},
+		{name: "lines", file: "a.jsonl", content: "{\"text\": \"one\"}\n\n\"two\"", want: []string{"one", "two"}},
+		{name: "capital extension", file: "a.JSONL", content: "\"one\"\r\n", want: []string{"one"}},
+
+		{name: "empty", file: "a.txt", err: "holds no text"},
+		{name: "no items", file: "a.json", content: "[]", err: "holds no text"},
+		{name: "not a list", file: "a.json", content: `{"text": "one"}`, err: "not a JSON list"},
+		{name: "cut", file: "a.json", content: `["one"`, err: "byte 6: not a JSON list"},
+		{name: "no field", file: "a.json", content: `[{"text": "one"}, {"body": "two", "a": 1}]`, err: `item 1: has no field "text" (it has: a, body)`},
+		{name: "field of another kind", file: "a.jsonl", content: `{"text": ["one"]}`, err: `line 1: field "text" is not a string`},
+		{name: "null field", file: "a.jsonl", content: `{"text": null}`, err: `line 1: field "text" is not a string`},
+		{name: "null", file: "a.jsonl", content: "\"one\"\nnull", err: "line 2: neither a string nor an object"},
+		{name: "not JSON", file: "a.jsonl", content: "\"one\"\n{", err: "line 2: not JSON"},
+		{name: "bad UTF-8", file: "a.txt", content: "one\xff", err: "byte 3: not valid UTF-8"},
+		{name: "bad UTF-8 in a line", file: "a.jsonl", content: "\"one\"\n\"\xff\"", err: "line 2: not valid UTF-8"},
+		{name: "bad UTF-8 in JSON", file: "a.json", content: "[\"\xff\"]", err: "not valid UTF-8"},
+		{name: "unknown kind", file: "a.csv", content: "text", err: `unknown kind of file ".csv"; valid ones: .txt, .json, .jsonl`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := write(t, c.file, c.content)
+			got, err := ReadTexts(path, c.field)
+			checkError(t, err, path, c.err)
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("texts (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestReadTokens(t *testing.T) {
+	for _, c := range []struct {
+		name, content string
+		want          [][]int32
+		err           string
+	}{
+		{name: "as given", content: " [[1, 2], [9]] ", want: [][]int32{{1, 2}, {9}}},
+		{name: "bounds", content: "[[0, 9]]", want: [][]int32{{0, 9}}},
+		{name: "out of range", content: "[[1], [2, 10]]", err: "sequence 1, index 1: token id 10 is outside the vocabulary of 10"},
+		{name: "negative", content: "[[-1]]", err: "sequence 0, index 0: token id -1"},
+		{name: "beyond 64 bits", content: "[[99999999999999999999]]", err: "sequence 0, index 0: token id 99999999999999999999"},
+		{name: "float", content: "[[1.0]]", err: "sequence 0, index 0: 1.0 is not an integer"},
+		{name: "exponent", content: "[[1e1]]", err: "1e1 is not an integer"},
+		{name: "bool", content: "[[true]]", err: "sequence 0, index 0: not a token id"},
+		{name: "null", content: "[[1, null]]", err: "sequence 0, index 1: not a token id"},
+		{name: "nested", content: "[[[1]]]", err: "sequence 0, index 0: not a token id"},
+		{name: "empty sequence", content: "[[1], []]", err: "sequence 1: is empty"},
+		{name: "flat", content: "[1]", err: "sequence 0: not a list"},
+		{name: "no sequence", content: "[]", err: "holds no sequence"},
+		{name: "object", content: "{}", err: "not a list"},
+		{name: "nothing", content: "", err: "not JSON: unexpected EOF"},
+		{name: "cut", content: "[[1], [2", err: "not JSON: unexpected EOF"},
+		{name: "two lists", content: "[[1]][[2]]", err: "has more after"},
+		{name: "commas", content: "[[1 2]]", err: "not JSON"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := write(t, "tokens.json", c.content)
+			got, err := ReadTokens(path, 10)
+			checkError(t, err, path, c.err)
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("sequences (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func checkError(t *testing.T, err error, path, want string) {
+	t.Helper()
+	switch {
+	case want == "" && err != nil:
+		t.Fatal(err)
+	case want != "" && err == nil:
+		t.Fatalf("no error, want %q", want)
+	case want != "" && (!strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), path)):
+		t.Fatalf("error %q: want the file's name and %q", err, want)
+	}
+}
+
+// bytesOf makes one id of every byte.
+func bytesOf(text string) ([]int32, error) {
+	var ids []int32
+	for i := range len(text) {
+		ids = append(ids, int32(text[i]))
+	}
+	return ids, nil
+}
+
+func TestSample(t *testing.T) {
+	texts := []string{"abcdefgh", "xy", "mnopqrst", "z"}
+	opt := SampleOptions{Samples: 2, Length: 5, Seed: 1}
+	a, err := Sample(texts, bytesOf, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := Sample(texts, bytesOf, opt)
+	if diff := cmp.Diff(a, b); diff != "" {
+		t.Errorf("the same seed draws other windows:\n%s", diff)
+	}
+	if a[0][0] < 'm' == (a[1][0] < 'm') {
+		t.Errorf("two windows of one document, %v, before the other gave any", a)
+	}
+	// Two documents of eight have four windows of five each: all of them, once.
+	opt.Samples = 8
+	all, err := Sample(texts, bytesOf, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[int32]bool{}
+	for _, w := range all {
+		if len(w) != 5 || seen[w[0]] {
+			t.Errorf("window %v is drawn twice or has not 5 tokens", w)
+		}
+		seen[w[0]] = true
+	}
+	opt.Samples = 9
+	if _, err := Sample(texts, bytesOf, opt); err == nil || !strings.Contains(err.Error(), "only 8 different windows") {
+		t.Errorf("nine of eight windows: %v", err)
+	}
+	if _, err := Sample(texts, bytesOf, SampleOptions{Samples: 1, Length: 9}); err == nil || !strings.Contains(err.Error(), "none of 4 texts has 9 tokens (the longest looked at has 8)") {
+		t.Errorf("windows longer than any text: %v", err)
+	}
+}
+
+func TestSampleSeeds(t *testing.T) {
+	text := []string{strings.Repeat("abcdefghijklmnopqrstuvwxyz", 20)}
+	first := map[string]bool{}
+	for seed := range uint64(20) {
+		w, err := Sample(text, bytesOf, SampleOptions{Samples: 3, Length: 16, Seed: seed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first[cmp.Diff(nil, w)] = true
+	}
+	if len(first) < 15 {
+		t.Errorf("20 seeds draw %d different samples", len(first))
+	}
+}
+
+func FuzzTokens(f *testing.F) {
+	for _, s := range []string{"[[1, 2], [3]]", "[]", "[[", "[[1e3]]", "{}", "[[1]]x"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		seqs, err := parseTokens("f", bytes.NewReader(raw), 100)
+		if err != nil {
+			return
+		}
+		for _, s := range seqs {
+			if len(s) == 0 {
+				t.Fatal("an empty sequence came through")
+			}
+			for _, id := range s {
+				if id < 0 || id >= 100 {
+					t.Fatalf("id %d came through", id)
+				}
+			}
+		}
+	})
+}
+
+func FuzzTexts(f *testing.F) {
+	f.Add([]byte("\"a\"\n{\"text\": \"b\"}\n"), byte(1))
+	f.Add([]byte(`["a", {"text": "b"}]`), byte(0))
+	f.Fuzz(func(t *testing.T, raw []byte, kind byte) {
+		var err error
+		switch kind % 3 {
+		case 0:
+			_, err = readJSON("f", raw, DefaultField)
+		case 1:
+			_, err = readLines("f", raw, DefaultField)
+		default:
+			_, err = readText("f", raw)
+		}
+		if err != nil && !strings.HasPrefix(err.Error(), "f: ") {
+			t.Fatalf("error without the file's name: %v", err)
+		}
+	})
+}
