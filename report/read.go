@@ -47,17 +47,17 @@ func ReadRankings(path string) ([]Ranking, error) {
 }
 
 // check says what contradicts itself in a ranking.
-func (r Ranking) check() error {
-	if len(r.Scores) == 0 || len(r.Order) == 0 {
-		return fmt.Errorf("the ranking by %q lacks scores or order", r.Metric)
+func (l Ranking) check() error {
+	if len(l.Scores) == 0 || len(l.Order) == 0 {
+		return fmt.Errorf("the ranking by %q lacks scores or order", l.Metric)
 	}
-	seen := make([]bool, len(r.Scores))
-	for _, list := range [][]int{r.Order, r.Protected} {
-		for _, l := range list {
-			if l < 0 || l >= len(seen) || seen[l] {
-				return fmt.Errorf("the ranking by %q names layer %d, which does not exist or stands twice (it has %d scores)", r.Metric, l, len(seen))
+	seen := make([]bool, len(l.Scores))
+	for _, list := range [][]int{l.Order, l.Protected} {
+		for _, layer := range list {
+			if layer < 0 || layer >= len(seen) || seen[layer] {
+				return fmt.Errorf("the ranking by %q names layer %d, which does not exist or stands twice (it has %d scores)", l.Metric, layer, len(seen))
 			}
-			seen[l] = true
+			seen[layer] = true
 		}
 	}
 	return nil
