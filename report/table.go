@@ -139,6 +139,13 @@ func scaled(v, base float64, units []string) string {
 	if i == 0 {
 		return fmt.Sprintf("%.0f%s", v, units[i])
 	}
+	// 999.9 would round to four digits: the next unit says it in three.
+	if v >= base-.5 && i < len(units)-1 {
+		v, i = v/base, i+1
+	}
+	if v >= 1000 {
+		return fmt.Sprintf("%.0f%s", v, units[i])
+	}
 	return fmt.Sprintf("%.3g%s", v, units[i])
 }
 

@@ -37,9 +37,7 @@ func Main(args []string, sys System) int {
 	defer ignoreBrokenPipes()()
 
 	a := newApp(sys)
-	root := newRoot(a)
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := execute(ctx, a, args)
 	a.stopProgress()
 	if err != nil && ctx.Err() != nil {
 		err = errCancelled
@@ -50,6 +48,34 @@ func Main(args []string, sys System) int {
 		a.fail(err, code)
 	}
 	return code
+}
+
+// execute runs one command line.
+func execute(ctx context.Context, a *app, args []string) error {
+	root := newRoot(a)
+	if len(args) > 0 && args[0] == "--version" {
+		args = append([]string{"version"}, args[1:]...)
+	}
+	if err := checkCommand(root, args); err != nil {
+		return err
+	}
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
+}
+
+// checkCommand wants a command first. Left to cobra, a flag in its place would
+// hide that the command is unknown.
+func checkCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 || args[0] == "-h" || args[0] == "--help" || strings.HasPrefix(args[0], cobra.ShellCompRequestCmd) {
+		return nil
+	}
+	if strings.HasPrefix(args[0], "-") {
+		return usage("%s before the command", args[0]).withHint("flags follow the command: coppice COMMAND MODEL %s …", args[0])
+	}
+	if args[0] == "help" || slices.ContainsFunc(root.Commands(), func(c *cobra.Command) bool { return c.Name() == args[0] }) {
+		return nil
+	}
+	return unknownCommand(root, args)
 }
 
 // asksForJSON finds --json on a command line whose flags could not be parsed.
@@ -118,7 +144,7 @@ func unknownCommand(root *cobra.Command, args []string) error {
 			names = append(names, c.Name())
 		}
 	}
-	return usage("unknown command %q", args[0]).withHint("%s; `coppice help` lists the commands", didYouMean(args[0], names))
+	return usage("unknown command %q", args[0]).withHint("%s `coppice help` lists the commands", didYouMean(args[0], names))
 }
 
 // modelArg wants exactly the MODEL argument.

@@ -78,23 +78,43 @@ func (o demoOptions) place() (string, error) {
 	if o.out == "" {
 		return os.MkdirTemp("", "coppice-demo-")
 	}
-	if entries, err := os.ReadDir(o.out); err == nil && len(entries) > 0 && !o.force {
+	entries, err := os.ReadDir(o.out)
+	switch {
+	case err != nil || len(entries) == 0:
+		return o.out, os.MkdirAll(o.out, 0o777)
+	case !o.force:
 		return "", failed("%s exists and is not empty", o.out).withHint("name another --out, or use --force over an earlier demo's directory")
 	}
-	return o.out, os.MkdirAll(o.out, 0o777)
+	// What --force removes has to be an earlier demo's, not somebody's model.
+	if text, err := os.ReadFile(filepath.Join(o.out, "model", demo.TextFile)); err != nil || string(text) != demo.Text {
+		return "", failed("%s is not the directory of an earlier demo", o.out).withHint("name another --out")
+	}
+	return o.out, nil
 }
 
 // step runs one command line in this process.
 func (o demoOptions) step(c *cobra.Command, a *app, line []string) error {
 	if a.json {
 		line = append(line, "--json")
-	} else if err := a.printf("\n$ coppice %s\n", strings.Join(line, " ")); err != nil {
+	} else if err := a.printf("\n$ coppice %s\n", shellLine(line)); err != nil {
 		return err
 	}
-	root := newRoot(newApp(a.sys))
-	root.SetArgs(line)
-	if err := root.ExecuteContext(c.Context()); err != nil {
+	inner := newApp(a.sys)
+	defer inner.stopProgress()
+	if err := execute(c.Context(), inner, line); err != nil {
 		return fmt.Errorf("coppice %s: %w", line[0], err)
 	}
 	return nil
+}
+
+// shellLine can be pasted into a shell.
+func shellLine(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = w
+		if strings.ContainsAny(w, " '\"\\$`*?&|;<>()#~") || w == "" {
+			quoted[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
 }

@@ -97,9 +97,9 @@ func withRemedy(err error) error {
 	}{
 		{checkpoint.ErrExists, "name another --out, or replace it with --force"},
 		{checkpoint.ErrInside, "name an --out beside the model's directory"},
+		{syscall.EFBIG, "the size of files is limited here (ulimit -f); nothing was left behind"},
 		{checkpoint.ErrNoSpace, "free some space, or name an --out on another disk"},
 		{syscall.ENOSPC, "free some space, or name an --out on another disk; nothing was left behind"},
-		{syscall.EFBIG, "the size of files is limited here (ulimit -f); nothing was left behind"},
 		{tokenizer.ErrNone, "pass token ids with --tokens, which need no tokenizer"},
 		{checkpoint.ErrNoConfig, "MODEL is a directory with config.json and safetensors files"},
 		{fs.ErrPermission, "check who may read or write there"},

@@ -65,7 +65,7 @@ tokens or after --max-tokens.`,
 	nonEmpty(c, "tokens")
 	exclusive(c, "prompt", "tokens")
 	o.layers.register(c)
-	o.engine.registerCompute(c)
+	o.engine.register(c)
 	return c
 }
 
@@ -112,7 +112,7 @@ func (o generateOptions) run(ctx context.Context, a *app) error {
 	if err := s.start(a, o.engine, nil); err != nil {
 		return err
 	}
-	out := newGenerations(a, t, len(prompts), o.hasPrompt)
+	out := newGenerations(a, s, t, len(prompts), o.hasPrompt)
 	err = generate.Run(ctx, s.run, s.keep, prompts, generate.Options{
 		MaxTokens: o.maxTokens, Temperature: o.temperature, TopK: o.topK, TopP: o.topP, Seed: o.seed, Stop: stop,
 	}, out.token)
@@ -211,13 +211,14 @@ func generationEOS(path string) ([]int, error) {
 type generations struct {
 	a      *app
 	t      *tokenizer.Tokenizer
+	by     report.Compute
 	ids    [][]int32
 	stream *tokenizer.Stream // nil: print at the end
 	begun  bool
 }
 
-func newGenerations(a *app, t *tokenizer.Tokenizer, n int, stream bool) *generations {
-	g := &generations{a: a, t: t, ids: make([][]int32, n)}
+func newGenerations(a *app, s *session, t *tokenizer.Tokenizer, n int, stream bool) *generations {
+	g := &generations{a: a, t: t, by: s.compute(), ids: make([][]int32, n)}
 	if stream && !a.json {
 		g.stream = t.Stream()
 	}
@@ -257,7 +258,7 @@ func (g *generations) finish() error {
 		return errors.Join(g.print(g.stream.Flush()), g.a.printf("\n"))
 	}
 	for i, ids := range g.ids {
-		l := report.Generation{Index: i, IDs: ids}
+		l := report.Generation{Index: i, IDs: ids, Compute: g.by}
 		if g.t != nil {
 			text, err := g.t.Decode(ints(ids))
 			if err != nil {

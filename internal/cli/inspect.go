@@ -53,6 +53,9 @@ type inspection struct {
 }
 
 func (o inspectOptions) run(ctx context.Context, a *app) error {
+	if err := isDir(o.dir); err != nil {
+		return err
+	}
 	c, err := checkpoint.OpenConfig(o.dir)
 	if err != nil {
 		return err

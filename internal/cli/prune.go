@@ -102,6 +102,7 @@ func (o pruneOptions) run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	o.warnOfUnused(a, needsData)
 	s, err := openModel(o.dir)
 	if err != nil {
 		return err
@@ -154,16 +155,22 @@ func (o pruneOptions) check(a *app) (needsData []string, err error) {
 	return needsData, wantData(a, []string{o.by}, needsData, o.input)
 }
 
+// warnOfUnused names flags that change nothing here.
+func (o pruneOptions) warnOfUnused(a *app, needsData []string) {
+	if len(needsData) > 0 {
+		return
+	}
+	warnOfUnused(a, "no layer is run", o.given, engineFlagNames()...)
+	if o.layers.given() || o.ranking != "" || o.by != score.Random {
+		warnOfUnused(a, "nothing is drawn at random", o.given, "seed")
+	}
+}
+
 // checkOut refuses early, before layers are scored for an output that cannot
 // be written. Write looks again, and closer.
 func (o pruneOptions) checkOut() error {
 	if o.out == "" {
 		return nil
-	}
-	if _, err := os.Lstat(o.out); err == nil && !o.force {
-		return fmt.Errorf("%s: %w", o.out, checkpoint.ErrExists)
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
 	}
 	in, err := filepath.Abs(o.dir)
 	if err != nil {
@@ -176,7 +183,14 @@ func (o pruneOptions) checkOut() error {
 	if rel, err := filepath.Rel(in, out); err == nil && filepath.IsLocal(rel) {
 		return fmt.Errorf("--out %s lies in %s: %w", o.out, o.dir, checkpoint.ErrInside)
 	}
-	return nil
+	_, err = os.Lstat(o.out)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err == nil && !o.force:
+		return fmt.Errorf("%s: %w", o.out, checkpoint.ErrExists)
+	}
+	return err
 }
 
 // plan decides which layers go.

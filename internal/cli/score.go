@@ -20,6 +20,8 @@ type scoreOptions struct {
 	protect string
 	input   sequenceFlags
 	engine  engineFlags
+
+	given func(flag string) bool // on the command line
 }
 
 func newScore(a *app) *cobra.Command {
@@ -30,7 +32,7 @@ func newScore(a *app) *cobra.Command {
 		Long:  "Rank the layers of a model, from the first to drop to the last. Metrics that\nneed the same pass share it.\n\n" + metricsHelp(),
 		Args:  modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
-			o.dir = args[0]
+			o.dir, o.given = args[0], c.Flags().Changed
 			if err := o.input.check(c); err != nil {
 				return err
 			}
@@ -72,6 +74,12 @@ func (o scoreOptions) run(ctx context.Context, a *app) error {
 	}
 	if err := wantData(a, o.metrics, needsData, o.input); err != nil {
 		return err
+	}
+	if len(needsData) == 0 {
+		warnOfUnused(a, "no layer is run", o.given, engineFlagNames()...)
+		if !slices.Contains(o.metrics, score.Random) {
+			warnOfUnused(a, "nothing is drawn at random", o.given, "seed")
+		}
 	}
 	s, err := openModel(o.dir)
 	if err != nil {
@@ -199,7 +207,8 @@ func (sc *scorer) rank(ctx context.Context, metrics []string, keep, protect []in
 			Order: r.Order, Protected: r.Protected, Seed: sc.seed, Seconds: seconds(start),
 		}
 		if m, err := score.Lookup(r.Metric); err == nil && m.NeedsData {
-			out[i].Sequences, out[i].Tokens = len(sc.seqs), tokens
+			by := sc.s.compute()
+			out[i].Sequences, out[i].Tokens, out[i].Compute = len(sc.seqs), tokens, &by
 		}
 	}
 	return out, nil

@@ -30,15 +30,21 @@ type engineFlags struct {
 }
 
 func (f *engineFlags) register(c *cobra.Command) {
-	f.registerCompute(c)
-	c.Flags().StringVar(&f.memory, "memory", "", "bound on weights and data in memory, such as 4GiB (default 0.8 of what is free)")
-}
-
-// registerCompute registers the flags of commands that do not stream weights.
-func (f *engineFlags) registerCompute(c *cobra.Command) {
 	c.Flags().StringVar(&f.device, "device", "auto", "auto or cpu")
 	c.Flags().StringVar(&f.dtype, "dtype", "auto", "matrix inputs: auto, bfloat16 or float32")
 	c.Flags().IntVar(&f.threads, "threads", 0, "worker threads (default: one for each usable core)")
+	c.Flags().StringVar(&f.memory, "memory", "", "bound on weights and data in memory, such as 4GiB (default 0.8 of what is free)")
+}
+
+func engineFlagNames() []string { return []string{"device", "dtype", "threads", "memory"} }
+
+// warnOfUnused names flags that were given and change nothing.
+func warnOfUnused(a *app, why string, given func(flag string) bool, names ...string) {
+	for _, name := range names {
+		if given(name) {
+			a.warn("--%s has no effect: %s", name, why)
+		}
+	}
 }
 
 // check finds what can be wrong before any file is opened.

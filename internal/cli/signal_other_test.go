@@ -1,0 +1,7 @@
+//go:build !unix && scripts
+
+package cli
+
+import "os"
+
+var terminate = os.Kill

@@ -1,0 +1,7 @@
+//go:build unix && scripts
+
+package cli
+
+import "syscall"
+
+const terminate = syscall.SIGTERM
