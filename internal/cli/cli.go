@@ -33,7 +33,8 @@ type System struct {
 func Main(args []string, sys System) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // from then on signals do what they do by default
+	// A second signal ends the process as it stands, whatever it is doing.
+	defer context.AfterFunc(ctx, exitOnSignal)()
 	defer ignoreBrokenPipes()()
 
 	a := newApp(sys)
@@ -48,6 +49,14 @@ func Main(args []string, sys System) int {
 		a.fail(err, code)
 	}
 	return code
+}
+
+// exitOnSignal waits for the signal after the one that cancelled.
+func exitOnSignal() {
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+	<-again
+	os.Exit(exitCancelled)
 }
 
 // execute runs one command line.
