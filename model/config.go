@@ -124,6 +124,19 @@ func (c *config) countOr(key string, def int) int {
 	return v
 }
 
+// maxLayers bounds the number of layers: lists of them are made from it.
+const maxLayers = 1 << 16
+
+// layers reads a required number of layers.
+func (c *config) layers(key string) int {
+	n := c.count(key)
+	if n > maxLayers {
+		c.problem("%s = %d: want at most %d layers", key, n, maxLayers)
+		return 1
+	}
+	return n
+}
+
 func (c *config) positiveOr(key string, def float64) float64 {
 	v := def
 	if c.get(key, &v) && v <= 0 {

@@ -89,6 +89,7 @@ func TestParseConfigProblems(t *testing.T) {
 		"missing":        {map[string]any{"hidden_size": nil, "vocab_size": nil}, []string{"hidden_size is missing", "vocab_size is missing"}},
 		"zero":           {map[string]any{"num_hidden_layers": 0}, []string{"num_hidden_layers = 0"}},
 		"absurd":         {map[string]any{"vocab_size": 1 << 40}, []string{"vocab_size = 1099511627776"}},
+		"many layers":    {map[string]any{"num_hidden_layers": 300000000}, []string{"num_hidden_layers = 300000000", "65536"}},
 		"wrong type":     {map[string]any{"hidden_size": "big"}, []string{`hidden_size = "big"`}},
 		"heads":          {map[string]any{"num_key_value_heads": 5}, []string{"num_attention_heads = 32", "num_key_value_heads = 5"}},
 		"head size":      {map[string]any{"hidden_size": 4100}, []string{"hidden_size = 4100", "num_attention_heads = 32"}},

@@ -16,7 +16,7 @@ func llama() *family {
 
 func parseLlama(c *config) *Spec {
 	s := &Spec{
-		Layers:       c.count("num_hidden_layers"),
+		Layers:       c.layers("num_hidden_layers"),
 		Hidden:       c.count("hidden_size"),
 		Heads:        c.count("num_attention_heads"),
 		FF:           c.count("intermediate_size"),

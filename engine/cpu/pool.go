@@ -77,6 +77,9 @@ func (p *pool) close(stop func(worker int)) {
 // split runs f over [0, n) in parts of at most most elements, cut at multiples
 // of quantum, as many parts for each worker.
 func (p *pool) split(n, most, quantum int, f func(w *worker, lo, hi int)) {
+	if n == 0 {
+		return
+	}
 	parts := (n + most - 1) / most
 	parts = (parts + p.workers - 1) / p.workers * p.workers
 	step := (n + parts - 1) / parts

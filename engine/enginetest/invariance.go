@@ -191,6 +191,9 @@ func testHead(t *testing.T, build New) {
 	if err := r.head.LogProbs(context.Background(), h, targets, scores); err != nil {
 		t.Fatal(err)
 	}
+	if err := r.head.Logits(context.Background(), h, nil, nil); err != nil {
+		t.Errorf("no rows: %v", err)
+	}
 	for i, target := range targets {
 		row := logits[target.Row*v : (target.Row+1)*v]
 		var total float64

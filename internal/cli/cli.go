@@ -105,8 +105,8 @@ layers, drops those that matter least, and measures what was lost.
 MODEL is a checkpoint directory. Layers are counted from 0, and lists of them
 are written 3,7,24-31, both ends included.
 
-Exit codes: 0 ok, 1 failed, 3 partial, 4 quality gate not met, 64 usage,
-130 cancelled.`,
+Exit codes: 0 ok, 1 failed, 64 usage, 130 cancelled; 3 (partial) and 4 (quality
+gate not met) are reserved.`,
 		Args:              unknownCommand,
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors:     true,

@@ -33,7 +33,7 @@ func (f *engineFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.device, "device", "auto", "auto or cpu")
 	c.Flags().StringVar(&f.dtype, "dtype", "auto", "matrix inputs: auto, bfloat16 or float32")
 	c.Flags().IntVar(&f.threads, "threads", 0, "worker threads (default: one for each usable core)")
-	c.Flags().StringVar(&f.memory, "memory", "", "bound on weights and data in memory, such as 4GiB (default 0.8 of what is free)")
+	c.Flags().StringVar(&f.memory, "memory", "", "memory that weights and data should take, such as 4GiB: less of it streams layers (default 0.8 of what is free)")
 }
 
 func engineFlagNames() []string { return []string{"device", "dtype", "threads", "memory"} }
@@ -46,6 +46,9 @@ func warnOfUnused(a *app, why string, given func(flag string) bool, names ...str
 		}
 	}
 }
+
+// maxThreads keeps a typing error from ending the process: Go stops at 10000.
+const maxThreads = 1024
 
 // check finds what can be wrong before any file is opened.
 func (f engineFlags) check() error {
@@ -60,6 +63,9 @@ func (f engineFlags) check() error {
 	}
 	if f.threads < 0 {
 		return usage("--threads %d: want a positive number, or 0 for one a core", f.threads)
+	}
+	if f.threads > maxThreads {
+		return usage("--threads %d: want at most %d", f.threads, maxThreads).withHint("more threads than cores make nothing faster")
 	}
 	_, err := f.memoryBytes()
 	return err
