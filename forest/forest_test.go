@@ -10,27 +10,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/engine/cpu"
+	"github.com/coppice-ml/coppice/engine/enginetest"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/internal/testkit"
 	"github.com/coppice-ml/coppice/model"
 )
-
-func open(t testing.TB, dir string) *model.Model {
-	t.Helper()
-	c, err := checkpoint.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	m, err := model.Open(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
 
 func newEngine(t testing.TB) engine.Engine {
 	t.Helper()
@@ -81,7 +67,7 @@ func scores(t testing.TB, r *forest.Runner, layers []int) [][]engine.TokenScore 
 // TestPackingAndMemoryChangeNothing compares every way to cut the work up, bit
 // for bit: tiny and huge batches, weights resident and streaming.
 func TestPackingAndMemoryChangeNothing(t *testing.T) {
-	m, e := open(t, testkit.Llama(t, testkit.Options{Layers: 4})), newEngine(t)
+	m, e := enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 4})), newEngine(t)
 	want := scores(t, newRunner(t, m, e, forest.Options{}), nil)
 	for _, opt := range []forest.Options{{BatchTokens: 1}, {BatchTokens: 70}, {BatchTokens: 1 << 20}, {Memory: 1}, {Memory: 1, BatchTokens: 50}, {Memory: 1 << 40}} {
 		t.Run(fmt.Sprintf("memory %d, batch %d", opt.Memory, opt.BatchTokens), func(t *testing.T) {
@@ -100,7 +86,7 @@ func TestPackingAndMemoryChangeNothing(t *testing.T) {
 // TestLayerLists: the whole model spelled out is the model; a pruned list is
 // what the golden of the written checkpoint says.
 func TestLayerLists(t *testing.T) {
-	m, e := open(t, testkit.Llama(t, testkit.Options{Layers: 4})), newEngine(t)
+	m, e := enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 4})), newEngine(t)
 	r := newRunner(t, m, e, forest.Options{})
 	if !slices.EqualFunc(scores(t, r, nil), scores(t, r, []int{0, 1, 2, 3}), slices.Equal) {
 		t.Error("all layers spelled out differ from the whole model")
@@ -111,7 +97,7 @@ func TestLayerLists(t *testing.T) {
 	for _, family := range []string{"llama", "llama_tied", "vicuna"} {
 		t.Run(family, func(t *testing.T) {
 			g := testkit.Golden(t, family)
-			m := open(t, g.Checkpoint)
+			m := enginetest.Open(t, g.Checkpoint)
 			r := newRunner(t, m, e, forest.Options{})
 			var keep []int
 			for l := range m.Spec.Layers {
@@ -139,7 +125,7 @@ func TestLayerLists(t *testing.T) {
 
 func TestObserve(t *testing.T) {
 	g := testkit.Golden(t, "llama")
-	m, e := open(t, g.Checkpoint), newEngine(t)
+	m, e := enginetest.Open(t, g.Checkpoint), newEngine(t)
 	hidden, _ := g.Array(t, "hidden")
 	ids := g.Sequences(t, "input_ids")
 	size := len(hidden) / (m.Spec.Layers + 1)
@@ -170,7 +156,7 @@ func TestObserve(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	m, e := open(t, testkit.Llama(t, testkit.Options{Layers: 2})), newEngine(t)
+	m, e := enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 2})), newEngine(t)
 	r := newRunner(t, m, e, forest.Options{})
 	for name, c := range map[string]struct {
 		layers []int
@@ -204,7 +190,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestProgressEndsAtTotal(t *testing.T) {
-	m, e := open(t, testkit.Llama(t, testkit.Options{Layers: 2})), newEngine(t)
+	m, e := enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 2})), newEngine(t)
 	var last, total int64
 	r := newRunner(t, m, e, forest.Options{BatchTokens: 64, Progress: func(d, n int64) {
 		if d < last || d > n {

@@ -6,28 +6,13 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/engine/cpu"
+	"github.com/coppice-ml/coppice/engine/enginetest"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/internal/testkit"
-	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/safetensors"
 	"github.com/coppice-ml/coppice/score"
 )
-
-func open(tb testing.TB, dir string) *model.Model {
-	tb.Helper()
-	c, err := checkpoint.Open(dir)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = c.Close() })
-	m, err := model.Open(c)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return m
-}
 
 func newEngine(tb testing.TB, opt cpu.Options) *cpu.Engine {
 	tb.Helper()
@@ -47,7 +32,7 @@ func TestGoldenScores(t *testing.T) {
 		for _, oneDNN := range []string{"off", ""} {
 			t.Run(family+"/oneDNN="+oneDNN, func(t *testing.T) {
 				g := testkit.Golden(t, family)
-				m := open(t, g.Checkpoint)
+				m := enginetest.Open(t, g.Checkpoint)
 				e := newEngine(t, cpu.Options{DType: "float32", OneDNN: oneDNN})
 				run := forest.New(m, e, forest.Options{})
 				defer run.Close()
@@ -81,7 +66,7 @@ func near(t *testing.T, key string, got, want []float64) {
 // relative has no golden of its own, but the oracle's hidden states give it.
 func TestGoldenRelative(t *testing.T) {
 	g := testkit.Golden(t, "llama")
-	m := open(t, g.Checkpoint)
+	m := enginetest.Open(t, g.Checkpoint)
 	hidden, shape := g.Array(t, "hidden") // [L+1, 2, 37, D]
 	tokens, d := shape[1]*shape[2], shape[3]
 	want := make([]float64, m.Spec.Layers)
@@ -105,7 +90,7 @@ func TestGoldenRelative(t *testing.T) {
 
 // Batches, memory and the sharing of a pass change no bit of any score.
 func TestPackingChangesNothing(t *testing.T) {
-	m := open(t, testkit.Llama(t, testkit.Options{Layers: 5, Hidden: 48, Heads: 4}))
+	m := enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 5, Hidden: 48, Heads: 4}))
 	r := rand.New(rand.NewPCG(1, 2))
 	var seqs [][]int32
 	for range 23 {
@@ -148,7 +133,7 @@ func TestPackingChangesNothing(t *testing.T) {
 // Scoring a pruning in place is scoring the pruned checkpoint.
 func TestPruningScoresAlike(t *testing.T) {
 	g := testkit.Golden(t, "llama")
-	m := open(t, g.Checkpoint)
+	m := enginetest.Open(t, g.Checkpoint)
 	run := forest.New(m, newEngine(t, cpu.Options{DType: "float32"}), forest.Options{})
 	defer run.Close()
 	keep := []int{0, 2, 4, 5, 6, 7}
@@ -177,7 +162,7 @@ func TestPruningScoresAlike(t *testing.T) {
 func BenchmarkMagnitude(b *testing.B) {
 	for _, d := range []safetensors.DType{safetensors.BF16, safetensors.F16, safetensors.F32} {
 		b.Run(string(d), func(b *testing.B) {
-			m := open(b, testkit.Llama(b, testkit.Options{Layers: 1, Hidden: 2048, Heads: 32, KVHeads: 4, FF: 5632, Vocab: 8, DType: d}))
+			m := enginetest.Open(b, testkit.Llama(b, testkit.Options{Layers: 1, Hidden: 2048, Heads: 32, KVHeads: 4, FF: 5632, Vocab: 8, DType: d}))
 			b.SetBytes(m.Spec.LayerParameters() * int64(d.Size()))
 			for b.Loop() {
 				if _, err := score.Rank(context.Background(), m, nil, score.Options{Metrics: []string{score.MagnitudeL1, score.MagnitudeL2}}); err != nil {

@@ -8,6 +8,7 @@ package enginetest
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/coppice-ml/coppice/checkpoint"
@@ -35,8 +36,8 @@ func RunAll(t *testing.T, build New) {
 // Families are those whose goldens the suite checks.
 func families() []string { return []string{"llama", "llama_tied", "vicuna"} }
 
-// open opens a checkpoint as a model for the duration of the test.
-func open(t testing.TB, dir string) *model.Model {
+// Open opens a checkpoint as a model for the duration of the test.
+func Open(t testing.TB, dir string) *model.Model {
 	t.Helper()
 	c, err := checkpoint.Open(dir)
 	if err != nil {
@@ -52,7 +53,7 @@ func open(t testing.TB, dir string) *model.Model {
 
 // pico is a small seeded model on which every part of the block has work to do.
 func pico(t testing.TB) *model.Model {
-	return open(t, testkit.Llama(t, testkit.Options{Layers: 3, Hidden: 48, Heads: 6, KVHeads: 2, FF: 80, Vocab: 600, DType: "BF16", AttnBias: true, MLPBias: true, Seed: 7}))
+	return Open(t, testkit.Llama(t, testkit.Options{Layers: 3, Hidden: 48, Heads: 6, KVHeads: 2, FF: 80, Vocab: 600, DType: "BF16", AttnBias: true, MLPBias: true, Seed: 7}))
 }
 
 // resident is a model with all its parts loaded.
@@ -85,6 +86,18 @@ func load(t testing.TB, e engine.Engine, m *model.Model) *resident {
 	}
 	t.Cleanup(r.head.Release)
 	return r
+}
+
+// without is the model that skips the given layers.
+func (r *resident) without(drop ...int) *resident {
+	pruned := *r
+	pruned.layers = nil
+	for i, l := range r.layers {
+		if !slices.Contains(drop, i) {
+			pruned.layers = append(pruned.layers, l)
+		}
+	}
+	return &pruned
 }
 
 // forward returns the hidden states [L+1][N, D] and the logits [N, V]; kvs is

@@ -36,7 +36,7 @@ func testGoldens(t *testing.T, build New) {
 		t.Run(family, func(t *testing.T) {
 			g := testkit.Golden(t, family)
 			e := build(t, engine.Float32)
-			r := load(t, e, open(t, g.Checkpoint))
+			r := load(t, e, Open(t, g.Checkpoint))
 			ids := g.Sequences(t, "input_ids")
 			b := pack(ids...)
 			hidden, logits := r.forward(t, b, nil)
@@ -50,6 +50,11 @@ func testGoldens(t *testing.T, build New) {
 			within(t, "logits", logits, want, logitTolerance)
 			want, _ = g.Array(t, "final_norm")
 			within(t, "final norm", finalNorm(t, r, hidden[len(hidden)-1]), want, logitTolerance)
+
+			pruned := r.without(1, 3)
+			_, got := pruned.forward(t, b, nil)
+			want, _ = g.Array(t, "pruned_1_3.logits")
+			within(t, "logits without layers 1 and 3", got, want, logitTolerance)
 
 			scores := logProbs(t, r, b, hidden[len(hidden)-1])
 			want, _ = g.Array(t, "token_logprobs")
@@ -72,7 +77,7 @@ func testBFloat16(t *testing.T, build New) {
 	for _, family := range families() {
 		t.Run(family, func(t *testing.T) {
 			g := testkit.Golden(t, family)
-			r := load(t, build(t, engine.BFloat16), open(t, g.Checkpoint))
+			r := load(t, build(t, engine.BFloat16), Open(t, g.Checkpoint))
 			b := pack(g.Sequences(t, "input_ids")...)
 			hidden, _ := r.forward(t, b, nil)
 			want, _ := g.Array(t, "token_logprobs")
@@ -101,7 +106,7 @@ func testTrained(t *testing.T, build New) {
 	}
 	dir := testkit.Shared(t, "data", "models", "stories260K")
 	readJSON(t, &want, dir, "golden_greedy_f64.json")
-	r := load(t, build(t, engine.Float32), open(t, dir))
+	r := load(t, build(t, engine.Float32), Open(t, dir))
 	_, logits := r.forward(t, pack(want.IDs), nil)
 	v := r.m.Spec.Vocab
 	for i, next := range want.IDs[1:] {

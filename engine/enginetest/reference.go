@@ -26,7 +26,7 @@ func testReference(t *testing.T, build New) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o.Layers, o.Seed = 2, 11
-			m := open(t, testkit.Llama(t, o))
+			m := Open(t, testkit.Llama(t, o))
 			r := load(t, build(t, engine.Float32), m)
 			ids := tokens(150, m.Spec.Vocab, 3)
 			hidden, logits := r.forward(t, pack(ids), nil)
