@@ -16,15 +16,6 @@ func identity(info os.FileInfo) (inode uint64, changed int64) {
 	return 0, 0
 }
 
-// freeSpace returns the bytes that this user may still write below dir.
-func freeSpace(dir string) (int64, error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, os.NewSyscallError("statfs", err)
-	}
-	return int64(st.Bavail) * st.Bsize, nil
-}
-
 // copyInKernel copies n bytes between files without passing them through this
 // process; file systems that can share blocks do. It may copy fewer, and fails
 // with errors.ErrUnsupported where the two files cannot be copied this way.
@@ -49,19 +40,4 @@ func copyInKernel(dst, src *os.File, dstOff, srcOff, n int64) (int64, error) {
 // finds little left to do. It is a hint.
 func startWriteBack(f *os.File, off, n int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
-}
-
-// isFull tells a full disk in the ways other than ENOSPC.
-func isFull(err error) bool { return errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) }
-
-func isReadOnly(err error) bool { return errors.Is(err, unix.EROFS) }
-
-// syncDir makes the names in a directory last.
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
 }

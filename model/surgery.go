@@ -47,9 +47,9 @@ func (s *Spec) PruneConfig(raw []byte, keep []int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
-	out := bytes.Clone(raw)
+	out, keys := bytes.Clone(raw), append(commonLayerKeys(), s.family.layerKeys...)
 	for _, v := range slices.Backward(values) {
-		for _, key := range append(commonLayerKeys(), s.family.layerKeys...) {
+		for _, key := range keys {
 			if key.name != v.key || string(raw[v.start:v.end]) == "null" {
 				continue
 			}

@@ -42,7 +42,7 @@ type Engine struct {
 
 	scratch  sync.Pool // *workspace
 	ropeMu   sync.Mutex
-	ropes    map[ropeKey]*ropeTable
+	ropes    map[model.Rope]*ropeTable
 	hiddenMu sync.Mutex
 	hiddens  map[int][][]float32 // released hidden states by capacity
 }
@@ -67,7 +67,7 @@ func New(opt Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{mul: mul, ropes: map[ropeKey]*ropeTable{}, hiddens: map[int][][]float32{}}
+	e := &Engine{mul: mul, ropes: map[model.Rope]*ropeTable{}, hiddens: map[int][][]float32{}}
 	e.bf16 = opt.DType == string(engine.BFloat16) || opt.DType != string(engine.Float32) && mul.half()
 	e.half = e.bf16 && mul.half()
 	e.info = engine.Info{Device: "cpu", DType: engine.Float32, Provider: mul.name(), Threads: threads, Notes: notes}
@@ -77,7 +77,7 @@ func New(opt Options) (*Engine, error) {
 	if e.bf16 && !e.half {
 		e.info.Notes = append(e.info.Notes, "bfloat16 weights are multiplied in float32: this processor or provider has no bfloat16 products")
 	}
-	e.pool = newPool(threads, mul.startWorker)
+	e.pool = newPool(threads, mul.startWorker, mul.stopWorker)
 	return e, nil
 }
 
@@ -86,7 +86,7 @@ func (e *Engine) Info() engine.Info { return e.info }
 
 // Close stops the workers.
 func (e *Engine) Close() error {
-	e.pool.close(e.mul.stopWorker)
+	e.pool.close()
 	return nil
 }
 

@@ -12,7 +12,6 @@ type pool struct {
 	workers int
 	tasks   chan task
 	stopped sync.WaitGroup
-	stop    func(worker int)
 }
 
 // task is one part of a parallel loop.
@@ -48,7 +47,8 @@ func (w *worker) halves(slot, n int) []uint16 {
 	return w.half[slot][:n]
 }
 
-func newPool(workers int, start func(worker int)) *pool {
+// newPool starts the workers; start and stop run on each worker's thread.
+func newPool(workers int, start, stop func(worker int)) *pool {
 	p := &pool{workers: workers, tasks: make(chan task)}
 	for id := range workers {
 		p.stopped.Add(1)
@@ -62,14 +62,13 @@ func newPool(workers int, start func(worker int)) *pool {
 				t.run(w, t.lo, t.hi)
 				t.done.Done()
 			}
-			p.stop(id)
+			stop(id)
 		}()
 	}
 	return p
 }
 
-func (p *pool) close(stop func(worker int)) {
-	p.stop = stop
+func (p *pool) close() {
 	close(p.tasks)
 	p.stopped.Wait()
 }

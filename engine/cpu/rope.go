@@ -20,8 +20,6 @@ func (t *ropeTable) at(position int32) (cos, sin []float32) {
 	return t.cos[lo:hi], t.sin[lo:hi]
 }
 
-type ropeKey = model.Rope
-
 // rope returns a table that reaches the given position.
 func (e *Engine) rope(r model.Rope, position int32) *ropeTable {
 	e.ropeMu.Lock()

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -80,5 +79,5 @@ func printDoctor(a *app, r doctor.Report) error {
 		}
 		add(v.Name, "%s", value)
 	}
-	return errors.Join(a.table(t))
+	return a.table(t)
 }

@@ -89,14 +89,11 @@ func (o generateOptions) run(ctx context.Context, a *app) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	s, err := openModel(o.dir)
+	s, err := o.layers.open(o.dir)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	if err := o.layers.apply(s); err != nil {
-		return err
-	}
 	t, err := o.tokenizer()
 	if err != nil {
 		return err

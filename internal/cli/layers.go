@@ -66,6 +66,19 @@ func readPlan(path string, spec *model.Spec) (prune.Plan, error) {
 	return prune.New(spec, p.Drop, source)
 }
 
+// open opens a model and narrows it to the chosen layers.
+func (f layerFlags) open(dir string) (*session, error) {
+	s, err := openModel(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.apply(s); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
 // apply narrows a session to the chosen layers.
 func (f layerFlags) apply(s *session) error {
 	if !f.given() {

@@ -51,14 +51,11 @@ func (o logProbsOptions) run(ctx context.Context, a *app) error {
 	if err := o.engine.check(); err != nil {
 		return err
 	}
-	s, err := openModel(o.dir)
+	s, err := o.layers.open(o.dir)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	if err := o.layers.apply(s); err != nil {
-		return err
-	}
 	seqs, err := o.input.read(o.dir, s.m.Spec)
 	if err != nil {
 		return err

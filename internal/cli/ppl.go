@@ -40,8 +40,8 @@ item. In --join, \n, \t and \\ mean newline, tab and backslash.`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir, o.lengthGiven = args[0], c.Flags().Changed("length")
-			if c.Flags().Changed("field") && !data.HasFields(o.data) {
-				return usage("--field %s: %s has no fields", o.field, o.data).withHint("fields are for .json and .jsonl")
+			if err := checkField(c, o.data, o.field); err != nil {
+				return err
 			}
 			return withRemedy(o.run(c.Context(), a))
 		},
@@ -62,14 +62,11 @@ func (o pplOptions) run(ctx context.Context, a *app) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	s, err := openModel(o.dir)
+	s, err := o.layers.open(o.dir)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	if err := o.layers.apply(s); err != nil {
-		return err
-	}
 	windows, result, err := o.windows(a, s.m.Spec)
 	if err != nil {
 		return err

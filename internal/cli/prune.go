@@ -284,7 +284,7 @@ func (o pruneOptions) byMetric(ctx context.Context, sc *scorer, protect, rounds 
 func (o pruneOptions) source() string {
 	text := o.by
 	switch {
-	case len(metricInput(o.by)) > 0:
+	case runsModel(o.by):
 		text += " on " + o.input.describe()
 	case o.by == score.Random:
 		text += fmt.Sprintf(" with seed %d", o.input.seed)
@@ -303,14 +303,6 @@ func (o pruneOptions) source() string {
 		text += ", protecting " + o.protect
 	}
 	return text
-}
-
-// metricInput is the name again for metrics that need data.
-func metricInput(name string) string {
-	if m, err := score.Lookup(name); err == nil && m.NeedsData {
-		return name
-	}
-	return ""
 }
 
 // byRanking takes the order from a file.

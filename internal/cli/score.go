@@ -117,6 +117,12 @@ func metricNames() []string {
 	return names
 }
 
+// runsModel reports whether a metric of this name runs the model on data.
+func runsModel(name string) bool {
+	m, err := score.Lookup(name)
+	return err == nil && m.NeedsData
+}
+
 // checkMetrics says which of the metrics need data.
 func checkMetrics(flag string, names []string) (needsData []string, err error) {
 	for i, name := range names {
@@ -126,11 +132,7 @@ func checkMetrics(flag string, names []string) (needsData []string, err error) {
 		if err := oneOf(flag, name, metricNames()...); err != nil {
 			return nil, err
 		}
-		m, err := score.Lookup(name)
-		if err != nil {
-			return nil, usage("--%s: %w", flag, err)
-		}
-		if m.NeedsData {
+		if runsModel(name) {
 			needsData = append(needsData, name)
 		}
 	}
@@ -206,7 +208,7 @@ func (sc *scorer) rank(ctx context.Context, metrics []string, keep, protect []in
 			Metric: r.Metric, Direction: string(r.Direction), Scores: report.Numbers(r.Scores),
 			Order: r.Order, Protected: r.Protected, Seed: sc.seed, Seconds: seconds(start),
 		}
-		if m, err := score.Lookup(r.Metric); err == nil && m.NeedsData {
+		if runsModel(r.Metric) {
 			by := sc.s.compute()
 			out[i].Sequences, out[i].Tokens, out[i].Compute = len(sc.seqs), tokens, &by
 		}

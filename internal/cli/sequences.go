@@ -51,8 +51,13 @@ func (f sequenceFlags) check(c *cobra.Command) error {
 			return usage("--%s goes with --data, which is not given", name)
 		}
 	}
-	if c.Flags().Changed("field") && !data.HasFields(f.data) {
-		return usage("--field %s: %s has no fields", f.field, f.data).withHint("fields are for .json and .jsonl")
+	return checkField(c, f.data, f.field)
+}
+
+// checkField refuses --field for a file that cannot have fields.
+func checkField(c *cobra.Command, path, field string) error {
+	if c.Flags().Changed("field") && !data.HasFields(path) {
+		return usage("--field %s: %s has no fields", field, path).withHint("fields are for .json and .jsonl")
 	}
 	return nil
 }

@@ -102,10 +102,6 @@ func Run(_ context.Context, opt Options) Report {
 	}
 }
 
-// FreeMemory is how many bytes this process may still take before the machine
-// or its cgroup runs out; 0 where the platform does not tell.
-func FreeMemory() int64 { return memory(os.DirFS("/")).Free }
-
 // DefaultMemory is the default of --memory: 0.8 of what is free; 0, which
 // means unbounded, where that is unknown.
 func DefaultMemory() int64 { return memory(os.DirFS("/")).Default }
