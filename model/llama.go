@@ -25,6 +25,8 @@ func parseLlama(c *config) *Spec {
 		NormEps:      c.positiveOr("rms_norm_eps", 1e-6),
 		Tied:         c.boolOr("tie_word_embeddings", false),
 		MLPBias:      c.boolOr("mlp_bias", false),
+		Activation:   SiLU,
+		EmbedScale:   1,
 	}
 	s.KVHeads = c.countOr("num_key_value_heads", s.Heads)
 	s.HeadDim = c.countOr("head_dim", s.Hidden/max(s.Heads, 1))

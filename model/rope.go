@@ -3,11 +3,13 @@ package model
 import "math"
 
 // Rope describes rotary position embeddings: pairs (j, j+Dim/2) of a head's
-// first Dim columns are rotated by position times frequency j.
+// first Dim columns are rotated by position times frequency j. Interleaved
+// pairs are (2j, 2j+1).
 type Rope struct {
-	Theta   float64
-	Dim     int // rotated columns of a head
-	Scaling RopeScaling
+	Theta       float64
+	Dim         int // rotated columns of a head
+	Interleaved bool
+	Scaling     RopeScaling
 }
 
 // RopeScaling changes the frequencies. Kind is "" (none), "linear" or "llama3".

@@ -22,11 +22,18 @@ type Spec struct {
 	MaxPositions int // longest sequence the model was made for
 	NormEps      float64
 	AttnScale    float64 // multiplies q.k before the softmax
+	AttnSoftCap  float64 // c: scores become c tanh(score / c) before the mask; 0 for none
+	Windows      []int   // [L] keys a query of each layer sees, its own included; 0, or nil for all layers: every one before it
 	Rope         Rope
-	Tied         bool // the head is the embedding matrix
-	AttnBias     bool // q, k, v have biases
-	OutBias      bool // the attention output projection has one
-	MLPBias      bool // gate, up, down have biases
+	Activation   Activation
+	EmbedScale   float64 // multiplies what the embedding gives
+	NormOffset   float64 // added to the weight of every norm: 1 where w stands for 1 + w
+	LogitSoftCap float64 // as AttnSoftCap, of the head's logits
+	HeadUnitRows bool    // rows of the head are divided by their L2 norm
+	Tied         bool    // the head is the embedding matrix
+	AttnBias     bool    // q, k, v have biases
+	OutBias      bool    // the attention output projection has one
+	MLPBias      bool    // gate, up, down have biases
 
 	BOS []int // from config.json; empty when absent
 	EOS []int
@@ -35,6 +42,24 @@ type Spec struct {
 
 	family *family
 }
+
+// Window is how many keys a query of layer i sees, its own included; 0 means all.
+func (s *Spec) Window(i int) int {
+	if s.Windows == nil {
+		return 0
+	}
+	return s.Windows[i]
+}
+
+// Activation is the function on the gate of a gated feed-forward.
+type Activation string
+
+// Activations: x sigmoid(x), and x Phi(x) exactly or by its tanh approximation.
+const (
+	SiLU     Activation = "silu"
+	GELU     Activation = "gelu"
+	GELUTanh Activation = "gelu-tanh"
+)
 
 // Role is what a tensor does in the model, independent of its name on disk.
 type Role string
@@ -45,16 +70,26 @@ const (
 	FinalNorm Role = "final-norm" // [D]
 	LMHead    Role = "lm-head"    // [V, D]; absent when tied
 
-	AttnNorm Role = "attention-norm" // [D]
-	Query    Role = "query"          // [H*HeadDim, D]
-	Key      Role = "key"            // [K*HeadDim, D]
-	Value    Role = "value"          // [K*HeadDim, D]
-	Out      Role = "attention-out"  // [D, H*HeadDim]
-	MLPNorm  Role = "mlp-norm"       // [D]
-	Gate     Role = "gate"           // [F, D]
-	Up       Role = "up"             // [F, D]
-	Down     Role = "down"           // [D, F]
+	AttnNorm Role = "attention-norm"  // [D]
+	QKV      Role = "query-key-value" // [(H+2K)*HeadDim, D], in that order; instead of the three below
+	Query    Role = "query"           // [H*HeadDim, D]
+	Key      Role = "key"             // [K*HeadDim, D]
+	Value    Role = "value"           // [K*HeadDim, D]
+	Out      Role = "attention-out"   // [D, H*HeadDim]
+	MLPNorm  Role = "mlp-norm"        // [D]
+	GateUp   Role = "gate-up"         // [2F, D], in that order; instead of the two below
+	Gate     Role = "gate"            // [F, D]
+	Up       Role = "up"              // [F, D]
+	Down     Role = "down"            // [D, F]
 
+	// Present where the family has them.
+	QueryNorm    Role = "query-norm"          // [HeadDim], of each head before rotary embeddings
+	KeyNorm      Role = "key-norm"            // [HeadDim]
+	AttnPostNorm Role = "attention-post-norm" // [D], of the attention's output before it is added
+	MLPPostNorm  Role = "mlp-post-norm"       // [D], of the feed-forward's output before it is added
+
+	QKVBias     Role = "query-key-value-bias"
+	GateUpBias  Role = "gate-up-bias"
 	QueryBias   Role = "query-bias"
 	KeyBias     Role = "key-bias"
 	ValueBias   Role = "value-bias"
