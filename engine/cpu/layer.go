@@ -212,7 +212,7 @@ func (l *layer) finish(w *worker, in, out []float32, ws *workspace, lo, hi int) 
 // activate returns silu(gate) * up as matrix input; gate is overwritten.
 func (l *layer) activate(w *worker, gate, up []float32, room int) operand {
 	siluMul(gate, gate, up)
-	if !l.e.round {
+	if !l.e.half && !l.e.round {
 		return operand{f32: gate[:room]}
 	}
 	act := l.e.input(w, slotAct, room)
