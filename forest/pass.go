@@ -15,6 +15,7 @@ type pass struct {
 	r       *Runner
 	layers  []int
 	seqs    [][]int32
+	work    []Work // instead of sequences
 	observe func(Step) error
 	emit    func(int, []engine.TokenScore) error
 
@@ -28,7 +29,8 @@ type group []*flight
 // flight is one batch on its way.
 type flight struct {
 	batch   engine.Batch
-	first   int           // index of its first sequence
+	targets []engine.Target // of prepared work; nil: every token given those before it
+	first   int             // index of its first sequence, or of the work
 	in, out engine.Hidden // out is nil where layers work in place
 }
 
@@ -61,7 +63,7 @@ func (p *pass) run(ctx context.Context) error {
 		p.total += p.tokens
 	}
 	p.r.opt.Progress(0, p.total)
-	for next := 0; next < len(p.seqs); {
+	for next := 0; next < len(p.seqs)+len(p.work); {
 		g, end := p.nextGroup(next)
 		if err := p.runGroup(ctx, g); err != nil {
 			return err
@@ -74,6 +76,9 @@ func (p *pass) run(ctx context.Context) error {
 // nextGroup packs sequences from first on into batches, as many as fit.
 func (p *pass) nextGroup(first int) (g group, end int) {
 	budget := p.groupTokens()
+	if p.work != nil {
+		return p.nextWork(first, budget)
+	}
 	tokens := 0
 	for end = first; end < len(p.seqs); end++ {
 		n := len(p.seqs[end])
@@ -197,6 +202,9 @@ func (p *pass) runHead(ctx context.Context, g group) error {
 }
 
 func (p *pass) score(ctx context.Context, head engine.Head, f *flight) error {
+	if f.targets != nil {
+		return p.scoreWork(ctx, head, f)
+	}
 	var targets []engine.Target
 	for _, s := range f.batch.Segments {
 		for i := s.Start; i < s.Start+s.Len-1; i++ {
