@@ -120,6 +120,19 @@ func (c *Checkpoint) Release(names ...string) {
 	}
 }
 
+// ReleasePart lets the memory of bytes [lo, hi) of a tensor go, as Release does.
+func (c *Checkpoint) ReleasePart(name string, lo, hi int64) {
+	t, ok := c.Tensor(name)
+	if !ok || lo < 0 || hi > t.Bytes {
+		return
+	}
+	if f := c.shard(t.File).mapped(); f != nil {
+		part := t.Tensor
+		part.Offset, part.Bytes = t.Offset+lo, hi-lo
+		f.Release(part)
+	}
+}
+
 // Close unmaps all files. Slices from Data must not be touched any more.
 func (c *Checkpoint) Close() error {
 	var first error

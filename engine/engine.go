@@ -35,11 +35,12 @@ type Engine interface {
 	Embedding(m *model.Model) (Embedding, error)
 	// Layer makes layer i resident. Its weights are read once, here.
 	Layer(m *model.Model, i int) (Layer, error)
-	// Head makes the final norm and the output projection resident.
-	Head(m *model.Model) (Head, error)
-	// LayerBytes is the memory one resident layer takes beyond the model's own
-	// mapped files.
-	LayerBytes(m *model.Model) int64
+	// Head makes the final norm and the output projection resident. With stream
+	// a call lets the projection's pages go as it walks over them, so that no
+	// more than a few blocks of the vocabulary are in memory.
+	Head(m *model.Model, stream bool) (Head, error)
+	// Memory says what running the model takes beyond its mapped files.
+	Memory(m *model.Model) Memory
 	// Close stops the engine's workers. Its parts must have been released.
 	Close() error
 }
@@ -51,6 +52,15 @@ type Info struct {
 	Provider string // who multiplies matrices, e.g. "oneDNN 2.6.3" or "Go"
 	Threads  int
 	Notes    []string // what a user should know, e.g. why a provider is not used
+}
+
+// Memory is what an engine needs beside a model's mapped files and the hidden
+// states its callers hold, in bytes: upper bounds, so that callers can keep to
+// a budget.
+type Memory struct {
+	Layer int64 // one resident layer: weights that are not used where they are mapped
+	Row   int64 // work space for each row of a call
+	Fixed int64 // work space whatever the rows
 }
 
 // DType is the dtype of matrix inputs.

@@ -67,7 +67,7 @@ func (r *Runner) Engine() engine.Engine { return r.e }
 // weightBytes estimates what the whole model takes when it is resident: its
 // mapped files and what the engine adds.
 func (r *Runner) weightBytes() int64 {
-	n := int64(r.m.Spec.Layers) * r.e.LayerBytes(r.m)
+	n := int64(r.m.Spec.Layers) * r.e.Memory(r.m).Layer
 	for w := range r.m.Spec.Weights() {
 		t, _ := r.m.Source.Tensor(w.Name)
 		n += t.Bytes
@@ -167,7 +167,7 @@ func (r *Runner) Head() (engine.Head, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.head == nil {
-		h, err := r.e.Head(r.m)
+		h, err := r.e.Head(r.m, false)
 		if err != nil {
 			return nil, err
 		}

@@ -99,7 +99,7 @@ func (p *pass) groupTokens() int {
 	if p.r.keep {
 		return p.r.opt.BatchTokens
 	}
-	free := p.r.opt.Memory - 2*p.r.e.LayerBytes(p.r.m)
+	free := p.r.opt.Memory - 2*p.r.e.Memory(p.r.m).Layer
 	perToken := int64(p.r.m.Spec.Hidden) * 4 * 2 // two hidden states, float32
 	return max(p.r.opt.BatchTokens, int(free/2/perToken))
 }

@@ -28,8 +28,8 @@ func (*fake) NewKV(_ *model.Model, slots, capacity int) (engine.KV, error) {
 }
 func (f *fake) Embedding(*model.Model) (engine.Embedding, error)  { return fakePart{f}, nil }
 func (f *fake) Layer(_ *model.Model, i int) (engine.Layer, error) { return fakeLayer{}, nil }
-func (f *fake) Head(*model.Model) (engine.Head, error)            { return fakePart{f}, nil }
-func (*fake) LayerBytes(*model.Model) int64                       { return 0 }
+func (f *fake) Head(*model.Model, bool) (engine.Head, error)      { return fakePart{f}, nil }
+func (*fake) Memory(*model.Model) engine.Memory                   { return engine.Memory{} }
 func (*fake) Close() error                                        { return nil }
 
 // tokens stand in for hidden states.

@@ -36,6 +36,8 @@ type Source interface {
 	// Release hints that the tensors' pages may leave memory; reading them
 	// again later is correct, only slower.
 	Release(names ...string)
+	// ReleasePart is Release of bytes [lo, hi) of one tensor.
+	ReleasePart(name string, lo, hi int64)
 }
 
 // Model is a Spec with the tensors that fulfil it.

@@ -50,6 +50,8 @@ func (m *memory) Data(name string) ([]byte, error) {
 
 func (m *memory) Prefetch(...string) {}
 
+func (m *memory) ReleasePart(string, int64, int64) {}
+
 func (m *memory) Release(names ...string) {
 	for _, name := range names {
 		m.released[name]++
@@ -118,8 +120,8 @@ func (f *fake) Embedding(*model.Model) (engine.Embedding, error) {
 	return fakeEmbedding{f}, nil
 }
 func (f *fake) Layer(_ *model.Model, i int) (engine.Layer, error) { return fakeLayer(f.layers[i]), nil }
-func (*fake) Head(*model.Model) (engine.Head, error)              { panic("not used") }
-func (*fake) LayerBytes(*model.Model) int64                       { return 0 }
+func (*fake) Head(*model.Model, bool) (engine.Head, error)        { panic("not used") }
+func (*fake) Memory(*model.Model) engine.Memory                   { return engine.Memory{} }
 func (*fake) Close() error                                        { return nil }
 
 // rowsOf2 are hidden states with D = 2.

@@ -22,6 +22,8 @@ type head struct {
 	raw   []byte
 	dtype safetensors.DType
 	whole operand // set when the weights are used where they lie
+	// passed, where pages stream, lets bytes [lo, hi) of the projection go.
+	passed func(lo, hi int64)
 }
 
 // Scratch slots of a worker in the head.
@@ -31,21 +33,25 @@ const (
 )
 
 // Head implements engine.Engine.
-func (e *Engine) Head(m *model.Model) (engine.Head, error) {
+func (e *Engine) Head(m *model.Model, stream bool) (engine.Head, error) {
 	role := model.LMHead
 	if m.Spec.Tied {
 		role = model.Embedding
 	}
+	projection := topWeight(m.Spec, role)
 	norm, err := vector(m, topWeight(m.Spec, model.FinalNorm))
 	if err != nil {
 		return nil, err
 	}
-	raw, d, err := load(m, topWeight(m.Spec, role))
+	raw, d, err := load(m, projection)
 	if err != nil {
 		return nil, err
 	}
 	h := &head{e: e, s: m.Spec, norm: norm, raw: raw, dtype: d}
 	h.whole, _ = e.view(raw, d)
+	if stream {
+		h.passed = func(lo, hi int64) { m.Source.ReleasePart(projection.Name, lo, hi) }
+	}
 	return h, nil
 }
 
@@ -104,6 +110,10 @@ func (h *head) blocks(rows int, x operand, f func(block, lo, hi, column, width i
 			logits := w.floats(slotHeadLogits, h.e.padded(hi-lo)*width)
 			h.e.mul.product(w.id, shape{n: width, k: d}, hi-lo, x.from(lo*d), weights, logits)
 			f(block, lo, hi, column, width, logits)
+		}
+		if h.passed != nil {
+			row := int64(d * h.dtype.Size())
+			h.passed(int64(column)*row, int64(column+width)*row)
 		}
 	})
 }

@@ -113,18 +113,6 @@ func load(m *model.Model, w model.Weight) ([]byte, safetensors.DType, error) {
 	return raw, t.DType, nil
 }
 
-// LayerBytes implements engine.Engine.
-func (e *Engine) LayerBytes(m *model.Model) int64 {
-	var n int64
-	for _, w := range m.Spec.LayerWeights(0) {
-		t, _ := m.Source.Tensor(w.Name)
-		if len(w.Shape) == 2 && !e.direct(t.DType) {
-			n += w.Elements() * e.elementBytes()
-		}
-	}
-	return n
-}
-
 func (e *Engine) elementBytes() int64 {
 	if e.half {
 		return 2

@@ -81,7 +81,7 @@ func load(t testing.TB, e engine.Engine, m *model.Model) *resident {
 		t.Cleanup(l.Release)
 		r.layers = append(r.layers, l)
 	}
-	if r.head, err = e.Head(m); err != nil {
+	if r.head, err = e.Head(m, false); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.head.Release)

@@ -118,6 +118,9 @@ func (s *Source) Prefetch(...string) {}
 // Release implements model.Source; everything stays.
 func (s *Source) Release(...string) {}
 
+// ReleasePart implements model.Source; everything stays.
+func (s *Source) ReleasePart(string, int64, int64) {}
+
 // pattern is a run of gaussian values to fill weights from: drawing billions
 // of them would take longer than what is measured.
 type pattern struct {
