@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 )
@@ -28,9 +27,12 @@ func ParseConfig(raw []byte) (*Spec, error) {
 	if err := c.refuseQuantised(); err != nil {
 		return nil, err
 	}
+	c.name = architecture
 	s := f.parse(c)
 	s.Architecture, s.Family, s.family = architecture, f.name, f
-	s.AttnScale = 1 / math.Sqrt(float64(max(s.HeadDim, 1)))
+	if s.AttnScale == 0 {
+		s.AttnScale = scaleOf(float64(s.HeadDim))
+	}
 	s.BOS, s.EOS = c.ids("bos_token_id"), c.ids("eos_token_id")
 	s.DType = c.stringOr("torch_dtype", c.stringOr("dtype", ""))
 	if len(c.problems) > 0 {
@@ -41,12 +43,24 @@ func ParseConfig(raw []byte) (*Spec, error) {
 
 // config reads keys of config.json and collects what is wrong with them.
 type config struct {
+	name     string // of the architecture
 	keys     map[string]json.RawMessage
 	problems []error
 }
 
 func (c *config) problem(format string, args ...any) {
 	c.problems = append(c.problems, fmt.Errorf(format, args...))
+}
+
+// unsupported says that the model is valid but of a kind that cannot be run.
+func (c *config) unsupported(format string, args ...any) {
+	c.problem("%w: %s", ErrUnsupported, fmt.Sprintf(format, args...))
+}
+
+// has reports whether a key is there and not null.
+func (c *config) has(key string) bool {
+	raw, ok := c.keys[key]
+	return ok && string(raw) != "null"
 }
 
 func (c *config) architecture() (string, error) {
@@ -87,10 +101,10 @@ func (c *config) refuseQuantised() error {
 }
 
 func (c *config) get(key string, into any) (present bool) {
-	raw, ok := c.keys[key]
-	if !ok || string(raw) == "null" {
+	if !c.has(key) {
 		return false
 	}
+	raw := c.keys[key]
 	if err := json.Unmarshal(raw, into); err != nil {
 		c.problem("%s = %s: want a %T", key, raw, into)
 		return false
@@ -104,7 +118,7 @@ const maxCount = 1 << 30
 // count reads a required positive integer; a bad one is reported and becomes 1
 // so that later arithmetic is safe.
 func (c *config) count(key string) int {
-	if raw, ok := c.keys[key]; !ok || string(raw) == "null" {
+	if !c.has(key) {
 		c.problem("%s is missing", key)
 		return 1
 	}
@@ -112,10 +126,10 @@ func (c *config) count(key string) int {
 }
 
 func (c *config) countOr(key string, def int) int {
-	raw, ok := c.keys[key]
-	if !ok || string(raw) == "null" {
+	if !c.has(key) {
 		return def
 	}
+	raw := c.keys[key]
 	var v int
 	if err := json.Unmarshal(raw, &v); err != nil || v < 1 || v > maxCount {
 		c.problem("%s = %s: want an integer from 1 to %d", key, raw, maxCount)
@@ -165,10 +179,10 @@ func (c *config) requireOneOf(key, def string, allowed ...string) {
 
 // ids reads a token id or a list of them.
 func (c *config) ids(key string) []int {
-	raw, ok := c.keys[key]
-	if !ok || string(raw) == "null" {
+	if !c.has(key) {
 		return nil
 	}
+	raw := c.keys[key]
 	var one int
 	if json.Unmarshal(raw, &one) == nil {
 		return []int{one}
@@ -178,18 +192,6 @@ func (c *config) ids(key string) []int {
 		c.problem("%s = %s: want a token id or a list of them", key, raw)
 	}
 	return many
-}
-
-func (c *config) checkHeads(s *Spec) {
-	if s.Heads%s.KVHeads != 0 {
-		c.problem("num_attention_heads = %d is not a multiple of num_key_value_heads = %d", s.Heads, s.KVHeads)
-	}
-	if _, given := c.keys["head_dim"]; !given && s.Hidden%s.Heads != 0 {
-		c.problem("hidden_size = %d is not a multiple of num_attention_heads = %d, and there is no head_dim", s.Hidden, s.Heads)
-	}
-	if s.HeadDim%2 != 0 {
-		c.problem("head_dim = %d: want an even number for rotary embeddings", s.HeadDim)
-	}
 }
 
 // ropeKeys are the fields of rope_scaling (older configs) and rope_parameters
@@ -202,6 +204,7 @@ type ropeKeys struct {
 	Low      float64  `json:"low_freq_factor"`
 	High     float64  `json:"high_freq_factor"`
 	Original int      `json:"original_max_position_embeddings"`
+	Partial  *float64 `json:"partial_rotary_factor"`
 }
 
 // rope reads theta and scaling from both places transformers has kept them.
@@ -222,6 +225,13 @@ func (c *config) rope(dim int, defaultTheta float64) Rope {
 	}
 	if r.Theta <= 0 {
 		c.problem("rope_theta = %g: want a positive number", r.Theta)
+	}
+	partial := 1.0
+	if k.Partial != nil {
+		partial = *k.Partial
+	}
+	if c.get("partial_rotary_factor", &partial); partial != 1 {
+		c.unsupported("partial_rotary_factor = %g: rotary embeddings of a part of each head", partial)
 	}
 	r.Scaling = c.ropeScaling(k)
 	return r

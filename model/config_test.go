@@ -10,20 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// llama31 is Llama-3.1-8B's published config.json, shortened to what is read.
-const llama31 = `{
-  "architectures": ["LlamaForCausalLM"], "attention_bias": false, "bos_token_id": 128000,
-  "eos_token_id": [128001, 128008, 128009], "hidden_act": "silu", "hidden_size": 4096,
-  "intermediate_size": 14336, "max_position_embeddings": 131072, "mlp_bias": false,
-  "model_type": "llama", "num_attention_heads": 32, "num_hidden_layers": 32,
-  "num_key_value_heads": 8, "rms_norm_eps": 1e-05,
-  "rope_scaling": {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 8192, "rope_type": "llama3"},
-  "rope_theta": 500000.0, "tie_word_embeddings": false, "torch_dtype": "bfloat16", "vocab_size": 128256
-}`
-
 // edit returns the config with keys replaced; a nil value removes the key.
-func edit(t *testing.T, config string, changes map[string]any) []byte {
+func edit(t testing.TB, config string, changes map[string]any) []byte {
 	t.Helper()
 	var keys map[string]any
 	if err := json.Unmarshal([]byte(config), &keys); err != nil {
@@ -44,6 +32,7 @@ func edit(t *testing.T, config string, changes map[string]any) []byte {
 }
 
 func TestParseConfig(t *testing.T) {
+	llama31 := published(t, "llama-3.1-8b")
 	s, err := ParseConfig([]byte(llama31))
 	if err != nil {
 		t.Fatal(err)
@@ -82,6 +71,7 @@ func rangeOf(n int) []int {
 }
 
 func TestParseConfigProblems(t *testing.T) {
+	llama31 := published(t, "llama-3.1-8b")
 	for name, c := range map[string]struct {
 		changes map[string]any
 		want    []string // all in the message
@@ -129,6 +119,7 @@ func TestParseConfigProblems(t *testing.T) {
 }
 
 func TestRopeFromBothPlaces(t *testing.T) {
+	llama31 := published(t, "llama-3.1-8b")
 	newer := edit(t, llama31, map[string]any{"rope_theta": nil, "rope_scaling": nil, "rope_parameters": map[string]any{
 		"rope_type": "llama3", "rope_theta": 500000, "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4, "original_max_position_embeddings": 8192,
 	}})
@@ -155,6 +146,7 @@ func TestRopeFromBothPlaces(t *testing.T) {
 // TestLlama3Frequencies checks the three ranges by hand for theta 500000,
 // factor 8, original length 8192.
 func TestLlama3Frequencies(t *testing.T) {
+	llama31 := published(t, "llama-3.1-8b")
 	s, err := ParseConfig([]byte(llama31))
 	if err != nil {
 		t.Fatal(err)

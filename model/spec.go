@@ -220,5 +220,21 @@ func (s *Spec) Renamer(keep []int) func(name string) (newName string, kept bool)
 	}
 }
 
-// ignored names buffers that older checkpoints carry and that are recomputed.
-func (s *Spec) ignored(name string) bool { return strings.HasSuffix(name, "rotary_emb.inv_freq") }
+// ignored names tensors that checkpoints carry without need: buffers of rotary
+// frequencies, which are recomputed, and the head of a model whose head is tied
+// to its embedding.
+func (s *Spec) ignored(name string) bool {
+	return strings.HasSuffix(name, ".inv_freq") || s.Tied && name == s.untiedHead()
+}
+
+// untiedHead is the name the head would have if it were not tied.
+func (s *Spec) untiedHead() string {
+	untied := *s
+	untied.Tied = false
+	for _, w := range untied.TopWeights() {
+		if w.Role == LMHead {
+			return w.Name
+		}
+	}
+	return ""
+}

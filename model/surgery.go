@@ -36,9 +36,27 @@ func commonLayerKeys() []layerKey {
 	}
 }
 
+// configKey is a key of config.json and its value.
+type configKey struct {
+	name  string
+	value any
+}
+
+// PruneNote is what people should know who run a pruning of the model, written
+// as a checkpoint, with other programs; "" where there is nothing to say.
+func (s *Spec) PruneNote(keep []int) string {
+	if s.family.byIndex == nil || isWhole(keep, s.Layers) {
+		return ""
+	}
+	_, note := s.family.byIndex(s, keep)
+	return note
+}
+
 // PruneConfig rewrites config.json for a model that keeps the given layers, in
-// that order: every key that holds a layer count, index or pattern changes, all
-// other bytes stay as they are. When keep is the whole model nothing changes.
+// that order: every key that holds a layer count, index or pattern changes, and
+// one is added where the kind of a layer would otherwise follow from its new
+// index; all other bytes stay as they are. When keep is the whole model nothing
+// changes.
 func (s *Spec) PruneConfig(raw []byte, keep []int) ([]byte, error) {
 	if isWhole(keep, s.Layers) {
 		return bytes.Clone(raw), nil
@@ -60,7 +78,44 @@ func (s *Spec) PruneConfig(raw []byte, keep []int) ([]byte, error) {
 			out = append(out[:v.start:v.start], append(replacement, out[v.end:]...)...)
 		}
 	}
+	if s.family.byIndex == nil {
+		return out, nil
+	}
+	wanted, _ := s.family.byIndex(s, keep)
+	if out, err = addKeys(out, wanted); err != nil {
+		return nil, fmt.Errorf("config.json: %w", err)
+	}
 	return out, nil
+}
+
+// addKeys gives a JSON object the keys it lacks, or holds as null, in the
+// object's own indentation.
+func addKeys(raw []byte, keys []configKey) ([]byte, error) {
+	for _, key := range keys {
+		values, err := topLevelValues(raw)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(key.value)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(values, func(v valueRange) bool { return v.key == key.name })
+		if i < 0 {
+			end := values[len(values)-1].end
+			raw = slices.Concat(raw[:end], []byte(","), indentation(raw), []byte(`"`+key.name+`": `), value, raw[end:])
+		} else if v := values[i]; string(raw[v.start:v.end]) == "null" {
+			raw = slices.Concat(raw[:v.start], value, raw[v.end:])
+		}
+	}
+	return raw, nil
+}
+
+// indentation is the white space between an object's brace and its first key.
+func indentation(raw []byte) []byte {
+	_, inside, _ := bytes.Cut(raw, []byte("{"))
+	space, _, _ := bytes.Cut(inside, []byte(`"`))
+	return space
 }
 
 func (k layerKey) rewrite(old []byte, layers int, keep []int) ([]byte, error) {

@@ -43,7 +43,7 @@ func TestPruneConfig(t *testing.T) {
 }
 
 func TestRenamer(t *testing.T) {
-	s, err := ParseConfig([]byte(llama31))
+	s, err := ParseConfig([]byte(published(t, "llama-3.1-8b")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,9 @@ func TestRenamer(t *testing.T) {
 // FuzzConfig feeds anything to the parser; what it accepts can be pruned, and
 // the result parses with the new layer count.
 func FuzzConfig(f *testing.F) {
-	f.Add([]byte(llama31))
+	for _, name := range []string{"llama-3.1-8b", "qwen1.5-7b", "gemma-2-2b", "baichuan2-7b", "chatglm2-6b"} {
+		f.Add([]byte(published(f, name)))
+	}
 	f.Add([]byte(`{"architectures":["LlamaForCausalLM"],"hidden_size":8,"num_attention_heads":2,"intermediate_size":4,"vocab_size":9,"num_hidden_layers":2,"layer_types":["a","b"]}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		s, err := ParseConfig(raw)

@@ -1,0 +1,85 @@
+package model
+
+import "fmt"
+
+// gemma2 covers Gemma 2: Gemma with norms after attention and feed-forward too,
+// soft caps on attention scores and logits, a scale of scores that is a key of
+// its own, and a window in every other layer.
+// Source: transformers' modeling_gemma2.py and configuration_gemma2.py.
+func gemma2() *family {
+	return &family{
+		name:          "gemma2",
+		architectures: []string{"Gemma2ForCausalLM"},
+		layerPrefix:   "model.layers.",
+		parse:         parseGemma2,
+		top:           decoderTop,
+		layer:         gemma2Layer,
+		byIndex:       gemma2ByIndex,
+		refused: map[string]string{
+			"Gemma3ForCausalLM":                  "its layers have two kinds of rotary embeddings",
+			"Gemma3ForConditionalGeneration":     "it is multimodal",
+			"Gemma3nForConditionalGeneration":    "it is multimodal",
+			"PaliGemma2ForConditionalGeneration": "it is multimodal",
+		},
+	}
+}
+
+func parseGemma2(c *config) *Spec {
+	s := c.decoder(decoderDefaults{positions: 8192, kvHeads: 4, headDim: 256, tied: true})
+	c.gemmaBlock(s)
+	s.AttnScale = scaleOf(c.positiveOr("query_pre_attn_scalar", 256))
+	s.AttnSoftCap = c.softCap("attn_logit_softcapping", 50)
+	s.LogitSoftCap = c.softCap("final_logit_softcapping", 30)
+	pattern := c.countOr("sliding_window_pattern", 2)
+	s.Windows = c.windows(s.Layers, c.window("sliding_window", 4096), func(i int) bool { return (i+1)%pattern != 0 })
+	if c.boolOr("use_bidirectional_attention", false) {
+		c.unsupported("use_bidirectional_attention: tokens attend to those after them, so nothing predicts the next one")
+	}
+	return s
+}
+
+// softCap reads a soft cap; null turns it off.
+func (c *config) softCap(key string, def float64) float64 {
+	if raw, given := c.keys[key]; given && string(raw) == "null" {
+		return 0
+	}
+	return c.positiveOr(key, def)
+}
+
+func gemma2Layer(s *Spec) []Weight {
+	ws := decoderLayer(s)
+	for i := range ws {
+		if ws[i].Role == MLPNorm {
+			ws[i].Name = "pre_feedforward_layernorm.weight"
+		}
+	}
+	return append(ws,
+		Weight{Role: AttnPostNorm, Name: "post_attention_layernorm.weight", Shape: []int{s.Hidden}},
+		Weight{Role: MLPPostNorm, Name: "post_feedforward_layernorm.weight", Shape: []int{s.Hidden}})
+}
+
+// gemma2ByIndex writes each kept layer's kind, which readers without
+// layer_types take from the parity of its index.
+func gemma2ByIndex(s *Spec, keep []int) (keys []configKey, note string) {
+	if s.Windows == nil {
+		return nil, ""
+	}
+	types, changed, window := make([]string, len(keep)), 0, 0
+	for i, l := range keep {
+		types[i] = fullAttention
+		if s.Window(l) > 0 {
+			types[i], window = slidingAttention, s.Window(l)
+		}
+		if (s.Window(l) > 0) != (i%2 == 0) {
+			changed++
+		}
+	}
+	if changed > 0 {
+		note = fmt.Sprintf("layer_types in config.json keeps sliding and full attention as they were; llama.cpp and older transformers do not read it and go by "+
+			"even and odd layer numbers, which is the other kind for %d of the %d layers: results differ there for texts longer than the window", changed, len(keep))
+		if window > 0 {
+			note += fmt.Sprintf(" (%d tokens)", window)
+		}
+	}
+	return []configKey{{"layer_types", types}}, note
+}
