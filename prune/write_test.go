@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,18 +67,17 @@ func names(c *checkpoint.Checkpoint) []string {
 }
 
 // The goldens hold the SHA-256 of every parameter of a checkpoint without layers 1 and
-// 3, and its config. Buffers are not among them.
+// 3, and its config, in which nothing but the number of layers is changed. Buffers
+// are not among them.
 func TestGoldenPruned(t *testing.T) {
+	alsoChanged := map[string]map[string]any{
+		"qwen2":  {"max_window_layers": 1.},
+		"qwen3":  {"max_window_layers": 4.},
+		"gemma2": {"layer_types": []any{"sliding_attention", "sliding_attention", "sliding_attention", "full_attention"}},
+	}
 	for _, family := range []string{"llama", "llama_tied", "vicuna", "mistral", "qwen2", "qwen3", "gemma2", "baichuan", "chatglm2"} {
 		t.Run(family, func(t *testing.T) {
 			g := testkit.Golden(t, family)
-			raw, err := os.ReadFile(filepath.Join(g.Checkpoint, "config.json"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := model.ParseConfig(raw); err != nil {
-				t.Skipf("the family cannot be loaded yet: %v", err)
-			}
 			got, _ := cut(t, g.Checkpoint, []int{1, 3}, prune.Options{})
 			var want map[string]string
 			g.Decode(t, &want, "pruned_1_3", "sha256")
@@ -94,6 +94,7 @@ func TestGoldenPruned(t *testing.T) {
 			}
 			var wantConfig, gotConfig map[string]any
 			g.Decode(t, &wantConfig, "pruned_1_3", "config")
+			maps.Copy(wantConfig, alsoChanged[family])
 			if err := json.Unmarshal(got.Config(), &gotConfig); err != nil {
 				t.Fatal(err)
 			}

@@ -118,8 +118,14 @@ func (o pruneOptions) run(ctx context.Context, a *app) error {
 	if err := plan.Measure(s.c); err != nil {
 		return err
 	}
-	if err := stillWork(printPlan(a, plan)); err != nil || o.dryRun {
+	if err := stillWork(printPlan(a, plan)); err != nil {
 		return err
+	}
+	if note := s.m.Spec.PruneNote(plan.Keep); note != "" {
+		a.warn("%s", note)
+	}
+	if o.dryRun {
+		return nil
 	}
 	return o.write(ctx, a, s, plan)
 }
