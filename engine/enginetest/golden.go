@@ -6,10 +6,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/internal/testkit"
+	"github.com/coppice-ml/coppice/model"
 )
 
 // Tolerances of float32 mode against float32 goldens.
@@ -53,8 +55,11 @@ func testGoldens(t *testing.T, build New) {
 
 			pruned := r.without(1, 3)
 			_, got := pruned.forward(t, b, nil)
-			want, _ = g.Array(t, "pruned_1_3.logits")
-			within(t, "logits without layers 1 and 3", got, want, logitTolerance)
+			within(t, "logits without layers 1 and 3", got, prunedLogits(t, g), logitTolerance)
+
+			goldenRenumbered(t, e, r, g, b)
+			goldenPadded(t, r, g)
+			goldenGreedy(t, r, g)
 
 			scores := logProbs(t, r, b, hidden[len(hidden)-1])
 			want, _ = g.Array(t, "token_logprobs")
@@ -69,6 +74,76 @@ func testGoldens(t *testing.T, build New) {
 				t.Errorf("loss = %g, want %g", loss, g.Float(t, "loss"))
 			}
 		})
+	}
+}
+
+// prunedLogits are the golden's without layers 1 and 3, each kept layer with
+// the attention window it had.
+func prunedLogits(t testing.TB, g *testkit.Goldens) []float32 {
+	t.Helper()
+	name := "pruned_1_3.logits"
+	if g.Has(name + "_keep_windows") {
+		name += "_keep_windows"
+	}
+	want, _ := g.Array(t, name)
+	return want
+}
+
+// goldenRenumbered runs what readers make of the golden's pruned checkpoint that
+// take the kind of a layer from its new index.
+func goldenRenumbered(t *testing.T, e engine.Engine, r *resident, g *testkit.Goldens, b *engine.Batch) {
+	t.Helper()
+	var raw json.RawMessage
+	g.Decode(t, &raw, "pruned_1_3", "config")
+	pruned, err := model.ParseConfig(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := *r.m.Spec
+	spec.Windows = make([]int, spec.Layers)
+	for i, l := range slices.DeleteFunc(allLayers(r.m), func(l int) bool { return l == 1 || l == 3 }) {
+		spec.Windows[l] = pruned.Window(i)
+	}
+	_, got := load(t, e, &model.Model{Spec: &spec, Source: r.m.Source}).without(1, 3).forward(t, b, nil)
+	want, _ := g.Array(t, "pruned_1_3.logits")
+	within(t, "logits without layers 1 and 3, kinds by new index", got, want, logitTolerance)
+}
+
+// goldenPadded runs the rows of a padded batch without their padding. One is
+// padded on the left, where the reference counts positions from the padding on:
+// attention knows differences of positions only.
+func goldenPadded(t *testing.T, r *resident, g *testkit.Goldens) {
+	t.Helper()
+	padded, _ := g.Array(t, "pad_logits")
+	mask, v := g.Sequences(t, "pad_mask"), r.m.Spec.Vocab
+	var seqs [][]int32
+	var want []float32
+	for i, ids := range g.Sequences(t, "pad_ids") {
+		var seq []int32
+		for j, id := range ids {
+			if mask[i][j] == 1 {
+				seq = append(seq, id)
+				want = append(want, padded[(i*len(ids)+j)*v:][:v]...)
+			}
+		}
+		seqs = append(seqs, seq)
+	}
+	_, got := r.forward(t, pack(seqs...), nil)
+	within(t, "logits of a padded batch", got, want, logitTolerance)
+}
+
+// goldenGreedy decodes greedily, each token from the whole sequence anew.
+func goldenGreedy(t *testing.T, r *resident, g *testkit.Goldens) {
+	t.Helper()
+	var want struct{ Prompt, Continuation []int32 }
+	g.Decode(t, &want, "greedy")
+	ids := want.Prompt
+	for range want.Continuation {
+		_, logits := r.forward(t, pack(ids), nil)
+		ids = append(ids, argmax(logits[len(logits)-r.m.Spec.Vocab:]))
+	}
+	if got := ids[len(want.Prompt):]; !slices.Equal(got, want.Continuation) {
+		t.Errorf("greedy continuation %v, want %v", got, want.Continuation)
 	}
 }
 

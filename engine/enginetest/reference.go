@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"testing"
 
@@ -26,62 +27,124 @@ func testReference(t *testing.T, build New) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o.Layers, o.Seed = 2, 11
-			m := Open(t, testkit.Llama(t, o))
-			r := load(t, build(t, engine.Float32), m)
-			ids := tokens(150, m.Spec.Vocab, 3)
-			hidden, logits := r.forward(t, pack(ids), nil)
-			wantHidden, wantLogits := reference(t, m, ids)
-			within(t, "hidden states", hidden[len(hidden)-1], wantHidden, logitTolerance)
-			within(t, "logits", logits, wantLogits, logitTolerance)
+			againstReference(t, build, Open(t, testkit.Llama(t, o)))
 		})
 	}
 }
 
-// reference runs one sequence in float64, as plainly as can be. It returns the
-// hidden states after the last layer [T, D] and the logits [T, V].
-func reference(t testing.TB, m *model.Model, ids []int32) (hidden, logits []float32) {
+func againstReference(t *testing.T, build New, m *model.Model) {
+	t.Helper()
+	r := load(t, build(t, engine.Float32), m)
+	ids := tokens(150, m.Spec.Vocab, 3)
+	hidden, logits := r.forward(t, pack(ids), nil)
+	want := reference(t, m, ids, allLayers(m))
+	for i := range hidden {
+		within(t, fmt.Sprintf("hidden states %d", i), hidden[i], want.hidden[i], logitTolerance)
+	}
+	within(t, "logits", logits, want.logits, logitTolerance)
+}
+
+// trace is what a forward pass of one sequence computes.
+type trace struct {
+	hidden        [][]float32 // [layers+1][T*D]: after the embedding and after every layer
+	final, logits []float32   // [T, D] after the final norm; [T, V]
+}
+
+// reference runs one sequence through the layers in keep, in float64, as
+// plainly as can be.
+func reference(t testing.TB, m *model.Model, ids []int32, keep []int) trace {
 	s := m.Spec
 	top := tensors(t, m, s.TopWeights())
 	x := make([][]float64, len(ids))
 	for i, id := range ids {
-		x[i] = append([]float64(nil), top[model.Embedding][int(id)*s.Hidden:][:s.Hidden]...)
+		x[i] = scaled(top[model.Embedding][int(id)*s.Hidden:][:s.Hidden], s.EmbedScale)
 	}
-	for l := range s.Layers {
-		block(s, tensors(t, m, s.LayerWeights(l)), x)
+	out := trace{hidden: [][]float32{flat(x)}}
+	for _, l := range keep {
+		block(s, s.Window(l), tensors(t, m, s.LayerWeights(l)), x)
+		out.hidden = append(out.hidden, flat(x))
 	}
 	head := top[model.LMHead]
 	if s.Tied {
 		head = top[model.Embedding]
 	}
-	for _, row := range x {
-		hidden = appendFloat32(hidden, row)
-		logits = appendFloat32(logits, linear(norm(row, top[model.FinalNorm], s.NormEps), head, nil))
+	if s.HeadUnitRows {
+		head = unitRows(head, s.Hidden)
 	}
-	return hidden, logits
+	for _, row := range x {
+		n := norm(s, row, top[model.FinalNorm])
+		out.final = appendFloat32(out.final, n)
+		logits := linear(n, head, nil)
+		for j := range logits {
+			logits[j] = capped(logits[j], s.LogitSoftCap)
+		}
+		out.logits = appendFloat32(out.logits, logits)
+	}
+	return out
 }
 
-// block adds one layer's attention and feed-forward to x [T][D].
-func block(s *model.Spec, w map[model.Role][]float64, x [][]float64) {
+func allLayers(m *model.Model) []int {
+	keep := make([]int, m.Spec.Layers)
+	for i := range keep {
+		keep[i] = i
+	}
+	return keep
+}
+
+// block adds one layer's attention and feed-forward to x [T][D]. A query sees
+// window keys, its own included; 0 means all before it.
+func block(s *model.Spec, window int, w map[model.Role][]float64, x [][]float64) {
 	q, k, v := make([][]float64, len(x)), make([][]float64, len(x)), make([][]float64, len(x))
 	for i, row := range x {
-		n := norm(row, w[model.AttnNorm], s.NormEps)
-		q[i] = rotated(s, linear(n, w[model.Query], w[model.QueryBias]), i)
-		k[i] = rotated(s, linear(n, w[model.Key], w[model.KeyBias]), i)
-		v[i] = linear(n, w[model.Value], w[model.ValueBias])
+		q[i], k[i], v[i] = project(s, w, norm(s, row, w[model.AttnNorm]))
+		q[i] = rotated(s, headNorm(s, q[i], w[model.QueryNorm]), i)
+		k[i] = rotated(s, headNorm(s, k[i], w[model.KeyNorm]), i)
 	}
 	for i, row := range x {
-		attended := attend(s, q[i], k[:i+1], v[:i+1])
-		sum(row, linear(attended, w[model.Out], w[model.OutProjBias]))
-		n := norm(row, w[model.MLPNorm], s.NormEps)
-		gate, up := linear(n, w[model.Gate], w[model.GateBias]), linear(n, w[model.Up], w[model.UpBias])
-		for j, g := range gate {
-			gate[j] = g / (1 + math.Exp(-g)) * up[j]
+		first := 0
+		if window > 0 {
+			first = max(0, i+1-window)
 		}
-		sum(row, linear(gate, w[model.Down], w[model.DownBias]))
+		attended := attend(s, q[i], k[first:i+1], v[first:i+1])
+		sum(row, postNorm(s, linear(attended, w[model.Out], w[model.OutProjBias]), w[model.AttnPostNorm]))
+		sum(row, postNorm(s, feedForward(s, w, norm(s, row, w[model.MLPNorm])), w[model.MLPPostNorm]))
 	}
 }
 
-// attend is softmax(q kᵀ scale) v for one token's heads.
+// project gives one token's queries, keys and values, from one matrix or three.
+func project(s *model.Spec, w map[model.Role][]float64, x []float64) (q, k, v []float64) {
+	if w[model.QKV] == nil {
+		return linear(x, w[model.Query], w[model.QueryBias]), linear(x, w[model.Key], w[model.KeyBias]), linear(x, w[model.Value], w[model.ValueBias])
+	}
+	all, nq, nk := linear(x, w[model.QKV], w[model.QKVBias]), s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
+	return all[:nq], all[nq : nq+nk], all[nq+nk:]
+}
+
+// feedForward is down(activation(gate x) * up x).
+func feedForward(s *model.Spec, w map[model.Role][]float64, x []float64) []float64 {
+	gate, up := linear(x, w[model.Gate], w[model.GateBias]), linear(x, w[model.Up], w[model.UpBias])
+	if w[model.GateUp] != nil {
+		both := linear(x, w[model.GateUp], w[model.GateUpBias])
+		gate, up = both[:s.FF], both[s.FF:]
+	}
+	for j := range gate {
+		gate[j] = activate(s.Activation, gate[j]) * up[j]
+	}
+	return linear(gate, w[model.Down], w[model.DownBias])
+}
+
+func activate(a model.Activation, x float64) float64 {
+	switch a {
+	case model.GELU:
+		return x * (1 + math.Erf(x/math.Sqrt2)) / 2
+	case model.GELUTanh:
+		return x * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x))) / 2
+	default:
+		return x / (1 + math.Exp(-x))
+	}
+}
+
+// attend is softmax(cap(q kᵀ scale)) v for one token's heads.
 func attend(s *model.Spec, q []float64, k, v [][]float64) []float64 {
 	d, group := s.HeadDim, s.Heads/s.KVHeads
 	out := make([]float64, len(q))
@@ -94,7 +157,7 @@ func attend(s *model.Spec, q []float64, k, v [][]float64) []float64 {
 			for j := range d {
 				dot += q[h*d+j] * k[i][at+j]
 			}
-			p[i] = math.Exp(dot * s.AttnScale)
+			p[i] = math.Exp(capped(dot*s.AttnScale, s.AttnSoftCap))
 			total += p[i]
 		}
 		for i := range v {
@@ -106,26 +169,77 @@ func attend(s *model.Spec, q []float64, k, v [][]float64) []float64 {
 	return out
 }
 
+func capped(x, c float64) float64 {
+	if c == 0 {
+		return x
+	}
+	return c * math.Tanh(x/c)
+}
+
+// rotated turns the pairs of every head's first Rope.Dim columns by their angles.
 func rotated(s *model.Spec, row []float64, position int) []float64 {
-	half := s.Rope.Dim / 2
 	for head := row; len(head) > 0; head = head[s.HeadDim:] {
 		for j, f := range s.Rope.Frequencies() {
+			first, second := j, j+s.Rope.Dim/2
+			if s.Rope.Interleaved {
+				first, second = 2*j, 2*j+1
+			}
 			sin, cos := math.Sincos(float64(position) * float64(f))
-			a, b := head[j], head[j+half]
-			head[j], head[j+half] = a*cos-b*sin, b*cos+a*sin
+			a, b := head[first], head[second]
+			head[first], head[second] = a*cos-b*sin, b*cos+a*sin
 		}
 	}
 	return row
 }
 
-func norm(x, w []float64, eps float64) []float64 {
+// headNorm is the norm of every head on its own; without weights, nothing.
+func headNorm(s *model.Spec, row, w []float64) []float64 {
+	if w == nil {
+		return row
+	}
+	var out []float64
+	for head := row; len(head) > 0; head = head[s.HeadDim:] {
+		out = append(out, norm(s, head[:s.HeadDim], w)...)
+	}
+	return out
+}
+
+func postNorm(s *model.Spec, x, w []float64) []float64 {
+	if w == nil {
+		return x
+	}
+	return norm(s, x, w)
+}
+
+func norm(s *model.Spec, x, w []float64) []float64 {
 	var square float64
 	for _, v := range x {
 		square += v * v
 	}
 	out := make([]float64, len(x))
 	for i, v := range x {
-		out[i] = w[i] * v / math.Sqrt(square/float64(len(x))+eps)
+		out[i] = (s.NormOffset + w[i]) * v / math.Sqrt(square/float64(len(x))+s.NormEps)
+	}
+	return out
+}
+
+// unitRows divides each row of w [.., n] by its L2 norm.
+func unitRows(w []float64, n int) []float64 {
+	var out []float64
+	for ; len(w) > 0; w = w[n:] {
+		var square float64
+		for _, v := range w[:n] {
+			square += v * v
+		}
+		out = append(out, scaled(w[:n], 1/math.Max(math.Sqrt(square), 1e-12))...)
+	}
+	return out
+}
+
+func scaled(x []float64, by float64) []float64 {
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = v * by
 	}
 	return out
 }
@@ -148,6 +262,13 @@ func sum(x, y []float64) {
 	for i, v := range y {
 		x[i] += v
 	}
+}
+
+func flat(x [][]float64) (out []float32) {
+	for _, row := range x {
+		out = appendFloat32(out, row)
+	}
+	return out
 }
 
 func appendFloat32(to []float32, xs []float64) []float32 {

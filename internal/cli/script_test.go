@@ -19,6 +19,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/coppice-ml/coppice/engine/enginetest"
 	"github.com/coppice-ml/coppice/internal/testkit"
 	"github.com/coppice-ml/coppice/safetensors"
 )
@@ -61,7 +62,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// mkmodel DIR [flags] writes a seeded pico model.
+// mkmodel DIR [flags] writes a seeded pico model: a Llama, or what -config says.
 func mkmodel() {
 	var o testkit.Options
 	f := flag.NewFlagSet("mkmodel", flag.ExitOnError)
@@ -74,9 +75,20 @@ func mkmodel() {
 	f.BoolVar(&o.Tied, "tied", false, "")
 	f.BoolVar(&o.Tokenizer, "tokenizer", true, "")
 	dtype := f.String("dtype", "BF16", "")
+	config := f.String("config", "", "")
 	_ = f.Parse(os.Args[1:])
 	o.DType, o.Seed = safetensors.DType(*dtype), 7
-	if err := testkit.WriteLlama(f.Arg(0), o); err != nil {
+	write := func() error { return testkit.WriteLlama(f.Arg(0), o) }
+	if *config != "" {
+		write = func() error {
+			raw, err := os.ReadFile(*config)
+			if err != nil {
+				return err
+			}
+			return enginetest.WriteModel(f.Arg(0), raw, o.Seed)
+		}
+	}
+	if err := write(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
