@@ -8,6 +8,8 @@ BIN    := bin/coppice
 NUMERIC := ./forest ./internal/cli
 
 export CGO_ENABLED := 0
+# Vector kernels; without it the build works and is slower.
+export GOEXPERIMENT := simd
 
 .PHONY: build demo test test-slow bench lint cross fuzz race oracle install-deps clean
 

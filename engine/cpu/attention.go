@@ -31,6 +31,7 @@ type tile struct {
 type attention struct {
 	e       *Engine
 	s       *model.Spec
+	window  int // keys a query sees; 0 for all
 	b       *engine.Batch
 	q, k, v []float32 // [N, H*HeadDim], [N, K*HeadDim] rotated, [N, K*HeadDim]
 	kv      *kvCache  // nil without a cache
@@ -77,55 +78,61 @@ func (a *attention) tile(w *worker, t tile) {
 		maxima[r], sums[r] = float32(math.Inf(-1)), 0
 	}
 
-	for lo := 0; lo < keys; lo += keyBlock {
+	for lo := a.firstKey(t) / keyBlock * keyBlock; lo < keys; lo += keyBlock {
 		n := min(keyBlock, keys-lo)
 		a.e.mul.product(w.id, shape{n: n, k: d}, rows, operand{f32: q}, operand{f32: k[lo*d:]}, scores)
 		for r := range rows {
-			visible := min(n, t.first+r%t.queries+1-lo)
-			shrink := softmaxBlock(scores[r*n:][:n], visible, float32(a.s.AttnScale), &maxima[r], &sums[r])
+			query := t.first + r%t.queries
+			from, to := 0, min(n, query+1-lo)
+			if a.window > 0 {
+				from = max(0, query+1-a.window-lo)
+			}
+			shrink := a.softmaxBlock(scores[r*n:][:n], from, max(from, to), &maxima[r], &sums[r])
 			if shrink != 1 {
-				scale(acc[r*d:][:d], shrink)
+				a.e.k.scale(acc[r*d:][:d], shrink)
 			}
 		}
 		a.e.mul.product(w.id, shape{n: d, k: n, plain: true}, rows, operand{f32: scores}, operand{f32: v[lo*d:]}, part)
-		add(acc[:rows*d], acc[:rows*d], part[:rows*d])
+		a.e.k.add(acc[:rows*d], acc[:rows*d], part[:rows*d])
 	}
 	a.scatter(t, acc, sums)
 }
 
-// softmaxBlock turns one row of raw scores into exponentials relative to the
-// running maximum, 0 beyond the visible ones, and updates maximum and sum. It
-// returns the factor by which what was accumulated before has to shrink.
-func softmaxBlock(row []float32, visible int, factor float32, maximum, sum *float32) (shrink float32) {
-	top := *maximum
-	for i, s := range row[:visible] {
-		s *= factor
-		row[i] = s
-		if s > top {
-			top = s
-		}
+// firstKey is the first key that any query of the tile's place may see: places
+// are absolute, so that it does not depend on where a segment begins.
+func (a *attention) firstKey(t tile) int {
+	if a.window == 0 {
+		return 0
 	}
-	if top != *maximum {
-		shrink = exp32(*maximum - top)
-	} else {
-		shrink = 1
-	}
-	var total float64
-	for i, s := range row[:visible] {
-		p := exp32(s - top)
-		row[i] = p
-		total += float64(p)
-	}
-	clear(row[visible:])
-	*sum = float32(*sum*shrink) + float32(total)
-	*maximum = top
-	return shrink
+	return max(0, t.first/queryTile*queryTile+1-a.window)
 }
 
-func scale(xs []float32, f float32) {
-	for i := range xs {
-		xs[i] *= f
+// softmaxBlock turns one row of raw scores into exponentials relative to the
+// running maximum, 0 outside [from, to), and updates maximum and sum. It
+// returns the factor by which what was accumulated before has to shrink.
+func (a *attention) softmaxBlock(row []float32, from, to int, maximum, sum *float32) (shrink float32) {
+	k := a.e.k
+	clear(row[:min(from, len(row))])
+	clear(row[min(to, len(row)):])
+	if from >= to {
+		return 1
 	}
+	seen := row[from:to]
+	top := *maximum
+	if a.s.AttnSoftCap == 0 {
+		top = max(top, k.scaleMax(seen, float32(a.s.AttnScale)))
+	} else {
+		k.scale(seen, float32(a.s.AttnScale))
+		k.softCap(seen, float32(a.s.AttnSoftCap))
+		top = max(top, k.scaleMax(seen, 1))
+	}
+	shrink = 1
+	if top != *maximum && *sum != 0 {
+		shrink = exp32(*maximum - top)
+	}
+	*sum = float32(*sum*shrink) + float32(k.expSum(seen, seen, top))
+	*maximum = top
+	return shrink
 }
 
 // gatherQueries stacks the tile's queries as rows (query head, query).
@@ -153,7 +160,7 @@ func (a *attention) scatter(t tile, acc, sums []float32) {
 	for g := range group {
 		for i := range t.queries {
 			r := g*t.queries + i
-			scale(acc[r*d:][:d], 1/sums[r])
+			a.e.k.scale(acc[r*d:][:d], 1/sums[r])
 			a.e.pack(a.out.from((row+i)*a.s.Heads*d+(t.head*group+g)*d), acc[r*d:][:d])
 		}
 	}

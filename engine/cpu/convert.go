@@ -33,8 +33,22 @@ func fromF16(h uint16) float32 {
 	return math.Float32frombits(math.Float32bits(v) | sign)
 }
 
-// widen converts stored values to float32. src holds len(dst) values of dtype.
-func widen(dst []float32, src []byte, dtype safetensors.DType) {
+// widen converts stored values to float32. src holds at least len(dst) values of dtype.
+func (e *Engine) widen(dst []float32, src []byte, dtype safetensors.DType) {
+	src = src[:len(dst)*dtype.Size()]
+	if values, ok := asUint16(src); ok && dtype == safetensors.BF16 {
+		e.k.widen(dst, values)
+	} else if ok && dtype == safetensors.F16 {
+		e.k.widenHalf(dst, values)
+	} else if floats, ok := asFloat32(src); ok && dtype == safetensors.F32 {
+		copy(dst, floats)
+	} else {
+		widenBytes(dst, src, dtype)
+	}
+}
+
+// widenBytes is widen for bytes that lie anywhere.
+func widenBytes(dst []float32, src []byte, dtype safetensors.DType) {
 	switch dtype {
 	case safetensors.F32:
 		for i := range dst {
@@ -73,4 +87,26 @@ func view[T float32 | uint16](b []byte) ([]T, bool) {
 		return nil, false
 	}
 	return unsafe.Slice((*T)(unsafe.Pointer(&b[0])), len(b)/int(unsafe.Sizeof(zero))), true
+}
+
+// packBF16, widenBF16 and widenF16 convert runs of numbers.
+func packBF16(dst []uint16, src []float32) {
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] = roundBF16(v)
+	}
+}
+
+func widenBF16(dst []float32, src []uint16) {
+	src = src[:len(dst)]
+	for i := range dst {
+		dst[i] = fromBF16(src[i])
+	}
+}
+
+func widenF16(dst []float32, src []uint16) {
+	src = src[:len(dst)]
+	for i := range dst {
+		dst[i] = fromF16(src[i])
+	}
 }

@@ -26,12 +26,15 @@ type Options struct {
 	Threads int
 	// OneDNN is "off", a path of the library to load, or "" to look for it.
 	OneDNN string
+	// Kernels is "AVX-512", "AVX2" or "scalar", or "" for the fastest there is.
+	Kernels string
 }
 
 // Engine implements engine.Engine on the host's processor.
 type Engine struct {
 	info engine.Info
 	pool *pool
+	k    *kernels
 	mul  multiplier
 	bf16 bool // weights are rounded to bfloat16
 	// half is set when the multiplier takes bfloat16 operands. Where it does not,
@@ -63,11 +66,15 @@ func New(opt Options) (*Engine, error) {
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	mul, notes, err := findMultiplier(opt.OneDNN, threads)
+	k := kernelsNamed(opt.Kernels)
+	if k == nil {
+		return nil, fmt.Errorf("kernels %q: this build or processor has none of that name", opt.Kernels)
+	}
+	mul, notes, err := findMultiplier(opt.OneDNN, threads, k)
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{mul: mul, ropes: map[model.Rope]*ropeTable{}, hiddens: map[int][][]float32{}}
+	e := &Engine{mul: mul, k: k, ropes: map[model.Rope]*ropeTable{}, hiddens: map[int][][]float32{}}
 	e.bf16 = opt.DType == string(engine.BFloat16) || opt.DType != string(engine.Float32) && mul.half()
 	e.half = e.bf16 && mul.half()
 	e.info = engine.Info{Device: "cpu", DType: engine.Float32, Provider: mul.name(), Threads: threads, Notes: notes}
@@ -92,9 +99,9 @@ func (e *Engine) Close() error {
 
 // findMultiplier returns oneDNN when it can be loaded and computes rows
 // independently of each other, else the Go kernels.
-func findMultiplier(oneDNN string, workers int) (multiplier, []string, error) {
+func findMultiplier(oneDNN string, workers int, k *kernels) (multiplier, []string, error) {
 	if strings.EqualFold(oneDNN, "off") {
-		return goMultiplier{}, []string{"oneDNN is switched off"}, nil
+		return goMultiplier{k}, []string{"oneDNN is switched off"}, nil
 	}
 	mul, err := loadOneDNN(oneDNN, workers)
 	if err == nil {
@@ -103,7 +110,7 @@ func findMultiplier(oneDNN string, workers int) (multiplier, []string, error) {
 	if oneDNN != "" {
 		return nil, nil, fmt.Errorf("oneDNN library %s: %w (\"off\" selects the Go kernels)", oneDNN, err)
 	}
-	return goMultiplier{}, []string{"oneDNN is not used: " + err.Error()}, nil
+	return goMultiplier{k}, []string{"oneDNN is not used: " + err.Error()}, nil
 }
 
 // NewHidden implements engine.Engine. Capacities are rounded up so that

@@ -14,6 +14,7 @@ type embedding struct {
 	raw   []byte
 	dtype safetensors.DType
 	width int
+	scale float32
 }
 
 // Embedding implements engine.Engine.
@@ -23,7 +24,7 @@ func (e *Engine) Embedding(m *model.Model) (engine.Embedding, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &embedding{e: e, raw: raw, dtype: d, width: m.Spec.Hidden}, nil
+	return &embedding{e: e, raw: raw, dtype: d, width: m.Spec.Hidden, scale: float32(m.Spec.EmbedScale)}, nil
 }
 
 // topWeight finds the weight with a role outside the layers. Every spec has an
@@ -45,7 +46,11 @@ func (x *embedding) Forward(ctx context.Context, b *engine.Batch, y engine.Hidde
 	stride := x.width * x.dtype.Size()
 	x.e.pool.split(b.Len(), rowTile, 1, func(_ *worker, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			widen(out[i*x.width:][:x.width], x.raw[int(b.Tokens[i])*stride:], x.dtype)
+			row := out[i*x.width:][:x.width]
+			x.e.widen(row, x.raw[int(b.Tokens[i])*stride:], x.dtype)
+			if x.scale != 1 {
+				x.e.k.scale(row, x.scale)
+			}
 		}
 	})
 	return nil

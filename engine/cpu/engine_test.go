@@ -20,6 +20,7 @@ func TestEngine(t *testing.T) {
 		"oneDNN/three workers": {opt: cpu.Options{Threads: 3}},
 		"Go":                   {opt: cpu.Options{OneDNN: "off"}, round: true},
 		"Go/one worker":        {opt: cpu.Options{OneDNN: "off", Threads: 1}},
+		"Go/scalar kernels":    {opt: cpu.Options{OneDNN: "off", Kernels: "scalar"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			enginetest.RunAll(t, func(t testing.TB, dtype engine.DType) engine.Engine {

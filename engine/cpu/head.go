@@ -24,6 +24,9 @@ type head struct {
 	whole operand // set when the weights are used where they lie
 	// passed, where pages stream, lets bytes [lo, hi) of the projection go.
 	passed func(lo, hi int64)
+	// perRow [V] multiplies the logits: 1 / the norm of a row of the head where
+	// the family divides by it, else nil.
+	perRow []float32
 }
 
 // Scratch slots of a worker in the head.
@@ -39,7 +42,7 @@ func (e *Engine) Head(m *model.Model, stream bool) (engine.Head, error) {
 		role = model.Embedding
 	}
 	projection := topWeight(m.Spec, role)
-	norm, err := vector(m, topWeight(m.Spec, model.FinalNorm))
+	norm, err := e.vector(m, topWeight(m.Spec, model.FinalNorm))
 	if err != nil {
 		return nil, err
 	}
@@ -52,10 +55,28 @@ func (e *Engine) Head(m *model.Model, stream bool) (engine.Head, error) {
 	if stream {
 		h.passed = func(lo, hi int64) { m.Source.ReleasePart(projection.Name, lo, hi) }
 	}
+	if m.Spec.HeadUnitRows {
+		h.perRow = h.inverseNorms()
+	}
 	return h, nil
 }
 
 func (h *head) Release() { h.raw, h.whole = nil, operand{} }
+
+// inverseNorms returns 1 / max(|w|, 1e-12) of every row w of the head, as torch's
+// normalize divides.
+func (h *head) inverseNorms() []float32 {
+	d := h.s.Hidden
+	out := make([]float32, h.s.Vocab)
+	h.e.pool.split(h.s.Vocab, headBlock, 1, func(w *worker, lo, hi int) {
+		row := w.floats(slotRow, d)
+		for i := lo; i < hi; i++ {
+			h.e.widen(row, h.raw[i*d*h.dtype.Size():], h.dtype)
+			out[i] = float32(1 / max(math.Sqrt(h.e.k.sumSquares(row)), 1e-12))
+		}
+	})
+	return out
+}
 
 // Norm implements engine.Head.
 func (h *head) Norm(ctx context.Context, x, y engine.Hidden) error {
@@ -67,7 +88,7 @@ func (h *head) Norm(ctx context.Context, x, y engine.Hidden) error {
 	out := floats(y, x.Rows(), d)
 	h.e.pool.split(x.Rows(), rowTile, 1, func(_ *worker, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			rmsNorm(out[i*d:][:d], in[i*d:][:d], h.norm, h.s.NormEps)
+			h.e.k.rmsNorm(out[i*d:][:d], in[i*d:][:d], h.norm, h.s.NormEps)
 		}
 	})
 	return nil
@@ -109,6 +130,7 @@ func (h *head) blocks(rows int, x operand, f func(block, lo, hi, column, width i
 			hi := min(lo+rowTile, rows)
 			logits := w.floats(slotHeadLogits, h.e.padded(hi-lo)*width)
 			h.e.mul.product(w.id, shape{n: width, k: d}, hi-lo, x.from(lo*d), weights, logits)
+			h.finish(logits[:(hi-lo)*width], column, width)
 			f(block, lo, hi, column, width, logits)
 		}
 		if h.passed != nil {
@@ -132,6 +154,18 @@ func (h *head) Logits(ctx context.Context, x engine.Hidden, rows []int, out []fl
 	return nil
 }
 
+// finish turns products [rows, width] from a column on into logits.
+func (h *head) finish(logits []float32, column, width int) {
+	if h.perRow != nil {
+		for i := 0; i < len(logits); i += width {
+			h.e.k.norm(logits[i:i+width], logits[i:i+width], h.perRow[column:], 1)
+		}
+	}
+	if h.s.LogitSoftCap != 0 {
+		h.e.k.softCap(logits, float32(h.s.LogitSoftCap))
+	}
+}
+
 // partial is what one row's softmax over one block of the vocabulary comes to.
 type partial struct {
 	top float32 // largest logit
@@ -153,13 +187,13 @@ func (h *head) LogProbs(ctx context.Context, x engine.Hidden, targets []engine.T
 	named := make([]float32, len(targets))         // logit of each target
 	byBlock := groupTargets(targets, of, nblocks)
 	h.blocks(len(rows), h.gather(x, rows), func(block, lo, hi, column, width int, logits []float32) {
-		for i := lo; i < hi; i++ {
-			partials[block*len(rows)+i] = reduce(logits[(i-lo)*width:][:width], column)
-		}
 		for _, t := range byBlock[block] {
 			if i := of[t]; i >= lo && i < hi {
 				named[t] = logits[(i-lo)*width+int(targets[t].Token)-column]
 			}
+		}
+		for i := lo; i < hi; i++ {
+			partials[block*len(rows)+i] = h.reduce(logits[(i-lo)*width:][:width], column)
 		}
 	})
 	norms := make([]float64, len(rows))
@@ -200,17 +234,10 @@ func groupTargets(targets []engine.Target, of []int, blocks int) [][]int {
 	return groups
 }
 
-func reduce(logits []float32, first int) partial {
-	p := partial{top: logits[0], arg: int32(first)}
-	for i, x := range logits {
-		if x > p.top {
-			p.top, p.arg = x, int32(first+i)
-		}
-	}
-	for _, x := range logits {
-		p.sum += float64(exp32(x - p.top))
-	}
-	return p
+// reduce overwrites the logits.
+func (h *head) reduce(logits []float32, first int) partial {
+	top, at := h.e.k.argmax(logits)
+	return partial{top: top, arg: int32(first + at), sum: h.e.k.expSum(logits, logits, top)}
 }
 
 // combine merges a row's partials, stride apart, into log sum exp and argmax.

@@ -2,10 +2,72 @@ package cpu
 
 import "math"
 
+// kernels are the loops that are not matrix products, in one variant: the
+// scalar ones of this file, which are the reference, or vector ones. What a
+// kernel gives for a row depends on that row alone. Destinations may be sources.
+type kernels struct {
+	name string
+
+	// sumSquares is the sum of x², in float64.
+	sumSquares func(x []float32) float64
+	// norm: dst = weight * (x * scale).
+	norm func(dst, x, weight []float32, scale float32)
+	// add: dst = a + b.
+	add func(dst, a, b []float32)
+	// scale: xs *= f.
+	scale func(xs []float32, f float32)
+	// gate: dst = g sigmoid(g (linear + cubic g²)) * up, which is a gated SiLU
+	// for (1, 0) and a gated tanh-GELU for the constants of gateCoefficients.
+	gate func(dst, g, up []float32, linear, cubic float32)
+	// rotate turns pairs (a[j], b[j]) by the angle with cos[j], sin[j].
+	rotate func(a, b, cos, sin []float32)
+	// rotatePairs turns pairs (x[2j], x[2j+1]); cos and sin are doubled, as
+	// ropeTable keeps them: cos[2j] = cos[2j+1], sin[2j] = -sin[2j+1].
+	rotatePairs func(x, cos, sin []float32)
+	// scaleMax: xs *= f; it returns the largest, -Inf of none.
+	scaleMax func(xs []float32, f float32) float32
+	// argmax returns the largest value and where it first stands; xs is not empty.
+	argmax func(xs []float32) (top float32, at int)
+	// expSum: dst = exp(src - top); it returns the sum, kept in float64.
+	expSum func(dst, src []float32, top float32) float64
+	// softCap: xs = limit * tanh(xs / limit).
+	softCap func(xs []float32, limit float32)
+	// pack rounds to bfloat16, ties to even.
+	pack func(dst []uint16, src []float32)
+	// widen makes float32 of bfloat16, widenHalf of IEEE half precision.
+	widen, widenHalf func(dst []float32, src []uint16)
+
+	// products sets dst [m, n] = a [m, k] x b, where b is [n, k] or, for
+	// productsPlain, [k, n]. A row's bits do not depend on m.
+	products, productsPlain func(m, n, k int, a, b, dst []float32)
+}
+
+func scalarKernels() *kernels {
+	return &kernels{
+		name:       "scalar",
+		sumSquares: sumSquares, norm: normScale, add: add, scale: scale, gate: gate,
+		rotate: rotate, rotatePairs: rotatePairs,
+		scaleMax: scaleMax, argmax: argmax, expSum: expSum, softCap: softCap,
+		pack: packBF16, widen: widenBF16, widenHalf: widenF16,
+		products: productRows, productsPlain: productPlain,
+	}
+}
+
+// kernelsNamed returns the variant of a name, the fastest for "". It is nil
+// where the build or the processor lacks it.
+func kernelsNamed(name string) *kernels {
+	for _, k := range append(vectorKernels(), scalarKernels()) {
+		if name == "" || name == k.name {
+			return k
+		}
+	}
+	return nil
+}
+
 // exp32 is e^x in float32 within 2 units in the last place, 0 below -87.3 and
 // +Inf above 88.7. Range reduction and polynomial as in Cephes' expf.
 func exp32(x float32) float32 {
-	if !(x > -87.33654) {
+	if !(x > expLow) {
 		if x != x {
 			return x
 		}
@@ -14,18 +76,17 @@ func exp32(x float32) float32 {
 	if x > 88.72283 {
 		return float32(math.Inf(1))
 	}
-	const magic = 12582912 // 1.5 * 2^23: adding it rounds to an integer
-	n := float32(x*1.44269504088896341) + magic
+	n := float32(x*log2e) + expMagic
 	bits := math.Float32bits(n)
-	n -= magic
-	r := x - float32(n*0.693359375)
-	r -= float32(n * -2.12194440e-4)
-	p := float32(1.9875691500e-4)
-	p = float32(p*r) + 1.3981999507e-3
-	p = float32(p*r) + 8.3334519073e-3
-	p = float32(p*r) + 4.1665795894e-2
-	p = float32(p*r) + 1.6666665459e-1
-	p = float32(p*r) + 5.0000001201e-1
+	n -= expMagic
+	r := x - float32(n*ln2High)
+	r -= float32(n * ln2Low)
+	p := float32(exp5)
+	p = float32(p*r) + exp4
+	p = float32(p*r) + exp3
+	p = float32(p*r) + exp2
+	p = float32(p*r) + exp1
+	p = float32(p*r) + exp0
 	p = float32(p*float32(r*r)) + r + 1
 	// 2^n in two factors, so that neither leaves the normal range
 	k := int32(bits) - 0x4b400000
@@ -33,9 +94,22 @@ func exp32(x float32) float32 {
 	return p * math.Float32frombits(uint32(h+127)<<23) * math.Float32frombits(uint32(k-h+127)<<23)
 }
 
-// rmsNorm: dst = x / sqrt(mean(x²) + eps) * weight, one row [D], the mean in
-// float64. dst may be x. (Zhang & Sennrich 2019, eq. 4.)
-func rmsNorm(dst, x, weight []float32, eps float64) {
+// Constants of exp32.
+const (
+	expLow   = -87.33654
+	log2e    = 1.44269504088896341
+	expMagic = 12582912 // 1.5 * 2^23: adding it rounds to an integer
+	ln2High  = 0.693359375
+	ln2Low   = -2.12194440e-4
+	exp5     = 1.9875691500e-4
+	exp4     = 1.3981999507e-3
+	exp3     = 8.3334519073e-3
+	exp2     = 4.1665795894e-2
+	exp1     = 1.6666665459e-1
+	exp0     = 5.0000001201e-1
+)
+
+func sumSquares(x []float32) float64 {
 	var s0, s1, s2, s3 float64
 	i := 0
 	for ; i+4 <= len(x); i += 4 {
@@ -49,22 +123,22 @@ func rmsNorm(dst, x, weight []float32, eps float64) {
 		a := float64(x[i])
 		s0 += float64(a * a)
 	}
-	scale := float32(1 / math.Sqrt((s0+s1+s2+s3)/float64(len(x))+eps))
+	return s0 + s1 + s2 + s3
+}
+
+func normScale(dst, x, weight []float32, scale float32) {
 	dst, weight = dst[:len(x)], weight[:len(x)]
 	for i, v := range x {
 		dst[i] = weight[i] * (v * scale)
 	}
 }
 
-// siluMul: dst = silu(gate) * up, elementwise; dst may be gate.
-func siluMul(dst, gate, up []float32) {
-	dst, up = dst[:len(gate)], up[:len(gate)]
-	for i, g := range gate {
-		dst[i] = g / (1 + exp32(-g)) * up[i]
-	}
+// rmsNorm: dst = x / sqrt(mean(x²) + eps) * weight, one row, the mean in
+// float64. dst may be x. (Zhang & Sennrich 2019, eq. 4.)
+func (k *kernels) rmsNorm(dst, x, weight []float32, eps float64) {
+	k.norm(dst, x, weight, float32(1/math.Sqrt(k.sumSquares(x)/float64(len(x))+eps)))
 }
 
-// add: dst = a + b, elementwise; dst may be a.
 func add(dst, a, b []float32) {
 	dst, b = dst[:len(a)], b[:len(a)]
 	for i, v := range a {
@@ -73,25 +147,98 @@ func add(dst, a, b []float32) {
 }
 
 // addRows adds a bias [width] to every row of x; a nil bias adds nothing.
-func addRows(x, bias []float32) {
+func (k *kernels) addRows(x, bias []float32) {
 	if bias == nil {
 		return
 	}
 	for len(x) > 0 {
-		add(x[:len(bias)], x[:len(bias)], bias)
+		k.add(x[:len(bias)], x[:len(bias)], bias)
 		x = x[len(bias):]
 	}
 }
 
-// rotate applies rotary embeddings in place to one head: pairs (j, j+d/2) of
-// its first d = 2 len(cos) columns. (Su et al. 2021, in transformers' half-split layout.)
-func rotate(head, cos, sin []float32) {
-	n := len(cos)
-	a, b := head[:n], head[n:2*n]
-	sin = sin[:n]
+func scale(xs []float32, f float32) {
+	for i := range xs {
+		xs[i] *= f
+	}
+}
+
+// geluCoefficients make gate the tanh approximation of GELU (Hendrycks &
+// Gimpel 2016): 0.5 (1 + tanh(u)) = sigmoid(2u), u = sqrt(2/pi) (g + 0.044715 g³).
+func geluCoefficients() (linear, cubic float32) {
+	c := 2 * math.Sqrt(2/math.Pi)
+	return float32(c), float32(c * 0.044715)
+}
+
+func gate(dst, g, up []float32, linear, cubic float32) {
+	dst, up = dst[:len(g)], up[:len(g)]
+	for i, x := range g {
+		z := x * (linear + float32(cubic*float32(x*x)))
+		dst[i] = x / (1 + exp32(-z)) * up[i]
+	}
+}
+
+// gateErf: dst = g Phi(g) * up, the exact GELU, which no vector variant has.
+func gateErf(dst, g, up []float32) {
+	for i, x := range g {
+		dst[i] = float32(0.5*float64(x)*math.Erfc(-float64(x)/math.Sqrt2)) * up[i]
+	}
+}
+
+// rotate and rotatePairs: Su et al. 2021, eq. 34, in the half-split layout and
+// in that of the paper.
+func rotate(a, b, cos, sin []float32) {
+	a, b, sin = a[:len(cos)], b[:len(cos)], sin[:len(cos)]
 	for j, c := range cos {
 		x, y, s := a[j], b[j], sin[j]
 		a[j] = float32(x*c) - float32(y*s)
 		b[j] = float32(y*c) + float32(x*s)
+	}
+}
+
+func rotatePairs(x, cos, sin []float32) {
+	x, sin = x[:len(cos)], sin[:len(cos)]
+	for j := 0; j+1 < len(cos); j += 2 {
+		a, b := x[j], x[j+1]
+		x[j] = float32(a*cos[j]) + float32(b*sin[j])
+		x[j+1] = float32(b*cos[j+1]) + float32(a*sin[j+1])
+	}
+}
+
+func scaleMax(xs []float32, f float32) float32 {
+	top := float32(math.Inf(-1))
+	for i, s := range xs {
+		s *= f
+		xs[i] = s
+		if s > top {
+			top = s
+		}
+	}
+	return top
+}
+
+func argmax(xs []float32) (top float32, at int) {
+	top = xs[0]
+	for i, x := range xs {
+		if x > top {
+			top, at = x, i
+		}
+	}
+	return top, at
+}
+
+func expSum(dst, src []float32, top float32) (sum float64) {
+	dst = dst[:len(src)]
+	for i, x := range src {
+		p := exp32(x - top)
+		dst[i] = p
+		sum += float64(p)
+	}
+	return sum
+}
+
+func softCap(xs []float32, limit float32) {
+	for i, x := range xs {
+		xs[i] = float32(float64(limit) * math.Tanh(float64(x)/float64(limit)))
 	}
 }

@@ -35,37 +35,23 @@ const rowTile = 192
 
 // layer is one resident decoder block.
 type layer struct {
-	e *Engine
-	s *model.Spec
+	e      *Engine
+	s      *model.Spec
+	window int // keys a query sees; 0 for all
 
-	attnNorm, mlpNorm                      []float32
-	query, key, value, out, gate, up, down *matrix
-	queryBias, keyBias, valueBias, outBias []float32
-	gateBias, upBias, downBias             []float32
+	attnNorm, queryNorm, keyNorm, attnPostNorm []float32 // nil where the family has none, as biases are
+	mlpNorm, mlpPostNorm                       []float32
+	query, key, value, out, gate, up, down     *matrix
+	queryBias, keyBias, valueBias, outBias     []float32
+	gateBias, upBias, downBias                 []float32
+	owned                                      []*matrix
 }
 
 // Layer implements engine.Engine.
 func (e *Engine) Layer(m *model.Model, i int) (engine.Layer, error) {
-	l := &layer{e: e, s: m.Spec}
-	matrices := map[model.Role]**matrix{
-		model.Query: &l.query, model.Key: &l.key, model.Value: &l.value, model.Out: &l.out,
-		model.Gate: &l.gate, model.Up: &l.up, model.Down: &l.down,
-	}
-	vectors := map[model.Role]*[]float32{
-		model.AttnNorm: &l.attnNorm, model.MLPNorm: &l.mlpNorm,
-		model.QueryBias: &l.queryBias, model.KeyBias: &l.keyBias, model.ValueBias: &l.valueBias, model.OutProjBias: &l.outBias,
-		model.GateBias: &l.gateBias, model.UpBias: &l.upBias, model.DownBias: &l.downBias,
-	}
+	l := &layer{e: e, s: m.Spec, window: m.Spec.Window(i)}
 	for _, w := range m.Spec.LayerWeights(i) {
-		var err error
-		if into, ok := matrices[w.Role]; ok {
-			*into, err = e.matrix(m, w)
-		} else if into, ok := vectors[w.Role]; ok {
-			*into, err = vector(m, w)
-		} else {
-			err = fmt.Errorf("tensor %s: role %s is not known to the cpu engine", w.Name, w.Role)
-		}
-		if err != nil {
+		if err := l.load(m, w); err != nil {
 			l.Release()
 			return nil, err
 		}
@@ -73,8 +59,84 @@ func (e *Engine) Layer(m *model.Model, i int) (engine.Layer, error) {
 	return l, nil
 }
 
+// load brings one tensor in and puts it, or the parts of a fused one, where its
+// role belongs.
+func (l *layer) load(m *model.Model, w model.Weight) error {
+	if into, ok := l.matrices()[w.Role]; ok {
+		x, err := l.e.matrix(m, w)
+		if err != nil {
+			return err
+		}
+		l.owned = append(l.owned, x)
+		row := 0
+		for _, part := range into {
+			*part.into = x.rows(row, row+part.rows)
+			row += part.rows
+		}
+		return nil
+	}
+	into, ok := l.vectors()[w.Role]
+	if !ok {
+		return fmt.Errorf("tensor %s: role %s is not known to the cpu engine", w.Name, w.Role)
+	}
+	v, err := l.e.vector(m, w)
+	if err != nil {
+		return err
+	}
+	at := 0
+	for _, part := range into {
+		*part.into = v[at : at+part.rows]
+		at += part.rows
+	}
+	return nil
+}
+
+// part is a run of rows of a tensor and where it goes.
+type part[T any] struct {
+	into *T
+	rows int
+}
+
+// matrices lists the linear maps that tensors of each role hold.
+func (l *layer) matrices() map[model.Role][]part[*matrix] {
+	q, kv, f, d := l.s.Heads*l.s.HeadDim, l.s.KVHeads*l.s.HeadDim, l.s.FF, l.s.Hidden
+	return map[model.Role][]part[*matrix]{
+		model.QKV:    {{&l.query, q}, {&l.key, kv}, {&l.value, kv}},
+		model.Query:  {{&l.query, q}},
+		model.Key:    {{&l.key, kv}},
+		model.Value:  {{&l.value, kv}},
+		model.Out:    {{&l.out, d}},
+		model.GateUp: {{&l.gate, f}, {&l.up, f}},
+		model.Gate:   {{&l.gate, f}},
+		model.Up:     {{&l.up, f}},
+		model.Down:   {{&l.down, d}},
+	}
+}
+
+// vectors does the same for norms and biases.
+func (l *layer) vectors() map[model.Role][]part[[]float32] {
+	q, kv, f, d := l.s.Heads*l.s.HeadDim, l.s.KVHeads*l.s.HeadDim, l.s.FF, l.s.Hidden
+	return map[model.Role][]part[[]float32]{
+		model.AttnNorm:     {{&l.attnNorm, d}},
+		model.QueryNorm:    {{&l.queryNorm, l.s.HeadDim}},
+		model.KeyNorm:      {{&l.keyNorm, l.s.HeadDim}},
+		model.AttnPostNorm: {{&l.attnPostNorm, d}},
+		model.MLPNorm:      {{&l.mlpNorm, d}},
+		model.MLPPostNorm:  {{&l.mlpPostNorm, d}},
+		model.QKVBias:      {{&l.queryBias, q}, {&l.keyBias, kv}, {&l.valueBias, kv}},
+		model.QueryBias:    {{&l.queryBias, q}},
+		model.KeyBias:      {{&l.keyBias, kv}},
+		model.ValueBias:    {{&l.valueBias, kv}},
+		model.OutProjBias:  {{&l.outBias, d}},
+		model.GateUpBias:   {{&l.gateBias, f}, {&l.upBias, f}},
+		model.GateBias:     {{&l.gateBias, f}},
+		model.UpBias:       {{&l.upBias, f}},
+		model.DownBias:     {{&l.downBias, d}},
+	}
+}
+
 func (l *layer) Release() {
-	for _, x := range []*matrix{l.query, l.key, l.value, l.out, l.gate, l.up, l.down} {
+	for _, x := range l.owned {
 		x.release()
 	}
 }
@@ -129,7 +191,7 @@ func (l *layer) Forward(ctx context.Context, b *engine.Batch, x, y engine.Hidden
 	if cache != nil {
 		cache.append(b, ws.k, ws.v)
 	}
-	a := attention{e: l.e, s: l.s, b: b, q: ws.q, k: ws.k, v: ws.v, kv: cache, out: ws.att}
+	a := attention{e: l.e, s: l.s, window: l.window, b: b, q: ws.q, k: ws.k, v: ws.v, kv: cache, out: ws.att}
 	ws.tiles = a.run(ws.tiles)
 	l.e.pool.split(n, rowTile, q, func(w *worker, lo, hi int) { l.finish(w, in, out, ws, lo, hi) })
 	return nil
@@ -147,7 +209,7 @@ func maxPosition(b *engine.Batch) int32 {
 func (l *layer) project(w *worker, b *engine.Batch, rope *ropeTable, in []float32, ws *workspace, lo, hi int) {
 	rows, d := hi-lo, l.s.Hidden
 	x := l.e.input(w, slotInput, l.e.padded(rows)*d)
-	l.normRows(w, x, in[lo*d:hi*d], l.attnNorm)
+	l.e.normRows(w, x, in[lo*d:hi*d], l.attnNorm, l.s.NormEps)
 	for _, p := range []struct {
 		m    *matrix
 		bias []float32
@@ -155,31 +217,32 @@ func (l *layer) project(w *worker, b *engine.Batch, rope *ropeTable, in []float3
 	}{{l.query, l.queryBias, ws.q}, {l.key, l.keyBias, ws.k}, {l.value, l.valueBias, ws.v}} {
 		dst := p.dst[lo*p.m.out:]
 		l.e.mul.product(w.id, p.m.shape(), rows, x, p.m.operand, dst)
-		addRows(dst[:rows*p.m.out], p.bias)
+		l.e.k.addRows(dst[:rows*p.m.out], p.bias)
 	}
 	for i := lo; i < hi; i++ {
-		cos, sin := rope.at(b.Positions[i])
-		rotateHeads(ws.q[i*l.query.out:][:l.query.out], l.s.HeadDim, cos, sin)
-		rotateHeads(ws.k[i*l.key.out:][:l.key.out], l.s.HeadDim, cos, sin)
+		l.rotateHeads(ws.q[i*l.query.out:][:l.query.out], l.queryNorm, rope, b.Positions[i])
+		l.rotateHeads(ws.k[i*l.key.out:][:l.key.out], l.keyNorm, rope, b.Positions[i])
 	}
 }
 
-func rotateHeads(row []float32, headDim int, cos, sin []float32) {
-	for ; len(row) > 0; row = row[headDim:] {
-		rotate(row[:headDim], cos, sin)
+// rotateHeads normalises one row's heads, where the family does, and applies
+// rotary embeddings.
+func (l *layer) rotateHeads(row, norm []float32, rope *ropeTable, position int32) {
+	for ; len(row) > 0; row = row[l.s.HeadDim:] {
+		head := row[:l.s.HeadDim]
+		if norm != nil {
+			l.e.k.rmsNorm(head, head, norm, l.s.NormEps)
+		}
+		rope.rotate(l.e.k, head, position)
 	}
 }
 
 // normRows writes the norm of every row of x [rows, D] as matrix input.
-func (l *layer) normRows(w *worker, dst operand, x, weight []float32) {
-	l.e.normRows(w, dst, x, weight, l.s.NormEps)
-}
-
 func (e *Engine) normRows(w *worker, dst operand, x, weight []float32, eps float64) {
 	d := len(weight)
 	row := w.floats(slotRow, d)
 	for i := 0; i*d < len(x); i++ {
-		rmsNorm(row, x[i*d:][:d], weight, eps)
+		e.k.rmsNorm(row, x[i*d:][:d], weight, eps)
 		e.pack(dst.from(i*d), row)
 	}
 }
@@ -193,29 +256,54 @@ func (l *layer) finish(w *worker, in, out []float32, ws *workspace, lo, hi int) 
 	// gate's scratch is free until the feed-forward products
 	gate := w.floats(slotGate, padded*max(f, d))
 	l.e.mul.product(w.id, l.out.shape(), rows, ws.att.from(lo*l.out.in), l.out.operand, gate)
-	addRows(gate[:rows*d], l.outBias)
-	add(out, in, gate[:rows*d])
+	l.addTo(out, in, gate[:rows*d], l.outBias, l.attnPostNorm)
 
 	x := l.e.input(w, slotInput, padded*d)
-	l.normRows(w, x, out, l.mlpNorm)
+	l.e.normRows(w, x, out, l.mlpNorm, l.s.NormEps)
 	up := w.floats(slotUp, padded*max(f, d))
 	l.e.mul.product(w.id, l.gate.shape(), rows, x, l.gate.operand, gate)
 	l.e.mul.product(w.id, l.up.shape(), rows, x, l.up.operand, up)
-	addRows(gate[:rows*f], l.gateBias)
-	addRows(up[:rows*f], l.upBias)
-	act := l.activate(w, gate[:rows*f], up[:rows*f], padded*f)
+	act := l.e.input(w, slotAct, padded*f)
+	for i := 0; i < rows*f; i += f {
+		l.activate(act.from(i), gate[i:i+f], up[i:i+f])
+	}
 	l.e.mul.product(w.id, l.down.shape(), rows, act, l.down.operand, up)
-	addRows(up[:rows*d], l.downBias)
-	add(out, out, up[:rows*d])
+	l.addTo(out, out, up[:rows*d], l.downBias, l.mlpPostNorm)
 }
 
-// activate returns silu(gate) * up as matrix input; gate is overwritten.
-func (l *layer) activate(w *worker, gate, up []float32, room int) operand {
-	siluMul(gate, gate, up)
-	if !l.e.half && !l.e.round {
-		return operand{f32: gate[:room]}
+// addTo: out = in + norm(x + bias), row by row; x is overwritten.
+func (l *layer) addTo(out, in, x, bias, norm []float32) {
+	d := l.s.Hidden
+	for i := 0; i < len(x); i += d {
+		row := x[i : i+d]
+		if bias != nil {
+			l.e.k.add(row, row, bias)
+		}
+		if norm != nil {
+			l.e.k.rmsNorm(row, row, norm, l.s.NormEps)
+		}
+		l.e.k.add(out[i:i+d], in[i:i+d], row)
 	}
-	act := l.e.input(w, slotAct, room)
-	l.e.pack(act, gate)
-	return act
+}
+
+// activate writes activation(gate + bias) * (up + bias) of one row as matrix
+// input; gate and up are overwritten.
+func (l *layer) activate(dst operand, gate, up []float32) {
+	k := l.e.k
+	if l.gateBias != nil {
+		k.add(gate, gate, l.gateBias)
+	}
+	if l.upBias != nil {
+		k.add(up, up, l.upBias)
+	}
+	switch l.s.Activation {
+	case model.GELU:
+		gateErf(gate, gate, up)
+	case model.GELUTanh:
+		linear, cubic := geluCoefficients()
+		k.gate(gate, gate, up, linear, cubic)
+	default:
+		k.gate(gate, gate, up, 1, 0)
+	}
+	l.e.pack(dst, gate)
 }

@@ -81,5 +81,5 @@ func Diagnose(opt Options) (Diagnosis, error) {
 		return Diagnosis{}, err
 	}
 	defer func() { _ = e.Close() }()
-	return Diagnosis{Provider: e.mul.name(), Rows: e.mul.quantum(), BFloat16: e.mul.half(), Kernels: "Go", Notes: e.info.Notes}, nil
+	return Diagnosis{Provider: e.mul.name(), Rows: e.mul.quantum(), BFloat16: e.mul.half(), Kernels: e.k.name, Notes: e.info.Notes}, nil
 }

@@ -39,8 +39,8 @@ type shape struct {
 	plain bool // b is [k, n]
 }
 
-// goMultiplier is the portable fallback. Every sum runs over k in order.
-type goMultiplier struct{}
+// goMultiplier is the portable fallback: the kernels' own products.
+type goMultiplier struct{ k *kernels }
 
 func (goMultiplier) name() string    { return "Go" }
 func (goMultiplier) half() bool      { return false }
@@ -48,11 +48,11 @@ func (goMultiplier) quantum() int    { return 1 }
 func (goMultiplier) startWorker(int) {}
 func (goMultiplier) stopWorker(int)  {}
 
-func (goMultiplier) product(_ int, s shape, m int, a, b operand, dst []float32) {
+func (g goMultiplier) product(_ int, s shape, m int, a, b operand, dst []float32) {
 	if s.plain {
-		productPlain(m, s.n, s.k, a.f32, b.f32, dst)
+		g.k.productsPlain(m, s.n, s.k, a.f32, b.f32, dst)
 	} else {
-		productRows(m, s.n, s.k, a.f32, b.f32, dst)
+		g.k.products(m, s.n, s.k, a.f32, b.f32, dst)
 	}
 }
 

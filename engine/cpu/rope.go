@@ -6,18 +6,47 @@ import (
 	"github.com/coppice-ml/coppice/model"
 )
 
-// ropeTable holds cosines and sines [positions, Dim/2] of one rotary setting.
-// A table is never changed once published; longer ones replace it.
+// ropeTable holds cosines and sines [positions, width] of one rotary setting:
+// of each pair once, or, for interleaved pairs, of both columns, the sine
+// negative for the first. A table is never changed once published; longer ones
+// replace it.
 type ropeTable struct {
-	cos, sin []float32
-	half     int
+	cos, sin    []float32
+	width       int
+	interleaved bool
 }
 
-func (t *ropeTable) positions() int { return len(t.cos) / t.half }
+func (t *ropeTable) positions() int { return len(t.cos) / t.width }
 
-func (t *ropeTable) at(position int32) (cos, sin []float32) {
-	lo, hi := int(position)*t.half, (int(position)+1)*t.half
-	return t.cos[lo:hi], t.sin[lo:hi]
+// rotate applies the rotary embedding of a position to one head.
+func (t *ropeTable) rotate(k *kernels, head []float32, position int32) {
+	lo, hi := int(position)*t.width, (int(position)+1)*t.width
+	cos, sin := t.cos[lo:hi], t.sin[lo:hi]
+	if t.interleaved {
+		k.rotatePairs(head, cos, sin)
+	} else {
+		k.rotate(head[:t.width], head[t.width:], cos, sin)
+	}
+}
+
+func newRopeTable(r model.Rope, positions int) *ropeTable {
+	frequencies := r.Frequencies()
+	t := &ropeTable{width: len(frequencies), interleaved: r.Interleaved}
+	if r.Interleaved {
+		t.width *= 2
+	}
+	t.cos, t.sin = make([]float32, 0, positions*t.width), make([]float32, 0, positions*t.width)
+	for p := range positions {
+		for _, f := range frequencies {
+			// the angle is rounded to float32, as the reference implementation does
+			sin, cos := math.Sincos(float64(float32(p) * f))
+			if r.Interleaved {
+				t.cos, t.sin = append(t.cos, float32(cos)), append(t.sin, float32(-sin))
+			}
+			t.cos, t.sin = append(t.cos, float32(cos)), append(t.sin, float32(sin))
+		}
+	}
+	return t
 }
 
 // rope returns a table that reaches the given position.
@@ -32,15 +61,7 @@ func (e *Engine) rope(r model.Rope, position int32) *ropeTable {
 	for n <= int(position) {
 		n *= 2
 	}
-	frequencies := r.Frequencies()
-	t := &ropeTable{half: len(frequencies), cos: make([]float32, n*len(frequencies)), sin: make([]float32, n*len(frequencies))}
-	for p := range n {
-		for j, f := range frequencies {
-			// the angle is rounded to float32, as the reference implementation does
-			sin, cos := math.Sincos(float64(float32(p) * f))
-			t.cos[p*t.half+j], t.sin[p*t.half+j] = float32(cos), float32(sin)
-		}
-	}
+	t := newRopeTable(r, n)
 	e.ropes[r] = t
 	return t
 }

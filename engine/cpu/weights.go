@@ -17,6 +17,11 @@ type matrix struct {
 
 func (x *matrix) shape() shape { return shape{n: x.out, k: x.in} }
 
+// rows returns rows [lo, hi) of the map; the memory stays x's.
+func (x *matrix) rows(lo, hi int) *matrix {
+	return &matrix{operand: x.from(lo * x.in), out: hi - lo, in: x.in}
+}
+
 // direct reports whether weights of the dtype are used where they lie.
 func (e *Engine) direct(d safetensors.DType) bool {
 	if e.half {
@@ -63,7 +68,7 @@ func (e *Engine) matrix(m *model.Model, w model.Weight) (*matrix, error) {
 // convert writes n stored values to dst in the form products take.
 func (e *Engine) convert(w *worker, dst operand, raw []byte, d safetensors.DType, n int) {
 	if !e.half {
-		widen(dst.f32[:n], raw, d)
+		e.widen(dst.f32[:n], raw, d)
 		if e.bf16 && d != safetensors.BF16 {
 			roundAll(dst.f32[:n])
 		}
@@ -72,10 +77,8 @@ func (e *Engine) convert(w *worker, dst operand, raw []byte, d safetensors.DType
 	const chunk = 4096
 	for at := 0; at < n; at += chunk {
 		tmp := w.floats(slotConvert, min(chunk, n-at))
-		widen(tmp, raw[at*d.Size():], d)
-		for i, v := range tmp {
-			dst.bf16[at+i] = roundBF16(v)
-		}
+		e.widen(tmp, raw[at*d.Size():], d)
+		e.k.pack(dst.bf16[at:], tmp)
 	}
 }
 
@@ -86,14 +89,19 @@ func (x *matrix) release() {
 	}
 }
 
-// vector reads a small weight as float32, unrounded.
-func vector(m *model.Model, w model.Weight) ([]float32, error) {
+// vector reads a small weight as float32, unrounded, with the offset of norms added.
+func (e *Engine) vector(m *model.Model, w model.Weight) ([]float32, error) {
 	raw, d, err := load(m, w)
 	if err != nil {
 		return nil, err
 	}
 	v := make([]float32, w.Elements())
-	widen(v, raw, d)
+	e.widen(v, raw, d)
+	if offset := float32(m.Spec.NormOffset); offset != 0 && !w.IsBias() {
+		for i := range v {
+			v[i] += offset
+		}
+	}
 	return v, nil
 }
 
@@ -140,10 +148,7 @@ func (e *Engine) input(w *worker, slot, n int) operand {
 func (e *Engine) pack(dst operand, src []float32) {
 	switch {
 	case e.half:
-		d := dst.bf16[:len(src)]
-		for i, v := range src {
-			d[i] = roundBF16(v)
-		}
+		e.k.pack(dst.bf16, src)
 	case e.round:
 		d := dst.f32[:len(src)]
 		for i, v := range src {

@@ -1,0 +1,39 @@
+//go:build goexperiment.simd && amd64
+
+package cpu
+
+import "simd/archsimd"
+
+// vectorKernels lists the variants that this processor can run, fastest first.
+func vectorKernels() (ks []*kernels) {
+	if archsimd.X86.AVX512() {
+		ks = append(ks, avx512Kernels())
+	}
+	if archsimd.X86.AVX2() && archsimd.X86.FMA() {
+		ks = append(ks, avx2Kernels())
+	}
+	return ks
+}
+
+func avx512Kernels() *kernels {
+	k := scalarKernels()
+	k.name = "AVX-512"
+	k.sumSquares, k.norm, k.add, k.scale, k.gate = sumSquares512, norm512, add512, scale512, gate512
+	k.rotate, k.rotatePairs = rotate512, rotatePairs512
+	k.scaleMax, k.argmax, k.expSum, k.softCap = scaleMax512, argmax512, expSum512, softCap512
+	k.pack, k.widen, k.widenHalf = pack512, widen512, widenHalf512
+	k.products, k.productsPlain = products512, productsPlain512
+	return k
+}
+
+// avx2Kernels leaves rounding to bfloat16 to Go: AVX2 cannot narrow integers.
+func avx2Kernels() *kernels {
+	k := scalarKernels()
+	k.name = "AVX2"
+	k.sumSquares, k.norm, k.add, k.scale, k.gate = sumSquares256, norm256, add256, scale256, gate256
+	k.rotate, k.rotatePairs = rotate256, rotatePairs256
+	k.scaleMax, k.argmax, k.expSum, k.softCap = scaleMax256, argmax256, expSum256, softCap256
+	k.widen, k.widenHalf = widen256, widenHalf256
+	k.products, k.productsPlain = products256, productsPlain256
+	return k
+}

@@ -1,0 +1,27 @@
+//go:build goexperiment.simd && amd64
+
+package cpu
+
+import "simd/archsimd"
+
+func pack512(dst []uint16, src []float32) {
+	dst = dst[:len(src)]
+	one, half := archsimd.BroadcastUint32x16(1), archsimd.BroadcastUint32x16(0x7fff)
+	quiet := archsimd.BroadcastUint32x16(0x40)
+	i := 0
+	for ; i+lanes512 <= len(src); i += lanes512 {
+		v := archsimd.LoadFloat32x16Slice(src[i:])
+		bits := v.AsUint32x16()
+		top := bits.ShiftAllRight(16)
+		rounded := bits.Add(half).Add(top.And(one)).ShiftAllRight(16)
+		rounded.Merge(top.Or(quiet), v.Equal(v)).TruncateToUint16().StoreSlice(dst[i:])
+	}
+	archsimd.ClearAVXUpperBits()
+	packBF16(dst[i:], src[i:])
+}
+
+// quarter512 adds four groups of lanes to one.
+func quarter512(v vec512) archsimd.Float32x4 {
+	h := v.GetLo().Add(v.GetHi())
+	return h.GetLo().Add(h.GetHi())
+}
