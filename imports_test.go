@@ -32,7 +32,8 @@ const importRule = `
 	prune       < internal/cli
 
 	# what surrounds them
-	internal/nearest < score prune internal/cli
+	internal/nearest < score prune hub internal/cli
+	hub              < data internal/cli
 	safetensors     < internal/synth
 	internal/synth  < internal/bench internal/demo internal/testkit
 	internal/demo   < internal/cli
