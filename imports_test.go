@@ -16,7 +16,9 @@ const module = "github.com/coppice-ml/coppice"
 // module. internal/testkit and enginetest serve tests; only tests import them.
 const importRule = `
 	# the ground: the file format, text, what commands print
-	safetensors < checkpoint model
+	internal/mmap < safetensors torchfile
+	safetensors < checkpoint model torchfile
+	torchfile   < checkpoint
 	checkpoint  < model prune
 	model       < engine prune internal/bench
 	tokenizer   < internal/cli
@@ -54,6 +56,7 @@ const neverRule = `
 	report      -> engine model
 	engine      -> forest score generate prune
 	safetensors -> checkpoint
+	torchfile   -> checkpoint
 	tokenizer   -> model engine checkpoint
 	data        -> model engine checkpoint tokenizer
 `

@@ -3,6 +3,8 @@ package safetensors
 import (
 	"fmt"
 	"os"
+
+	"github.com/coppice-ml/coppice/internal/mmap"
 )
 
 // File is a safetensors file mapped read-only. All methods but Close may be
@@ -11,7 +13,7 @@ type File struct {
 	path   string
 	header *Header
 	byName map[string]int
-	data   []byte
+	data   *mmap.Map
 }
 
 // Open validates the header of a file and maps the file.
@@ -32,7 +34,7 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := mapFile(f, info.Size())
+	data, err := mmap.New(f, info.Size())
 	if err != nil {
 		return nil, fmt.Errorf("map %s: %w", path, err)
 	}
@@ -59,33 +61,14 @@ func (f *File) Tensor(name string) (Tensor, bool) {
 // nothing is read until they are touched, and writing to them faults. Their
 // start is aligned to whatever the file's writer chose. It panics when t is
 // not a tensor of this file or the file is closed.
-func (f *File) Data(t Tensor) []byte {
-	return f.data[t.Offset:t.End():t.End()]
-}
+func (f *File) Data(t Tensor) []byte { return f.data.Bytes(t.Offset, t.Bytes) }
 
 // Prefetch asks the system to read a tensor ahead. It is a hint and does not wait.
-func (f *File) Prefetch(t Tensor) { advise(f.pages(t), true) }
+func (f *File) Prefetch(t Tensor) { f.data.Prefetch(t.Offset, t.Bytes) }
 
 // Release lets the pages of a tensor go, so that they stop counting against the
 // process. The data stays valid: touching it reads it again.
-func (f *File) Release(t Tensor) { advise(f.pages(t), false) }
-
-// pages returns the tensor's bytes widened to whole pages: the mapping starts on
-// a page, and the neighbours that share one merely fault once more.
-func (f *File) pages(t Tensor) []byte {
-	if t.Bytes <= 0 || t.Offset < 0 || t.End() > int64(len(f.data)) {
-		return nil
-	}
-	page := int64(os.Getpagesize())
-	return f.data[t.Offset/page*page : t.End()]
-}
+func (f *File) Release(t Tensor) { f.data.Release(t.Offset, t.Bytes) }
 
 // Close unmaps the file. Slices from Data must not be touched any more.
-func (f *File) Close() error {
-	data := f.data
-	f.data = nil
-	if data == nil {
-		return nil
-	}
-	return unmapFile(data)
-}
+func (f *File) Close() error { return f.data.Close() }

@@ -75,7 +75,7 @@ func readRaw(r io.ReaderAt, size int64, path string) ([]byte, error) {
 	if _, err := r.ReadAt(first, 0); err != nil && err != io.EOF {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	if remedy := notWeights(first); remedy != "" {
+	if remedy := NotWeights(first); remedy != "" {
 		return nil, &FormatError{Path: path, Problem: "this is not a safetensors file", Remedy: remedy}
 	}
 	if size < lengthBytes {
@@ -98,9 +98,9 @@ func readRaw(r io.ReaderAt, size int64, path string) ([]byte, error) {
 	return raw, nil
 }
 
-// notWeights recognises the two things that most often sit where weights
-// should be, and returns what to do about them.
-func notWeights(head []byte) string {
+// NotWeights recognises the two things that most often sit where weights
+// should be by the first bytes of a file, and returns what to do about them.
+func NotWeights(head []byte) string {
 	switch {
 	case bytes.HasPrefix(head, []byte("version https://git-lfs")):
 		return "it is a Git LFS pointer: fetch the weights with `git lfs pull`"
