@@ -7,7 +7,7 @@ import (
 )
 
 func benchmarkFiles(b *testing.B, run func(b *testing.B, dir string, text string)) {
-	for _, name := range []string{"llama2", "llama3", "qwen2"} {
+	for _, name := range []string{"llama2", "llama3", "qwen2", "falcon", "phi3", "baichuan2", "chatglm2"} {
 		b.Run(name, func(b *testing.B) {
 			dir := shared(b, "data", "tokenizers", name)
 			data, err := os.ReadFile(shared(b, "data", "text", "wiki.test.raw"))

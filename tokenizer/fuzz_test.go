@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"encoding/json"
 	"os"
 	"strings"
 	"testing"
@@ -30,6 +31,9 @@ func FuzzTokenizerJSON(f *testing.F) {
 	f.Add(data)
 	f.Add([]byte(`{"model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2},"merges":["a b"]},"pre_tokenizer":{"type":"ByteLevel"},"decoder":{"type":"ByteLevel"}}`))
 	f.Add([]byte(`{"model":{"type":"BPE","unk_token":"a","vocab":{"a":0},"merges":[["a","a"]]},"normalizer":{"type":"Sequence","normalizers":[{"type":"NFC"}]}}`))
+	f.Add([]byte(llamaJSON(`{"type":"BPE","byte_fallback":true,"fuse_unk":true,"unk_token":"<unk>","vocab":{"<unk>":0,"<s>":1,"</s>":2,"▁":3,"a":4,"▁a":5,"<0x61>":6},"merges":["▁ a"]}`)))
+	f.Add([]byte(jsonWith(map[string]string{"pre_tokenizer": `{"type":"Sequence","pretokenizers":[{"type":"Punctuation","behavior":"Contiguous"},{"type":"ByteLevel"},{"type":"Digits"},{"type":"Split","pattern":{"Regex":"[0-9][0-9][0-9]"},"behavior":"Isolated"}]}`})))
+	f.Add([]byte(jsonWith(map[string]string{"pre_tokenizer": `{"type":"Metaspace","replacement":"▁"}`, "decoder": `{"type":"Metaspace","replacement":"▁"}`})))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if tok, err := parseJSON(data, config{}); err == nil {
 			use(t, tok)
@@ -64,6 +68,21 @@ func FuzzRoundTrip(f *testing.F) {
 		}
 		if back, err := tok.Decode(tok.Encode(text, false)); err != nil || back != text {
 			t.Fatalf("%q came back as %q (%v)", text, back, err)
+		}
+	})
+}
+
+func FuzzConfig(f *testing.F) {
+	_, model := loadStories(f)
+	f.Add([]byte(`{"tokenizer_class":"LlamaTokenizer","legacy":false,"add_bos_token":true,"bos_token":{"content":"<s>"},"added_tokens_decoder":{"512":{"content":"<x>","special":true}}}`))
+	f.Add([]byte(`{"tokenizer_class":"ChatGLMTokenizer","eos_token":null}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var cfg config
+		if json.Unmarshal(data, &cfg) != nil {
+			return
+		}
+		if tok, err := parseSentencePiece(model, cfg); err == nil {
+			use(t, tok)
 		}
 	})
 }

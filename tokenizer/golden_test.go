@@ -57,7 +57,7 @@ func readGoldens(tb testing.TB, path string) []golden {
 // TestGoldens compares with Hugging Face's tokenizers (tokenizer.json) and Google's sentencepiece
 // (tokenizer.model). The goldens of the latter have no ids_special: there it is BOS and the ids.
 func TestGoldens(t *testing.T) {
-	for _, name := range []string{"llama2", "llama3", "qwen2", "baichuan2", "chatglm2"} {
+	for _, name := range []string{"llama2", "llama3", "qwen2", "falcon", "phi3", "baichuan2", "chatglm2"} {
 		t.Run(name, func(t *testing.T) {
 			dir := shared(t, "data", "tokenizers", name)
 			tok, err := Load(dir)

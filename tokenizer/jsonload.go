@@ -38,25 +38,84 @@ func parseJSON(data []byte, cfg config) (*Tokenizer, error) {
 	if err := f.Model.refuse(); err != nil {
 		return nil, err
 	}
-	t := &Tokenizer{kind: kindByteLevel}
-	if err := f.stages(t); err != nil {
+	t := &Tokenizer{}
+	bytes, err := f.stages(t)
+	if err != nil {
 		return nil, err
 	}
 	vocab, err := readVocab(f.Model.Vocab)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.setTokens(vocab, f.AddedTokens); err != nil {
+	added, err := cfg.merge(f.AddedTokens)
+	if err != nil {
 		return nil, err
 	}
-	raw := rawTokens(t.tokens)
-	if t.model, err = f.Model.byteLevel(vocab, raw); err != nil {
+	if err := t.setTokens(vocab, added); err != nil {
 		return nil, err
 	}
-	t.dec = newByteDecoder(t.tokens, raw, f.AddedTokens)
-	t.added = newAddedTokens(f.AddedTokens, t.normalize)
+	if bytes {
+		err = f.byteModel(t, vocab, added)
+	} else {
+		err = f.characterModel(t, vocab, added)
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.added = newAddedTokens(added, t.normalize)
+	t.marked = t.added
 	t.finish()
-	return t, t.jsonSpecials(cfg, f.AddedTokens)
+	return t, t.jsonSpecials(cfg, added)
+}
+
+// byteModel sets model and decoder where the pre-tokenizer spells bytes.
+func (f *jsonFile) byteModel(t *Tokenizer, vocab map[string]int32, added []addedToken) error {
+	kind, err := soleDecoder(f.Decoder)
+	if err == nil && kind != "ByteLevel" {
+		err = unsupported("decoder", fmt.Sprintf("%q after pre_tokenizer ByteLevel", kind), "ByteLevel")
+	}
+	if err != nil {
+		return err
+	}
+	t.kind = kindByteLevel
+	raw := rawTokens(t.tokens)
+	model, err := f.Model.byteLevel(vocab, raw)
+	if err != nil {
+		return err
+	}
+	t.model, t.dec = model, newByteDecoder(t.tokens, raw, added)
+	return nil
+}
+
+// characterModel sets model and decoder where it does not.
+func (f *jsonFile) characterModel(t *Tokenizer, vocab map[string]int32, added []addedToken) error {
+	t.kind = kindCharacter
+	model, err := newCharBPE(&f.Model, vocab)
+	if err != nil {
+		return err
+	}
+	dec, err := newChain(f.Decoder, t.tokens, added)
+	if err != nil {
+		return err
+	}
+	t.model, t.dec = model, dec
+	return nil
+}
+
+// soleDecoder is the type of a decoder, or of the only one in a Sequence.
+func soleDecoder(raw json.RawMessage) (string, error) {
+	kind, err := componentType("decoder", raw)
+	if err != nil || kind != "Sequence" {
+		return kind, err
+	}
+	var d decoderJSON
+	if err := json.Unmarshal(raw, &d); err != nil {
+		return "", fmt.Errorf("decoder Sequence: %w; correct it or download the file again", err)
+	}
+	if len(d.Decoders) != 1 {
+		return kind, nil
+	}
+	return componentType("decoder", d.Decoders[0])
 }
 
 // refuse names what the model asks for and this package does not do.
@@ -70,28 +129,20 @@ func (m *jsonModel) refuse() error {
 		return unsupported("model BPE", "with continuing_subword_prefix")
 	case m.Suffix != nil && *m.Suffix != "":
 		return unsupported("model BPE", "with end_of_word_suffix")
-	case m.ByteFallback:
-		return unsupported("model BPE", "with byte_fallback", "byte-level BPE")
 	}
 	return nil
 }
 
-// stages builds everything but the model.
-func (f *jsonFile) stages(t *Tokenizer) (err error) {
+// stages builds everything but model and decoder, and reports whether the pre-tokenizer spells bytes.
+func (f *jsonFile) stages(t *Tokenizer) (bytes bool, err error) {
 	if t.normalize, err = newNormalizer(f.Normalizer); err != nil {
-		return err
+		return false, err
 	}
-	if t.pre, err = newPreTokenizer(f.PreTokenizer); err != nil {
-		return err
+	if t.pre, bytes, err = newPreTokenizer(f.PreTokenizer); err != nil {
+		return false, err
 	}
-	if t.post, err = newTemplate(f.PostProcessor); err != nil {
-		return err
-	}
-	kind, err := componentType("decoder", f.Decoder)
-	if err == nil && kind != "ByteLevel" {
-		err = unsupported("decoder", fmt.Sprintf("%q", kind), "ByteLevel")
-	}
-	return err
+	t.post, err = newTemplate(f.PostProcessor)
+	return bytes, err
 }
 
 // componentType reads the type of a stage; "" for a stage that is absent or null.
@@ -154,13 +205,10 @@ func (t *Tokenizer) setAdded(vocab map[string]int32, tok addedToken) error {
 
 // byteLevel builds the model from a vocabulary that spells bytes.
 func (m *jsonModel) byteLevel(vocab map[string]int32, raw []string) (*byteLevel, error) {
-	b := &byteLevel{unk: -1, fuseUnk: m.FuseUnk}
-	if m.Unk != nil {
-		id, ok := vocab[*m.Unk]
-		if !ok {
-			return nil, fmt.Errorf("model BPE: unk_token %q is not in the vocabulary: download the file again", *m.Unk)
-		}
-		b.unk = id
+	b := &byteLevel{fuseUnk: m.FuseUnk}
+	var err error
+	if b.unk, err = m.unknown(vocab); err != nil {
+		return nil, err
 	}
 	spell, _ := byteSpelling()
 	for i := range b.bytes {
@@ -173,9 +221,23 @@ func (m *jsonModel) byteLevel(vocab map[string]int32, raw []string) (*byteLevel,
 	if m.IgnoreMerges {
 		b.whole = wholePieces(raw, vocab)
 	}
-	var err error
-	b.pairs, err = readMerges(m.Merges, vocab)
+	if m.ByteFallback && slices.Contains(b.bytes[:], -1) {
+		return nil, unsupported("model BPE", "with byte_fallback and ByteLevel, but not all 256 bytes in the vocabulary")
+	}
+	b.pairs, err = readMerges(m.Merges, vocab, nil)
 	return b, err
+}
+
+// unknown is the id of unk_token, -1 without one.
+func (m *jsonModel) unknown(vocab map[string]int32) (int32, error) {
+	if m.Unk == nil {
+		return -1, nil
+	}
+	id, ok := vocab[*m.Unk]
+	if !ok {
+		return -1, fmt.Errorf("model BPE: unk_token %q is not in the vocabulary: download the file again", *m.Unk)
+	}
+	return id, nil
 }
 
 // rawTokens returns the bytes that tokens spell, "" for those outside the alphabet.
@@ -205,36 +267,4 @@ func wholePieces(raw []string, vocab map[string]int32) map[string]int32 {
 		}
 	}
 	return whole
-}
-
-// jsonSpecials decides BOS and EOS: the configuration's word, else the template's first and last token, else
-// the names published tokenizers use. Whether they are added is the template's alone to say.
-func (t *Tokenizer) jsonSpecials(cfg config, added []addedToken) error {
-	for _, id := range slices.Concat(t.post.before, t.post.after) {
-		if id < 0 || id >= len(t.tokens) || !t.known[id] {
-			return fmt.Errorf("post_processor TemplateProcessing: id %d names no token: correct it or download the file again", id)
-		}
-	}
-	bos := special(added, "<|begin_of_text|>", "<s>", "<bos>", "<|startoftext|>", "[BOS]")
-	eos := special(added, "<|end_of_text|>", "</s>", "<eos>", "<|endoftext|>", "[EOS]")
-	if n := len(t.post.before); n > 0 {
-		bos = t.post.before[0]
-	}
-	if n := len(t.post.after); n > 0 {
-		eos = t.post.after[n-1]
-	}
-	t.bos, t.eos = t.name(cfg.BOS, bos), t.name(cfg.EOS, eos)
-	return nil
-}
-
-// special is the id of the first of names that is a special token, or -1.
-func special(added []addedToken, names ...string) int {
-	for _, name := range names {
-		for _, tok := range added {
-			if tok.Special && tok.Content == name {
-				return tok.ID
-			}
-		}
-	}
-	return -1
 }

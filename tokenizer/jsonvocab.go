@@ -94,13 +94,14 @@ func readVocab(raw json.RawMessage) (map[string]int32, error) {
 }
 
 // readMerges reads ["a b", ...] or [["a", "b"], ...]; a merge's rank is its place in the list.
-func readMerges(raw json.RawMessage, vocab map[string]int32) (*pairTable, error) {
+// With visit, each merge is shown to it.
+func readMerges(raw json.RawMessage, vocab map[string]int32, visit func(left, right string)) (*pairTable, error) {
 	s := jsonScanner{data: raw}
 	if s.next() != '[' {
 		return nil, errors.New("model BPE: merges is not a list: download the file again")
 	}
 	s.at++
-	list := mergeList{vocab: vocab, pairs: newPairTable(len(raw) / 8)}
+	list := mergeList{vocab: vocab, visit: visit, pairs: newPairTable(len(raw) / 8)}
 	for s.next() != ']' {
 		if err := list.read(&s); err != nil {
 			return nil, fmt.Errorf("model BPE: merge %d: %w; download the file again", list.rank, err)
@@ -112,6 +113,7 @@ func readMerges(raw json.RawMessage, vocab map[string]int32) (*pairTable, error)
 // mergeList keeps to byte slices: a string for each token of half a million merges would double the time.
 type mergeList struct {
 	vocab       map[string]int32
+	visit       func(left, right string)
 	pairs       *pairTable
 	rank        uint32
 	left, whole []byte
@@ -162,6 +164,9 @@ func (l *mergeList) add(left, right []byte) error {
 		return fmt.Errorf("%q, %q or the two together are not in the vocabulary", left, right)
 	}
 	l.pairs.put(a, b, l.rank, whole)
+	if l.visit != nil {
+		l.visit(string(left), string(right))
+	}
 	l.rank++
 	return nil
 }

@@ -1,8 +1,6 @@
 package tokenizer
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +13,7 @@ const (
 	jsonName   = "tokenizer.json"
 	modelName  = "tokenizer.model"
 	configName = "tokenizer_config.json"
+	checkpoint = "config.json"
 
 	// maxFile bounds what is read into memory; the largest published tokenizer is below 40 MB.
 	maxFile = 512 << 20
@@ -25,11 +24,13 @@ const (
 )
 
 // Load reads the tokenizer of a checkpoint directory: tokenizer.json, or tokenizer.model where the former is
-// absent or of a kind not supported. tokenizer_config.json, where present, names BOS and EOS and, for a
-// tokenizer.model, decides whether they are added (without it: BOS yes, EOS no). A directory with neither
-// file gives an error that wraps ErrNone.
+// absent or of a kind not supported. tokenizer_config.json, where present, names BOS and EOS, adds to the added
+// tokens, and decides what is put around a text where transformers lets it: for a tokenizer.model (without it:
+// BOS yes, EOS no) and, with a tokenizer.json, for the classes that build the template themselves (Llama's,
+// Gemma's, …). ChatGLM, known by tokenizer_config.json or config.json, puts [gMASK] sop before a text. A
+// directory with neither file gives an error that wraps ErrNone.
 func Load(dir string) (*Tokenizer, error) {
-	cfg, err := loadConfig(filepath.Join(dir, configName))
+	cfg, err := loadConfig(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -86,64 +87,4 @@ func readFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("read tokenizer: %w", err)
 	}
 	return data, nil
-}
-
-// config is what tokenizer_config.json says; the zero value says nothing.
-type config struct {
-	AddBOS *bool     `json:"add_bos_token"`
-	AddEOS *bool     `json:"add_eos_token"`
-	BOS    tokenName `json:"bos_token"`
-	EOS    tokenName `json:"eos_token"`
-}
-
-// tokenName is a token given as a string, as an object with the string in content, or as null for "none".
-type tokenName struct {
-	set  bool
-	text string
-}
-
-func (n *tokenName) UnmarshalJSON(data []byte) error {
-	n.set = true
-	if bytes.Equal(data, []byte("null")) {
-		return nil
-	}
-	if data[0] != '{' {
-		return json.Unmarshal(data, &n.text)
-	}
-	var object struct {
-		Content string `json:"content"`
-	}
-	err := json.Unmarshal(data, &object)
-	n.text = object.Content
-	return err
-}
-
-func loadConfig(path string) (config, error) {
-	var cfg config
-	data, err := readFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return cfg, nil
-	}
-	if err != nil {
-		return cfg, err
-	}
-	if err := json.Unmarshal(data, &cfg); err != nil {
-		return cfg, &FormatError{path, fmt.Errorf("not a tokenizer configuration: %w; copy the file again or remove it", err)}
-	}
-	return cfg, nil
-}
-
-// name resolves a token the configuration names; fallback is used where it says nothing.
-func (t *Tokenizer) name(n tokenName, fallback int) int {
-	if !n.set {
-		return fallback
-	}
-	if n.text == "" {
-		return -1
-	}
-	id, ok := t.lookup(n.text)
-	if !ok {
-		return -1
-	}
-	return id
 }

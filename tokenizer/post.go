@@ -20,6 +20,21 @@ type postJSON struct {
 	SpecialTokens map[string]struct {
 		IDs []int `json:"ids"`
 	} `json:"special_tokens"`
+	CLS, SEP namedID
+}
+
+// namedID is written ["</s>", 2].
+type namedID struct {
+	id int
+}
+
+func (n *namedID) UnmarshalJSON(data []byte) error {
+	var name string
+	pair := []any{&name, &n.id}
+	if err := json.Unmarshal(data, &pair); err != nil || len(pair) != 2 {
+		return fmt.Errorf("%s is not a token and its id", data)
+	}
+	return nil
 }
 
 // newTemplate reads a post_processor; those in a Sequence wrap one another.
@@ -35,12 +50,14 @@ func newTemplate(raw json.RawMessage) (template, error) {
 	switch kind {
 	case "ByteLevel": // moves offsets only
 		return template{}, nil
+	case "RobertaProcessing", "BertProcessing":
+		return template{[]int{p.CLS.id}, []int{p.SEP.id}}, nil
 	case "TemplateProcessing":
 		return p.template()
 	case "Sequence":
 		return p.sequence()
 	}
-	return template{}, unsupported("post_processor", kind, "ByteLevel", "TemplateProcessing", "Sequence")
+	return template{}, unsupported("post_processor", kind, "ByteLevel", "TemplateProcessing", "RobertaProcessing", "BertProcessing", "Sequence")
 }
 
 func (p *postJSON) sequence() (template, error) {

@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
-
-	"github.com/dlclark/regexp2"
+	"unicode"
 )
 
 // The patterns that have a splitter written by hand.
@@ -19,117 +17,183 @@ const (
 
 type preJSON struct {
 	Pretokenizers  []json.RawMessage `json:"pretokenizers"`
-	AddPrefixSpace bool              `json:"add_prefix_space"`
+	AddPrefixSpace *bool             `json:"add_prefix_space"`
 	UseRegex       *bool             `json:"use_regex"`
-	Pattern        struct {
-		Regex  *string
-		String *string
-	} `json:"pattern"`
-	Behavior string `json:"behavior"`
-	Invert   bool   `json:"invert"`
+	Pattern        patternJSON       `json:"pattern"`
+	Behavior       behavior          `json:"behavior"`
+	Invert         bool              `json:"invert"`
+	Individual     bool              `json:"individual_digits"`
+	Replacement    string            `json:"replacement"`
+	PrependScheme  string            `json:"prepend_scheme"`
+	Split          *bool             `json:"split"`
 }
 
-// newPreTokenizer reads the pre_tokenizer of a byte-level model: Split stages, then ByteLevel as the last.
-func newPreTokenizer(raw json.RawMessage) (preTokenizer, error) {
-	items := []json.RawMessage{raw}
-	kind, err := componentType("pre_tokenizer", raw)
-	if err != nil {
-		return nil, err
-	}
-	if kind == "Sequence" {
-		var list preJSON
-		if err := json.Unmarshal(raw, &list); err != nil {
-			return nil, fmt.Errorf("pre_tokenizer Sequence: %w; correct it or download the file again", err)
-		}
-		items = list.Pretokenizers
-	}
-	var stages preSequence
-	for i, item := range items {
-		if stages, err = stages.with(item, i == len(items)-1); err != nil {
-			return nil, err
-		}
-	}
-	if len(stages) == 1 {
-		return stages[0], nil
-	}
-	return stages, nil
+// patternJSON is a regular expression or a plain string.
+type patternJSON struct {
+	Regex  *string
+	String *string
 }
 
-// with adds one stage; the last must be ByteLevel, since later ones would see its spelling of bytes.
-func (ps preSequence) with(raw json.RawMessage, last bool) (preSequence, error) {
+// pieces is what a pre_tokenizer reads as: its stages, and whether they spell bytes (ByteLevel).
+type pieces struct {
+	stages preSequence
+	bytes  bool
+}
+
+// newPreTokenizer reads a pre_tokenizer and reports whether it spells bytes.
+func newPreTokenizer(raw json.RawMessage) (preTokenizer, bool, error) {
+	var p pieces
+	if err := p.add(raw); err != nil {
+		return nil, false, err
+	}
+	switch len(p.stages) {
+	case 0:
+		return whole{}, p.bytes, nil
+	case 1:
+		return p.stages[0], p.bytes, nil
+	}
+	return p.stages, p.bytes, nil
+}
+
+func (ps *pieces) add(raw json.RawMessage) error {
 	kind, err := componentType("pre_tokenizer", raw)
-	if err != nil {
-		return nil, err
+	if err != nil || kind == "" {
+		return err
 	}
 	var p preJSON
-	if kind != "" {
-		if err := json.Unmarshal(raw, &p); err != nil {
-			return nil, fmt.Errorf("pre_tokenizer %s: %w; correct it or download the file again", kind, err)
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return fmt.Errorf("pre_tokenizer %s: %w; correct it or download the file again", kind, err)
+	}
+	switch kind {
+	case "Sequence":
+		for _, item := range p.Pretokenizers {
+			if err := ps.add(item); err != nil {
+				return err
+			}
 		}
+		return nil
+	case "ByteLevel":
+		return ps.addByteLevel(&p)
 	}
-	switch {
-	case kind == "ByteLevel" && last:
-		return ps.withByteLevel(&p), nil
-	case kind == "Split" && !last:
-		stage, err := p.split()
-		return append(ps, stage), err
+	stage, err := p.stage(kind)
+	if err != nil {
+		return err
 	}
-	where := "in the middle"
-	if last {
-		where = "at the end"
+	if ps.bytes {
+		stage = afterByteLevel(stage)
 	}
-	return nil, unsupported("pre_tokenizer", fmt.Sprintf("%q %s", kind, where), "Sequence of Split and a last ByteLevel", "ByteLevel")
+	ps.stages = append(ps.stages, stage)
+	return nil
 }
 
-func (ps preSequence) withByteLevel(p *preJSON) preSequence {
-	if p.AddPrefixSpace {
-		ps = append(ps, prefixSpace{})
+func (ps *pieces) addByteLevel(p *preJSON) error {
+	if ps.bytes {
+		return unsupported("pre_tokenizer ByteLevel", "twice")
+	}
+	if p.AddPrefixSpace != nil && *p.AddPrefixSpace {
+		ps.stages = append(ps.stages, prefixSpace{})
 	}
 	if p.UseRegex == nil || *p.UseRegex {
-		ps = append(ps, &splitter{classes: newClasses(), next: nextGPT2})
+		ps.stages = append(ps.stages, &splitter{classes: newClasses(), next: nextGPT2})
 	}
-	if len(ps) == 0 {
-		ps = append(ps, whole{})
-	}
-	return ps
+	ps.bytes = true
+	return nil
 }
 
-func (p *preJSON) split() (preTokenizer, error) {
-	if p.Behavior != "Isolated" || p.Invert {
-		return nil, unsupported("pre_tokenizer Split", fmt.Sprintf("with behavior %q, invert %v", p.Behavior, p.Invert), "Isolated, invert false")
+// stage builds one stage that sees characters.
+func (p *preJSON) stage(kind string) (preTokenizer, error) {
+	switch kind {
+	case "Split":
+		return p.newSplit()
+	case "Digits":
+		how := contiguous
+		if p.Individual {
+			how = isolated
+		}
+		return &delimited{find: characters{isDigit}, how: how}, nil
+	case "Punctuation":
+		how := p.Behavior
+		if how == "" {
+			how = isolated
+		}
+		return &delimited{find: characters{isPunctuation}, how: how}, how.check("pre_tokenizer Punctuation")
+	case "WhitespaceSplit":
+		return &delimited{find: characters{unicode.IsSpace}, how: removed}, nil
+	case "Metaspace":
+		return p.metaspace()
 	}
+	return nil, unsupported("pre_tokenizer", fmt.Sprintf("%q", kind), "Sequence", "ByteLevel", "Split", "Digits", "Punctuation", "WhitespaceSplit", "Metaspace")
+}
+
+func (p *preJSON) newSplit() (preTokenizer, error) {
+	const stage = "pre_tokenizer Split"
+	if err := p.Behavior.check(stage); err != nil {
+		return nil, err
+	}
+	if p.Behavior == isolated && p.Pattern.Regex != nil {
+		switch *p.Pattern.Regex {
+		case patternGPT2:
+			return &splitter{classes: newClasses(), next: nextGPT2}, nil
+		case patternLlama3:
+			return &splitter{classes: newClasses(), next: nextLlama3}, nil
+		case patternQwen2:
+			return &splitter{classes: newClasses(), next: nextQwen2}, nil
+		}
+	}
+	find, err := p.Pattern.matcher(stage)
+	return &delimited{find: find, how: p.Behavior, invert: p.Invert}, err
+}
+
+func (p patternJSON) matcher(stage string) (matcher, error) {
 	switch {
-	case p.Pattern.String != nil:
-		return newRegexSplitter(regexp.QuoteMeta(*p.Pattern.String))
-	case p.Pattern.Regex == nil:
-		return nil, errors.New("pre_tokenizer Split: no pattern; correct it or download the file again")
+	case p.String != nil:
+		return literal(*p.String), nil
+	case p.Regex == nil:
+		return nil, errors.New(stage + ": no pattern; correct it or download the file again")
+	case *p.Regex == patternThreeDigits:
+		return threeDigits{}, nil
 	}
-	switch *p.Pattern.Regex {
-	case patternGPT2:
-		return &splitter{classes: newClasses(), next: nextGPT2}, nil
-	case patternLlama3:
-		return &splitter{classes: newClasses(), next: nextLlama3}, nil
-	case patternQwen2:
-		return &splitter{classes: newClasses(), next: nextQwen2}, nil
+	return newExpression(stage, *p.Regex)
+}
+
+func (p *preJSON) metaspace() (preTokenizer, error) {
+	m := &metaspace{replacement: p.Replacement, prepend: p.PrependScheme}
+	if m.prepend == "" {
+		m.prepend = prependAlways
+		if p.AddPrefixSpace != nil && !*p.AddPrefixSpace {
+			m.prepend = prependNever
+		}
 	}
-	return newRegexSplitter(*p.Pattern.Regex)
+	if m.prepend != prependAlways && m.prepend != prependFirst && m.prepend != prependNever {
+		return nil, unsupported("pre_tokenizer Metaspace", fmt.Sprintf("with prepend_scheme %q", m.prepend), prependAlways, prependFirst, prependNever)
+	}
+	if m.replacement == "" {
+		return nil, errors.New("pre_tokenizer Metaspace: no replacement; correct it or download the file again")
+	}
+	if p.Split == nil || *p.Split {
+		m.cut = &delimited{find: literal(m.replacement), how: mergedWithNext}
+	}
+	return m, nil
 }
 
 // preSequence applies each stage to the pieces of the one before.
 type preSequence []preTokenizer
 
-func (ps preSequence) split(text string, yield func(string)) {
-	if len(ps) == 0 {
-		whole{}.split(text, yield)
+func (ps preSequence) split(text string, first bool, yield func(string)) {
+	if len(ps) == 1 {
+		ps[0].split(text, first, yield)
 		return
 	}
-	ps[0].split(text, func(piece string) { ps[1:].split(piece, yield) })
+	ps[0].split(text, first, func(piece string) {
+		ps[1:].split(piece, first, yield)
+		first = false
+	})
 }
 
 // whole leaves text in one piece.
 type whole struct{}
 
-func (whole) split(text string, yield func(string)) {
+func (whole) split(text string, _ bool, yield func(string)) {
 	if text != "" {
 		yield(text)
 	}
@@ -138,39 +202,34 @@ func (whole) split(text string, yield func(string)) {
 // prefixSpace is ByteLevel's add_prefix_space.
 type prefixSpace struct{}
 
-func (prefixSpace) split(text string, yield func(string)) {
+func (prefixSpace) split(text string, _ bool, yield func(string)) {
 	if !strings.HasPrefix(text, " ") {
 		text = " " + text
 	}
 	yield(text)
 }
 
-// regexSplitter runs a pattern that has no splitter of its own. Matches and what lies between them are pieces.
-type regexSplitter struct {
-	re *regexp2.Regexp
+// The values of prepend_scheme.
+const (
+	prependAlways = "always"
+	prependFirst  = "first"
+	prependNever  = "never"
+)
+
+// metaspace writes spaces as U+2581, puts one before the text, and cuts before each.
+type metaspace struct {
+	replacement, prepend string
+	cut                  *delimited // nil: text stays in one piece
 }
 
-func newRegexSplitter(pattern string) (preTokenizer, error) {
-	re, err := regexp2.Compile(pattern, regexp2.None)
-	if err != nil {
-		return nil, fmt.Errorf("pre_tokenizer Split: pattern %q: %w (%w)", pattern, ErrUnsupported, err)
+func (m *metaspace) split(text string, first bool, yield func(string)) {
+	text = strings.ReplaceAll(text, " ", m.replacement)
+	if (m.prepend == prependAlways || m.prepend == prependFirst && first) && !strings.HasPrefix(text, m.replacement) {
+		text = m.replacement + text
 	}
-	return &regexSplitter{re}, nil
-}
-
-func (s *regexSplitter) split(text string, yield func(string)) {
-	piece := func(runes []rune) {
-		if len(runes) > 0 {
-			yield(string(runes))
-		}
+	if m.cut == nil {
+		yield(text)
+		return
 	}
-	runes := []rune(text)
-	start := 0
-	m, err := s.re.FindRunesMatch(runes)
-	for ; err == nil && m != nil; m, err = s.re.FindNextMatch(m) {
-		piece(runes[start:m.Index])
-		start = m.Index + m.Length
-		piece(runes[m.Index:start])
-	}
-	piece(runes[start:])
+	m.cut.split(text, first, yield)
 }

@@ -74,7 +74,7 @@ type splitter struct {
 	next    func(c *classes, text string) int
 }
 
-func (s *splitter) split(text string, yield func(string)) {
+func (s *splitter) split(text string, _ bool, yield func(string)) {
 	for text != "" {
 		n := s.next(s.classes, text)
 		yield(text[:n])

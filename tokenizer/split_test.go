@@ -12,10 +12,16 @@ import (
 
 var equateEmpty = cmpopts.EquateEmpty()
 
-func pieces(p preTokenizer, text string) []string {
+func cut(p preTokenizer, text string) []string {
 	var all []string
-	p.split(text, func(piece string) { all = append(all, strings.Clone(piece)) })
+	p.split(text, true, func(piece string) { all = append(all, strings.Clone(piece)) })
 	return all
+}
+
+// splitBy isolates the matches of a pattern.
+func splitBy(pattern string) (preTokenizer, error) {
+	find, err := newExpression("test", pattern)
+	return &delimited{find: find, how: isolated}, err
 }
 
 func handWritten() map[string]*splitter {
@@ -31,13 +37,13 @@ func handWritten() map[string]*splitter {
 func TestSplittersAgainstRegexp(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	for pattern, hand := range handWritten() {
-		re, err := newRegexSplitter(pattern)
+		re, err := splitBy(pattern)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for range 2500 {
 			text := randomRunes(rng, rng.IntN(40))
-			if diff := cmp.Diff(pieces(re, text), pieces(hand, text), equateEmpty); diff != "" {
+			if diff := cmp.Diff(cut(re, text), cut(hand, text), equateEmpty); diff != "" {
 				t.Fatalf("%s\n%q (-regexp +hand):\n%s", pattern, text, diff)
 			}
 		}
@@ -104,7 +110,7 @@ func TestSplitters(t *testing.T) {
 	splitters := handWritten()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, pieces(splitters[tt.pattern], tt.text)); diff != "" {
+			if diff := cmp.Diff(tt.want, cut(splitters[tt.pattern], tt.text)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -112,12 +118,12 @@ func TestSplitters(t *testing.T) {
 }
 
 func TestRegexFallback(t *testing.T) {
-	p, err := newRegexSplitter(`\d|\s+(?=é)`)
+	p, err := splitBy(`\d|\s+(?=é)`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"a", "1", "2", "b", " ", "é"}
-	if diff := cmp.Diff(want, pieces(p, "a12b é")); diff != "" {
+	if diff := cmp.Diff(want, cut(p, "a12b é")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

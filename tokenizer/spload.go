@@ -22,13 +22,18 @@ func parseSentencePiece(data []byte, cfg config) (*Tokenizer, error) {
 	if err := f.refuse(); err != nil {
 		return nil, err
 	}
+	added, err := f.extend(cfg)
+	if err != nil {
+		return nil, err
+	}
 	m, err := newSPModel(f)
 	if err != nil {
 		return nil, err
 	}
+	n := spNormalizer{dummyPrefix: f.dummyPrefix, trim: f.removeWhitespace, escape: f.escapeWhitespace, user: m.user}
 	t := &Tokenizer{
 		kind:      kindSentencePiece,
-		normalize: &spNormalizer{dummyPrefix: f.dummyPrefix, trim: f.removeWhitespace, escape: f.escapeWhitespace, user: m.user},
+		normalize: &n,
 		pre:       newSPSplitter(f, m.user),
 		model:     m,
 		dec:       newSPDecoder(f),
@@ -37,8 +42,65 @@ func parseSentencePiece(data []byte, cfg config) (*Tokenizer, error) {
 		t.tokens = append(t.tokens, p.text)
 		t.known = append(t.known, true)
 	}
+	if cfg.Legacy != nil && !*cfg.Legacy {
+		inner := n
+		inner.dummyPrefix = false
+		t.inner = &inner
+	}
+	t.added = newAddedTokens(added, nil)
+	t.marked = newAddedTokens(f.markers(added), nil)
 	t.finish()
 	return t, t.specials(f, cfg)
+}
+
+// glmTokens are what ChatGLM's tokenizer adds to its SentencePiece vocabulary, in order.
+func glmTokens() []string { return []string{"[MASK]", gMask, "[sMASK]", sop, "eop"} }
+
+const (
+	gMask = "[gMASK]"
+	sop   = "sop"
+)
+
+// extend adds the tokens that the configuration puts after the model's own, and returns those that text is
+// searched for, which are added_tokens_decoder's.
+func (f *spFile) extend(cfg config) ([]addedToken, error) {
+	if cfg.Class == chatGLM {
+		for _, text := range glmTokens() {
+			f.pieces = append(f.pieces, spPiece{text: text, kind: pieceControl})
+		}
+		return nil, nil // its added_tokens_decoder repeats them
+	}
+	added, err := cfg.added()
+	if err != nil {
+		return nil, err
+	}
+	for i, tok := range added {
+		switch {
+		case tok.ID == len(f.pieces):
+			kind := uint64(pieceControl)
+			if !tok.Special {
+				kind = pieceNormal
+			}
+			f.pieces = append(f.pieces, spPiece{text: tok.Content, kind: kind, score: float32(math.Inf(-1))})
+		case tok.ID > len(f.pieces):
+			return nil, fmt.Errorf("%s: added_tokens_decoder: id %d after a vocabulary of %d: ids must follow one another", configName, tok.ID, len(f.pieces))
+		case f.pieces[tok.ID].text != tok.Content:
+			return nil, fmt.Errorf("%s: added_tokens_decoder: token %d is %q, but %q in %s: copy both files from the same checkpoint", configName, tok.ID, tok.Content, f.pieces[tok.ID].text, modelName)
+		}
+		added[i].Normalized = false // there is no normalised text to look in
+	}
+	return added, nil
+}
+
+// markers are the added tokens and the control symbols.
+func (f *spFile) markers(added []addedToken) []addedToken {
+	all := slices.Clone(added)
+	for id, p := range f.pieces {
+		if p.kind == pieceControl && !slices.ContainsFunc(added, func(tok addedToken) bool { return tok.ID == id }) {
+			all = append(all, addedToken{ID: id, Content: p.text, Special: true})
+		}
+	}
+	return all
 }
 
 // refuse names what the model asks for and this package does not do.
@@ -70,26 +132,13 @@ func (t *Tokenizer) specials(f *spFile, cfg config) error {
 	}
 	t.bos = t.name(cfg.BOS, inside(f.bosID))
 	t.eos = t.name(cfg.EOS, inside(f.eosID))
-	addBOS, addEOS := t.bos >= 0, false
-	if cfg.AddBOS != nil {
-		addBOS = *cfg.AddBOS
+	if cfg.Class == chatGLM {
+		mask, _ := t.lookup(gMask)
+		start, _ := t.lookup(sop)
+		t.post.before = []int{mask, start}
+		return nil
 	}
-	if cfg.AddEOS != nil {
-		addEOS = *cfg.AddEOS
-	}
-	if addBOS && t.bos < 0 {
-		return fmt.Errorf("%s asks for a BOS token %q that the vocabulary lacks: correct bos_token or set add_bos_token to false", configName, cfg.BOS.text)
-	}
-	if addEOS && t.eos < 0 {
-		return fmt.Errorf("%s asks for an EOS token %q that the vocabulary lacks: correct eos_token or set add_eos_token to false", configName, cfg.EOS.text)
-	}
-	if addBOS {
-		t.post.before = []int{t.bos}
-	}
-	if addEOS {
-		t.post.after = []int{t.eos}
-	}
-	return nil
+	return t.surround(cfg, t.bos >= 0)
 }
 
 // newSPModel checks the pieces as Google's library does and builds the merge table.

@@ -127,28 +127,8 @@ func newSPSplitter(f *spFile, user trie) *spSplitter {
 	return s
 }
 
-func (s *spSplitter) split(text string, yield func(string)) {
-	s.user.cut(text, func(part string) { s.words(part, yield) }, func(from, to int) { yield(text[from:to]) })
-}
-
-func (s *spSplitter) words(text string, yield func(string)) {
-	start := 0
-	for at := 1; at < len(text); {
-		next := strings.Index(text[at:], space)
-		if next < 0 {
-			break
-		}
-		at += next
-		before, _ := utf8.DecodeLastRuneInString(text[:at])
-		if at > start && !s.glued[before] {
-			yield(text[start:at])
-			start = at
-		}
-		at += len(space)
-	}
-	if start < len(text) {
-		yield(text[start:])
-	}
+func (s *spSplitter) split(text string, _ bool, yield func(string)) {
+	s.user.cut(text, func(part string) { cutWords(part, s.glued, yield) }, func(from, to int) { yield(text[from:to]) })
 }
 
 // spDecoder joins pieces as Google's library does: control pieces vanish, byte pieces become characters, and

@@ -16,6 +16,8 @@ type decodeState struct {
 	begun    bool // the beginning of the text is past
 	stripped bool // the last piece gave up its leading space
 	wrote    bool // some text was written
+
+	stripCount int // how often Strip took something away; its limit once that is over
 }
 
 // replacement says how many U+FFFD stand for bytes that are no character.

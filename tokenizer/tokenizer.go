@@ -10,7 +10,8 @@
 //
 // Text that is not valid UTF-8 is read with every bad byte replaced by U+FFFD. Special tokens written in
 // the text of a tokenizer.json are recognised, as Hugging Face's library does; control symbols written in
-// text for a tokenizer.model are plain text, as Google's library does.
+// text for a tokenizer.model are plain text, as Google's library does, unless tokenizer_config.json lists
+// them in added_tokens_decoder or the caller asks for them (EncodeMarked).
 package tokenizer
 
 import (
@@ -23,6 +24,7 @@ import (
 const (
 	kindSentencePiece = "sentencepiece-bpe"
 	kindByteLevel     = "byte-level-bpe"
+	kindCharacter     = "character-bpe"
 )
 
 // Tokenizer encodes and decodes text. It is immutable after loading and safe for concurrent use.
@@ -32,7 +34,9 @@ type Tokenizer struct {
 	known  []bool // an id inside the vocabulary may name no token
 
 	added     addedTokens
-	normalize normalizer // nil: text is left as it is
+	marked    addedTokens // what EncodeMarked finds in text
+	normalize normalizer  // nil: text is left as it is
+	inner     normalizer  // for text after an added token; nil: normalize
 	pre       preTokenizer
 	model     model
 	post      template
@@ -47,9 +51,10 @@ type normalizer interface {
 	normalize(text string) string
 }
 
-// preTokenizer cuts text into pieces that no token crosses. Pieces are yielded in order and never empty.
+// preTokenizer cuts text into pieces that no token crosses. Pieces are yielded in order and never empty; first
+// says that nothing precedes the text.
 type preTokenizer interface {
-	split(text string, yield func(piece string))
+	split(text string, first bool, yield func(piece string))
 }
 
 // model appends the ids of one piece to ids. The scratch belongs to the calling goroutine.
@@ -60,29 +65,48 @@ type model interface {
 // Encode returns the ids of text. With special, the tokens that the files put around a text (BOS, EOS,
 // template) are added. The caller owns the result.
 func (t *Tokenizer) Encode(text string, special bool) []int {
-	s := t.scratch.Get().(*scratch)
-	defer t.release(s)
-	ids := make([]int, 0, len(text)/4+8)
+	var ids []int
 	if special {
-		ids = append(ids, t.post.before...)
+		ids = append(make([]int, 0, len(text)/4+8), t.post.before...)
 	}
-	t.added.raw.cut(validUTF8(text), func(part string) {
-		ids = t.encodePart(ids, part, s)
-	}, func(id int) { ids = append(ids, id) })
+	ids = t.encode(ids, text, &t.added)
 	if special {
 		ids = append(ids, t.post.after...)
 	}
 	return ids
 }
 
+// EncodeMarked returns the ids of text in which special tokens are written out, as chat templates do: each is
+// found, and none is added. It differs from Encode only for a tokenizer.model, whose control symbols Encode
+// takes for plain text.
+func (t *Tokenizer) EncodeMarked(text string) []int { return t.encode(nil, text, &t.marked) }
+
+func (t *Tokenizer) encode(ids []int, text string, added *addedTokens) []int {
+	s := t.scratch.Get().(*scratch)
+	defer t.release(s)
+	if ids == nil {
+		ids = make([]int, 0, len(text)/4+8)
+	}
+	first := true
+	added.raw.cut(validUTF8(text), func(part string) {
+		ids = t.encodePart(ids, part, first, added, s)
+		first = false
+	}, func(id int) { ids, first = append(ids, id), false })
+	return ids
+}
+
 // encodePart encodes text that holds no token found before normalisation.
-func (t *Tokenizer) encodePart(ids []int, part string, s *scratch) []int {
-	if t.normalize != nil {
+func (t *Tokenizer) encodePart(ids []int, part string, first bool, added *addedTokens, s *scratch) []int {
+	switch {
+	case !first && t.inner != nil:
+		part = t.inner.normalize(part)
+	case t.normalize != nil:
 		part = t.normalize.normalize(part)
 	}
-	t.added.normalized.cut(part, func(text string) {
-		t.pre.split(text, func(piece string) { ids = t.model.encode(ids, piece, s) })
-	}, func(id int) { ids = append(ids, id) })
+	added.normalized.cut(part, func(text string) {
+		t.pre.split(text, first, func(piece string) { ids = t.model.encode(ids, piece, s) })
+		first = false
+	}, func(id int) { ids, first = append(ids, id), false })
 	return ids
 }
 
@@ -128,7 +152,7 @@ func (t *Tokenizer) AddsBOS() bool {
 	return t.bos >= 0 && len(t.post.before) > 0 && t.post.before[0] == t.bos
 }
 
-// Kind names the family, for instance "sentencepiece-bpe" or "byte-level-bpe".
+// Kind names the family, for instance "sentencepiece-bpe", "byte-level-bpe" or "character-bpe".
 func (t *Tokenizer) Kind() string { return t.kind }
 
 // Token returns the vocabulary's own spelling of an id ("Ġthe", "▁the", "<0x0A>"), or "" where there is none.

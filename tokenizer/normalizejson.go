@@ -1,0 +1,133 @@
+package tokenizer
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+type normalizerJSON struct {
+	Normalizers []json.RawMessage `json:"normalizers"`
+	Prepend     string            `json:"prepend"`
+	Pattern     patternJSON       `json:"pattern"`
+	Content     string            `json:"content"`
+	StripLeft   bool              `json:"strip_left"`
+	StripRight  bool              `json:"strip_right"`
+}
+
+// newNormalizer reads a normalizer; nil leaves text as it is.
+func newNormalizer(raw json.RawMessage) (normalizer, error) {
+	kind, err := componentType("normalizer", raw)
+	if err != nil || kind == "" {
+		return nil, err
+	}
+	var n normalizerJSON
+	if err := json.Unmarshal(raw, &n); err != nil {
+		return nil, fmt.Errorf("normalizer %s: %w; correct it or download the file again", kind, err)
+	}
+	switch kind {
+	case "NFC":
+		return unicodeForm(norm.NFC), nil
+	case "NFD":
+		return unicodeForm(norm.NFD), nil
+	case "NFKC":
+		return unicodeForm(norm.NFKC), nil
+	case "NFKD":
+		return unicodeForm(norm.NFKD), nil
+	case "Lowercase":
+		return rewriter(lower), nil
+	case "StripAccents":
+		return rewriter(stripAccents), nil
+	case "Strip":
+		return rewriter(n.strip), nil
+	case "Prepend":
+		return prepend(n.Prepend), nil
+	case "Replace":
+		return newReplace("normalizer Replace", n.Pattern, n.Content)
+	case "Sequence":
+		return n.sequence()
+	}
+	return nil, unsupported("normalizer", kind, "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "StripAccents", "Prepend", "Replace", "Sequence")
+}
+
+func (n *normalizerJSON) sequence() (normalizer, error) {
+	all := normalizers{}
+	for _, raw := range n.Normalizers {
+		item, err := newNormalizer(raw)
+		if err != nil {
+			return nil, err
+		}
+		if item != nil {
+			all = append(all, item)
+		}
+	}
+	return all, nil
+}
+
+func (n *normalizerJSON) strip(text string) string {
+	if n.StripLeft {
+		text = strings.TrimLeftFunc(text, unicode.IsSpace)
+	}
+	if n.StripRight {
+		text = strings.TrimRightFunc(text, unicode.IsSpace)
+	}
+	return text
+}
+
+// rewriter is a function of the text alone.
+type rewriter func(string) string
+
+func (f rewriter) normalize(text string) string { return f(text) }
+
+// lower is Unicode's full mapping: one character alone becomes two.
+func lower(text string) string {
+	return strings.ToLower(strings.ReplaceAll(text, "\u0130", "i\u0307"))
+}
+
+func stripAccents(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Mn, r) {
+			return -1
+		}
+		return r
+	}, text)
+}
+
+// prepend puts a string before every text that is not empty.
+type prepend string
+
+func (p prepend) normalize(text string) string {
+	if text == "" {
+		return ""
+	}
+	return string(p) + text
+}
+
+// replace writes content for every match.
+type replace struct {
+	find    matcher
+	content string
+}
+
+func newReplace(stage string, pattern patternJSON, content string) (normalizer, error) {
+	find, err := pattern.matcher(stage)
+	return &replace{find, content}, err
+}
+
+func (r *replace) normalize(text string) string {
+	if l, ok := r.find.(literal); ok && l != "" {
+		return strings.ReplaceAll(text, string(l), r.content)
+	}
+	out := make([]byte, 0, len(text))
+	r.find.each(text, func(from, to int, delimiter bool) {
+		if delimiter {
+			out = append(out, r.content...)
+			return
+		}
+		out = append(out, text[from:to]...)
+	})
+	return string(out)
+}
