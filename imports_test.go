@@ -36,6 +36,8 @@ const importRule = `
 	# what surrounds them
 	internal/nearest < score prune hub internal/cli
 	hub              < data internal/cli
+	forest             < internal/selfcheck
+	internal/selfcheck < internal/cli
 	safetensors     < internal/synth
 	internal/synth  < internal/bench internal/demo internal/testkit
 	internal/demo   < internal/cli

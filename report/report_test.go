@@ -31,6 +31,7 @@ func TestLines(t *testing.T) {
 		{Ranking{Scores: Numbers([]float64{1, math.NaN()})}, `{"type":"ranking","metric":"","direction":"","scores":[1,null],"order":[],"protected":[],"seed":0,"sequences":0,"tokens":0}`},
 		{Plan{}, `{"type":"plan","layers":0,"keep":[],"drop":[],"parameters":0,"parameters_before":0,"bytes":0,"bytes_before":0,"source":""}`},
 		{Written{}, `{"type":"written","path":"","bytes":0,"seconds":0}`},
+		{Selfcheck{MaxError: Number(math.NaN())}, `{"type":"selfcheck","max_error":null,"mean_error":0,"tolerance":0,"greedy":0,"ok":false,"sequences":0,"positions":0,"reference":"","reference_dtype":"","reference_versions":null,"device":"","dtype":"","provider":"","threads":0}`},
 		{Version{}, `{"type":"version","version":"","go":"","os":"","arch":"","simd":false,"schema":1}`},
 		{Warning{}, `{"type":"warning","message":""}`},
 		{Note{}, `{"type":"note","message":""}`},

@@ -44,6 +44,13 @@ func againstReference(t *testing.T, build New, m *model.Model) {
 	within(t, "logits", logits, want.logits, logitTolerance)
 }
 
+// Logits computes the logits [T, V] of one sequence in float64, as plainly as
+// can be: for tests that need to know what is right.
+func Logits(t testing.TB, m *model.Model, ids []int32) []float32 {
+	t.Helper()
+	return reference(t, m, ids, allLayers(m)).logits
+}
+
 // trace is what a forward pass of one sequence computes.
 type trace struct {
 	hidden        [][]float32 // [layers+1][T*D]: after the embedding and after every layer

@@ -120,7 +120,7 @@ gate not met) are reserved.`,
 	root.SetHelpCommand(newHelp())
 	root.AddCommand(
 		newInspect(a), newTokenize(a), newLogProbs(a), newPPL(a), newGenerate(a),
-		newScore(a), newPrune(a),
+		newScore(a), newPrune(a), newSelfcheck(a),
 		newBench(a), newDoctor(a), newDemo(a),
 		newVersion(a), newCompletion(),
 	)
