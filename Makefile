@@ -29,6 +29,10 @@ test: install-deps
 test-slow: test race
 	COPPICE_SLOW=1 $(GO) test -timeout 60m ./...
 
+# Checkpoints that the oracle makes anew, where ../shared and PyTorch are.
+oracle:
+	COPPICE_SLOW=1 $(GO) test -v -run 'Fresh' ./engine/... ./prune ./internal/cli
+
 # Needs gcc: the race detector is C.
 race:
 	CGO_ENABLED=1 $(GO) test -race ./engine/... ./forest ./score ./generate ./checkpoint ./tokenizer

@@ -66,6 +66,10 @@ func names(c *checkpoint.Checkpoint) []string {
 	return out
 }
 
+func goldenFamilies() []string {
+	return []string{"llama", "llama_tied", "vicuna", "mistral", "qwen2", "qwen3", "gemma2", "baichuan", "chatglm2"}
+}
+
 // The goldens hold the SHA-256 of every parameter of a checkpoint without layers 1 and
 // 3, and its config, in which nothing but the number of layers is changed. Buffers
 // are not among them.
@@ -75,23 +79,10 @@ func TestGoldenPruned(t *testing.T) {
 		"qwen3":  {"max_window_layers": 4.},
 		"gemma2": {"layer_types": []any{"sliding_attention", "sliding_attention", "sliding_attention", "full_attention"}},
 	}
-	for _, family := range []string{"llama", "llama_tied", "vicuna", "mistral", "qwen2", "qwen3", "gemma2", "baichuan", "chatglm2"} {
+	for _, family := range goldenFamilies() {
 		t.Run(family, func(t *testing.T) {
 			g := testkit.Golden(t, family)
-			got, _ := cut(t, g.Checkpoint, []int{1, 3}, prune.Options{})
-			var want map[string]string
-			g.Decode(t, &want, "pruned_1_3", "sha256")
-			for name, sum := range want {
-				hash := sha256.Sum256(data(t, got, name))
-				if hex.EncodeToString(hash[:]) != sum {
-					t.Errorf("%s: other bytes than the golden's", name)
-				}
-			}
-			for _, name := range names(got) {
-				if _, ok := want[name]; !ok && !strings.HasSuffix(name, "inv_freq") {
-					t.Errorf("%s should not be there", name)
-				}
-			}
+			got := goldenBytes(t, g)
 			var wantConfig, gotConfig map[string]any
 			g.Decode(t, &wantConfig, "pruned_1_3", "config")
 			maps.Copy(wantConfig, alsoChanged[family])
@@ -102,6 +93,34 @@ func TestGoldenPruned(t *testing.T) {
 				t.Errorf("config (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// goldenBytes prunes a golden's checkpoint and compares every tensor's bytes.
+func goldenBytes(t *testing.T, g *testkit.Goldens) *checkpoint.Checkpoint {
+	t.Helper()
+	got, _ := cut(t, g.Checkpoint, []int{1, 3}, prune.Options{})
+	var want map[string]string
+	g.Decode(t, &want, "pruned_1_3", "sha256")
+	for name, sum := range want {
+		hash := sha256.Sum256(data(t, got, name))
+		if hex.EncodeToString(hash[:]) != sum {
+			t.Errorf("%s: other bytes than the golden's", name)
+		}
+	}
+	for _, name := range names(got) {
+		if _, ok := want[name]; !ok && !strings.HasSuffix(name, "inv_freq") {
+			t.Errorf("%s should not be there", name)
+		}
+	}
+	return got
+}
+
+// Checkpoints that nobody has seen before, of other sizes.
+func TestFreshPruned(t *testing.T) {
+	testkit.Slow(t)
+	for i, family := range goldenFamilies() {
+		t.Run(family, func(t *testing.T) { goldenBytes(t, testkit.Fresh(t, family, 200+i, "B")) })
 	}
 }
 

@@ -33,12 +33,12 @@ func RunAll(t *testing.T, build New) {
 	t.Run("Cancelled", func(t *testing.T) { testCancelled(t, build) })
 }
 
-// families are those whose goldens an engine must meet.
-func families() []string { return []string{"llama", "llama_tied", "vicuna"} }
+// Families are those whose goldens an engine must meet.
+func Families() []string { return []string{"llama", "llama_tied", "vicuna"} }
 
 // allFamilies adds those that only the float64 reference computes yet.
 func allFamilies() []string {
-	return append(families(), "mistral", "qwen2", "qwen3", "gemma2", "baichuan", "chatglm2")
+	return append(Families(), "mistral", "qwen2", "qwen3", "gemma2", "baichuan", "chatglm2")
 }
 
 // Open opens a checkpoint as a model for the duration of the test.

@@ -3,6 +3,7 @@ package enginetest
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -31,49 +32,55 @@ func bf16Tolerance(family string) float64 {
 	return 0.03
 }
 
-// testGoldens compares every hidden state, the final norm, logits and
-// log-probabilities with what PyTorch computed.
+// testGoldens compares every family's goldens.
 func testGoldens(t *testing.T, build New) {
-	for _, family := range families() {
-		t.Run(family, func(t *testing.T) {
-			g := testkit.Golden(t, family)
-			e := build(t, engine.Float32)
-			r := load(t, e, Open(t, g.Checkpoint))
-			ids := g.Sequences(t, "input_ids")
-			b := pack(ids...)
-			hidden, logits := r.forward(t, b, nil)
+	for _, family := range Families() {
+		t.Run(family, func(t *testing.T) { Golden(t, build, testkit.Golden(t, family)) })
+	}
+}
 
-			want, _ := g.Array(t, "hidden")
-			n := len(want) / len(hidden)
-			for i := range hidden {
-				within(t, "hidden "+string(rune('0'+i)), hidden[i], want[i*n:(i+1)*n], logitTolerance)
-			}
-			want, _ = g.Array(t, "logits")
-			within(t, "logits", logits, want, logitTolerance)
-			want, _ = g.Array(t, "final_norm")
-			within(t, "final norm", finalNorm(t, r, hidden[len(hidden)-1]), want, logitTolerance)
+// Golden compares an engine in float32 with what PyTorch computed of one
+// checkpoint: every hidden state, final norm, logits, log-probabilities and
+// loss; a padded batch, greedy decoding, and the model without two layers.
+func Golden(t *testing.T, build New, g *testkit.Goldens) {
+	t.Helper()
+	e := build(t, engine.Float32)
+	r := load(t, e, Open(t, g.Checkpoint))
+	b := pack(g.Sequences(t, "input_ids")...)
+	hidden, logits := r.forward(t, b, nil)
+	last := hidden[len(hidden)-1]
 
-			pruned := r.without(1, 3)
-			_, got := pruned.forward(t, b, nil)
-			within(t, "logits without layers 1 and 3", got, prunedLogits(t, g), logitTolerance)
+	want, _ := g.Array(t, "hidden")
+	n := len(want) / len(hidden)
+	for i := range hidden {
+		within(t, fmt.Sprintf("hidden %d", i), hidden[i], want[i*n:(i+1)*n], logitTolerance)
+	}
+	want, _ = g.Array(t, "logits")
+	within(t, "logits", logits, want, logitTolerance)
+	want, _ = g.Array(t, "final_norm")
+	within(t, "final norm", finalNorm(t, r, last), want, logitTolerance)
+	goldenLogProbs(t, g, logProbs(t, r, b, last))
 
-			goldenRenumbered(t, e, r, g, b)
-			goldenPadded(t, r, g)
-			goldenGreedy(t, r, g)
+	_, pruned := r.without(1, 3).forward(t, b, nil)
+	within(t, "logits without layers 1 and 3", pruned, prunedLogits(t, g), logitTolerance)
+	goldenRenumbered(t, e, r, g, b)
+	goldenPadded(t, r, g)
+	goldenGreedy(t, r, g)
+}
 
-			scores := logProbs(t, r, b, hidden[len(hidden)-1])
-			want, _ = g.Array(t, "token_logprobs")
-			var loss float64
-			for i, s := range scores {
-				if d := math.Abs(s.LogProb - float64(want[i])); d > logProbTolerance {
-					t.Errorf("log-probability %d = %g, want %g", i, s.LogProb, want[i])
-				}
-				loss -= s.LogProb / float64(len(scores))
-			}
-			if d := math.Abs(loss - g.Float(t, "loss")); d > lossTolerance {
-				t.Errorf("loss = %g, want %g", loss, g.Float(t, "loss"))
-			}
-		})
+// goldenLogProbs compares each log-probability, and the loss they make.
+func goldenLogProbs(t *testing.T, g *testkit.Goldens, scores []engine.TokenScore) {
+	t.Helper()
+	want, _ := g.Array(t, "token_logprobs")
+	var loss float64
+	for i, s := range scores {
+		if d := math.Abs(s.LogProb - float64(want[i])); !(d <= logProbTolerance) {
+			t.Errorf("log-probability %d = %g, want %g", i, s.LogProb, want[i])
+		}
+		loss -= s.LogProb / float64(len(scores))
+	}
+	if d := math.Abs(loss - g.Float(t, "loss")); !(d <= lossTolerance) {
+		t.Errorf("loss = %g, want %g", loss, g.Float(t, "loss"))
 	}
 }
 
@@ -149,7 +156,7 @@ func goldenGreedy(t *testing.T, r *resident, g *testkit.Goldens) {
 
 // testBFloat16 bounds what bfloat16 inputs cost in log-probability.
 func testBFloat16(t *testing.T, build New) {
-	for _, family := range families() {
+	for _, family := range Families() {
 		t.Run(family, func(t *testing.T) {
 			g := testkit.Golden(t, family)
 			r := load(t, build(t, engine.BFloat16), Open(t, g.Checkpoint))

@@ -25,7 +25,12 @@ type Goldens struct {
 // test where the shared material is absent.
 func Golden(tb testing.TB, family string) *Goldens {
 	tb.Helper()
-	dir := Shared(tb, "oracle", "goldens", family)
+	return LoadGoldens(tb, Shared(tb, "oracle", "goldens", family))
+}
+
+// LoadGoldens loads what the oracle wrote to a directory.
+func LoadGoldens(tb testing.TB, dir string) *Goldens {
+	tb.Helper()
 	g := &Goldens{Dir: dir, Checkpoint: filepath.Join(dir, "checkpoint")}
 	raw, err := os.ReadFile(filepath.Join(dir, "goldens.json"))
 	if err != nil {

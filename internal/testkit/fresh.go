@@ -1,0 +1,50 @@
+package testkit
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// SlowEnv names the variable that, set to 1, runs the slow tests.
+const SlowEnv = "COPPICE_SLOW"
+
+// Slow skips a test that takes long unless slow tests are asked for.
+func Slow(tb testing.TB) {
+	tb.Helper()
+	if os.Getenv(SlowEnv) != "1" {
+		tb.Skipf("slow: set %s=1, or run make test-slow", SlowEnv)
+	}
+}
+
+// Fresh has the oracle make a checkpoint and its goldens that nobody has seen
+// before: family, seed and shape ("A" or "B") are the oracle's. It takes some
+// seconds. The test is skipped, with the reason, where the oracle or PyTorch
+// is absent.
+func Fresh(tb testing.TB, family string, seed int, shape string) *Goldens {
+	tb.Helper()
+	oracle := Shared(tb, "oracle", "oracle.py")
+	dir := tb.TempDir()
+	c := exec.Command(Torch(tb), oracle, "--family", family, "--seed", strconv.Itoa(seed), "--shape", shape, "--out", dir)
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	if err := c.Run(); err != nil {
+		tb.Fatalf("%v: %v\n%s", c.Args, err, stderr.Bytes())
+	}
+	return LoadGoldens(tb, filepath.Join(dir, family))
+}
+
+// Torch returns a Python that has PyTorch, Debian's if need be, or skips.
+func Torch(tb testing.TB) string {
+	tb.Helper()
+	for _, python := range []string{"python3", "/usr/bin/python3"} {
+		if exec.Command(python, "-c", "import torch").Run() == nil {
+			return python
+		}
+	}
+	tb.Skip("no python3 with PyTorch; on Debian: apt-get install python3-torch")
+	return ""
+}
