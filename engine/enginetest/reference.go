@@ -30,6 +30,9 @@ func testReference(t *testing.T, build New) {
 			againstReference(t, build, Open(t, testkit.Llama(t, o)))
 		})
 	}
+	for _, name := range Picos() {
+		t.Run(name, func(t *testing.T) { againstReference(t, build, Pico(t, name)) })
+	}
 }
 
 func againstReference(t *testing.T, build New, m *model.Model) {
