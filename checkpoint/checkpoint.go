@@ -98,11 +98,17 @@ func (c *Checkpoint) Data(name string) ([]byte, error) {
 
 // Prefetch asks the system to read tensors ahead. It is a hint: it neither
 // waits nor fails, and passes over names that the checkpoint lacks.
-func (c *Checkpoint) Prefetch(names ...string) {
+func (c *Checkpoint) Prefetch(names ...string) { c.ahead(names, (*safetensors.File).Prefetch) }
+
+// Populate reads tensors into the process's memory and returns when they are
+// there. It passes over what cannot be read: whoever uses it will see.
+func (c *Checkpoint) Populate(names ...string) { c.ahead(names, (*safetensors.File).Populate) }
+
+func (c *Checkpoint) ahead(names []string, read func(*safetensors.File, safetensors.Tensor)) {
 	for _, name := range names {
 		if t, ok := c.Tensor(name); ok {
 			if f, err := c.shard(t.File).open(); err == nil {
-				f.Prefetch(t.Tensor)
+				read(f, t.Tensor)
 			}
 		}
 	}

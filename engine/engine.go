@@ -122,6 +122,11 @@ type Head interface {
 	// Logits writes the logits of the given rows to out [len(rows), V]. A row's
 	// logits do not depend on which others are asked for, bit for bit.
 	Logits(ctx context.Context, x Hidden, rows []int, out []float32) error
+	// KL compares what comes next: out[i][j] = KL(softmax(p_r) || softmax(q_r)) in
+	// nats, p_r and q_r being the logits of row r = rows[j] of p and of q[i]. Logits
+	// [N, V] are never held; the logits of p are computed once for all q. A row's
+	// value does not depend on other rows or other q, bit for bit.
+	KL(ctx context.Context, p Hidden, q []Hidden, rows []int, out [][]float64) error
 	// Norm writes the final norm of x to y, both [N, D]; y may be x.
 	Norm(ctx context.Context, x, y Hidden) error
 	Release()

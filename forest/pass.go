@@ -2,240 +2,248 @@ package forest
 
 import (
 	"context"
-	"fmt"
+	"runtime/debug"
 
 	"github.com/coppice-ml/coppice/engine"
 )
 
-// pass is one walk of sequences through a list of layers. Sequences go in
-// groups: all of a group's hidden states are in memory, and every layer is
-// brought in once a group. With resident weights a group is one batch; when
-// weights stream past, it is as much as memory holds.
-type pass struct {
-	r       *Runner
-	layers  []int
-	seqs    [][]int32
-	work    []Work // instead of sequences
-	observe func(Step) error
-	emit    func(int, []engine.TokenScore) error
+// flow is one group of work on its way through one part. Its states lie in one
+// block: slot s holds rows [s*tokens, (s+1)*tokens), in order of the work.
+type flow struct {
+	*pass
+	part  *part
+	first int // index of the group's first Work
+	work  []Work
+	start []int // [len(work)+1] row of each Work within a slot
 
-	tokens      int64
-	done, total int64 // token-layers; the head counts as a layer
+	tokens int
+	states engine.Hidden
+	batch  engine.Batch // of the call under way
 }
 
-// group is a run of batches whose hidden states live at the same time.
-type group []*flight
-
-// flight is one batch on its way.
-type flight struct {
-	batch   engine.Batch
-	targets []engine.Target // of prepared work; nil: every token given those before it
-	first   int             // index of its first sequence, or of the work
-	in, out engine.Hidden // out is nil where layers work in place
-}
-
-func (r *Runner) pass(layers []int, seqs [][]int32) (*pass, error) {
-	layers, err := r.list(layers)
-	if err != nil {
-		return nil, err
-	}
-	if len(seqs) == 0 {
-		return nil, fmt.Errorf("there are no sequences")
-	}
-	p := &pass{r: r, layers: layers, seqs: seqs}
-	for i, s := range seqs {
-		if len(s) == 0 {
-			return nil, fmt.Errorf("sequence %d is empty", i)
-		}
-		for j, id := range s {
-			if id < 0 || int(id) >= r.m.Spec.Vocab {
-				return nil, fmt.Errorf("sequence %d: token id %d at index %d is outside the vocabulary of %d", i, id, j, r.m.Spec.Vocab)
-			}
-		}
-		p.tokens += int64(len(s))
-	}
-	return p, nil
-}
-
+// run walks every part's groups through the layers.
 func (p *pass) run(ctx context.Context) error {
-	p.total = p.tokens * int64(len(p.layers))
-	if p.emit != nil {
-		p.total += p.tokens
-	}
 	p.r.opt.Progress(0, p.total)
-	for next := 0; next < len(p.seqs)+len(p.work); {
-		g, end := p.nextGroup(next)
-		if err := p.runGroup(ctx, g); err != nil {
+	for i := range p.parts {
+		part := &p.parts[i]
+		if !part.fit.keep {
+			p.r.evictAll()
+			p.r.releaseTop()
+		}
+		if p.r.opt.Memory > 0 {
+			p.r.opt.Heap(p.r.opt.Memory - p.r.mappedPeak(&part.fit, p.need))
+		}
+		if err := p.r.reserve(part); err != nil {
 			return err
 		}
-		next = end
-	}
-	return nil
-}
-
-// nextGroup packs sequences from first on into batches, as many as fit.
-func (p *pass) nextGroup(first int) (g group, end int) {
-	budget := p.groupTokens()
-	if p.work != nil {
-		return p.nextWork(first, budget)
-	}
-	tokens := 0
-	for end = first; end < len(p.seqs); end++ {
-		n := len(p.seqs[end])
-		if tokens > 0 && tokens+n > budget {
-			break
-		}
-		if len(g) == 0 || g[len(g)-1].batch.Len()+n > p.r.opt.BatchTokens {
-			g = append(g, &flight{first: end})
-		}
-		g[len(g)-1].batch.Add(p.seqs[end], engine.NoParent)
-		tokens += n
-	}
-	return g, end
-}
-
-// groupTokens is how many tokens may be in flight.
-func (p *pass) groupTokens() int {
-	if p.r.keep {
-		return p.r.opt.BatchTokens
-	}
-	free := p.r.opt.Memory - 2*p.r.e.Memory(p.r.m).Layer
-	perToken := int64(p.r.m.Spec.Hidden) * 4 * 2 // two hidden states, float32
-	return max(p.r.opt.BatchTokens, int(free/2/perToken))
-}
-
-func (p *pass) runGroup(ctx context.Context, g group) (err error) {
-	defer g.release()
-	if err := p.embed(ctx, g); err != nil {
-		return err
-	}
-	for depth, l := range p.layers {
-		if depth+1 < len(p.layers) {
-			p.r.prefetch(p.layers[depth+1])
-		}
-		if err := p.runLayer(ctx, g, depth, l); err != nil {
-			return err
-		}
-	}
-	return p.runHead(ctx, g)
-}
-
-func (p *pass) embed(ctx context.Context, g group) error {
-	embedding, err := p.r.Embedding()
-	if err != nil {
-		return err
-	}
-	for _, f := range g {
-		if f.in, err = p.r.e.NewHidden(p.r.m, f.batch.Len()); err != nil {
-			return err
-		}
-		if p.observe != nil { // an observer needs both sides of a layer
-			if f.out, err = p.r.e.NewHidden(p.r.m, f.batch.Len()); err != nil {
-				return err
+		for _, g := range part.groups {
+			f := p.flow(part, g[0], g[1])
+			if err := f.run(ctx); err != nil {
+				return p.explain(ctx, err)
 			}
 		}
-		if err := embedding.Forward(ctx, &f.batch, f.in); err != nil {
-			return err
-		}
 	}
 	return nil
 }
 
-func (p *pass) runLayer(ctx context.Context, g group, depth, index int) error {
-	layer, err := p.r.layer(index)
-	if err != nil {
-		return err
-	}
-	defer p.r.done(index)
-	for _, f := range g {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-		out := f.out
-		if out == nil {
-			out = f.in
-		}
-		if err := layer.Forward(ctx, &f.batch, f.in, out, nil); err != nil {
-			return fmt.Errorf("layer %d: %w", index, err)
-		}
-		if p.observe != nil {
-			if err := p.show(f, depth, index); err != nil {
-				return err
-			}
-			f.in, f.out = f.out, f.in
-		}
-		p.advance(f)
-	}
-	return nil
+// mappedPeak is the part of a fit's memory that is not Go's heap.
+func (r *Runner) mappedPeak(f *fit, n need) int64 {
+	return r.fixed(f, n) - r.engineMemory.Fixed - r.engineMemory.Row*int64(f.rows) - spare
 }
 
-func (p *pass) show(f *flight, depth, index int) error {
-	in, err := f.in.Host()
-	if err != nil {
-		return err
-	}
-	out, err := f.out.Host()
-	if err != nil {
-		return err
-	}
-	return p.observe(Step{Layer: index, Depth: depth, First: f.first, Batch: &f.batch, In: in, Out: out})
-}
-
-func (p *pass) runHead(ctx context.Context, g group) error {
-	if p.emit == nil {
+// reserve makes room for the states of a part's largest group.
+func (r *Runner) reserve(p *part) error {
+	rows := p.schedule.slots * p.fit.tokens
+	if r.slab != nil && r.slab.Rows() >= rows {
 		return nil
 	}
-	head, err := p.r.Head()
+	if r.slab != nil {
+		r.slab.Release()
+		r.slab = nil
+		if r.opt.Memory > 0 { // the old block goes before the new one comes
+			debug.FreeOSMemory()
+		}
+	}
+	var err error
+	r.slab, err = r.e.NewHidden(r.m, rows)
+	return err
+}
+
+func (p *pass) flow(part *part, first, end int) *flow {
+	f := &flow{pass: p, part: part, first: first, work: p.work[first:end]}
+	for i := range f.work {
+		f.start = append(f.start, f.tokens)
+		f.tokens += f.work[i].Batch.Len()
+	}
+	f.start = append(f.start, f.tokens)
+	f.states = p.r.slab.Slice(0, part.schedule.slots*f.tokens)
+	return f
+}
+
+func (f *flow) run(ctx context.Context) error {
+	if err := f.embed(ctx); err != nil {
+		return err
+	}
+	steps := f.part.schedule.steps
+	for i, s := range steps {
+		if i+1 < len(steps) && !f.part.fit.keep && steps[i+1].layer != s.layer {
+			f.r.prefetch(steps[i+1].layer, f.part.fit.ahead)
+		}
+		if err := f.layer(ctx, s); err != nil {
+			return err
+		}
+		if !f.part.fit.keep && (i+1 == len(steps) || steps[i+1].layer != s.layer) {
+			f.r.evict(s.layer)
+			f.r.reading.Wait() // the next layer is about to be needed anyway
+		}
+	}
+	return f.heads(ctx)
+}
+
+// embed fills the root's slot.
+func (f *flow) embed(ctx context.Context) error {
+	embedding, err := f.r.Embedding()
 	if err != nil {
 		return err
 	}
-	for _, f := range g {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-		if err := p.score(ctx, head, f); err != nil {
+	return f.chunks(span{slots: 1}, f.part.fit.rows, func(c chunk) error {
+		if err := cancelled(ctx); err != nil {
 			return err
 		}
-		p.advance(f)
+		err := embedding.Forward(ctx, f.gather(c), f.states.Slice(c.lo, c.hi))
+		if !f.part.fit.keep {
+			f.r.releaseTop()
+		}
+		return err
+	})
+}
+
+// layer computes a step: neighbouring slots that stay in place as one run, the
+// others one by one.
+func (f *flow) layer(ctx context.Context, s step) error {
+	layer, err := f.r.layer(s.layer)
+	if err != nil {
+		return err
+	}
+	for i := 0; i < len(s.moves); {
+		run := span{slot: s.moves[i].src, slots: 1}
+		m := s.moves[i]
+		for i++; m.src == m.dst && i < len(s.moves) && s.moves[i].src == run.slot+run.slots && s.moves[i].dst == s.moves[i].src; i++ {
+			run.slots++
+		}
+		err := f.chunks(run, f.part.fit.rows, func(c chunk) error {
+			if err := cancelled(ctx); err != nil {
+				return err
+			}
+			return f.move(ctx, layer, s.layer, m, c)
+		})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (p *pass) score(ctx context.Context, head engine.Head, f *flight) error {
-	if f.targets != nil {
-		return p.scoreWork(ctx, head, f)
+// move runs one chunk through a layer; m is the move of a run of one slot, or
+// the first of a run that stays in place.
+func (f *flow) move(ctx context.Context, layer engine.Layer, index int, m move, c chunk) error {
+	shift := (m.dst - m.src) * f.tokens
+	x, y := f.states.Slice(c.lo, c.hi), f.states.Slice(c.lo+shift, c.hi+shift)
+	if err := layer.Forward(ctx, f.gather(c), x, y, nil); err != nil {
+		return layerError(index, err)
 	}
-	var targets []engine.Target
-	for _, s := range f.batch.Segments {
-		for i := s.Start; i < s.Start+s.Len-1; i++ {
-			targets = append(targets, engine.Target{Row: i, Token: f.batch.Tokens[i+1]})
-		}
-	}
-	scores := make([]engine.TokenScore, len(targets))
-	if err := head.LogProbs(ctx, f.in, targets, scores); err != nil {
-		return fmt.Errorf("head: %w", err)
-	}
-	for i, s := range f.batch.Segments {
-		if err := p.emit(f.first+i, scores[:s.Len-1]); err != nil {
+	if n := &f.part.trie.nodes[m.node]; n.watched {
+		if err := f.show(n, x, y, f.first+c.work%len(f.work)); err != nil {
 			return err
 		}
-		scores = scores[s.Len-1:]
+	}
+	f.advance(int64(c.hi - c.lo))
+	return nil
+}
+
+// show gives a step to every observer of the variants that pass a node.
+func (f *flow) show(n *node, x, y engine.Hidden, first int) error {
+	in, err := x.Host()
+	if err != nil {
+		return err
+	}
+	out, err := y.Host()
+	if err != nil {
+		return err
+	}
+	for _, v := range n.through {
+		if observe := f.part.variants[v].Observe; observe != nil {
+			if err := observe(Step{Layer: n.layer, Depth: n.depth - 1, First: first, Batch: &f.batch, In: in, Out: out}); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-func (p *pass) advance(f *flight) {
-	p.done += int64(f.batch.Len())
+func (p *pass) advance(rows int64) {
+	p.done += rows
 	p.r.opt.Progress(p.done, p.total)
 }
 
-func (g group) release() {
-	for _, f := range g {
-		if f.in != nil {
-			f.in.Release()
+func cancelled(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// span is a run of neighbouring slots.
+type span struct{ slot, slots int }
+
+// chunk is what one call of the engine takes: rows [lo, hi) of the states, from
+// Work number work of the span on (counted through its slots).
+type chunk struct {
+	lo, hi int
+	work   int
+	works  int
+}
+
+// chunks cuts a span at the ends of works into as few calls as take at most
+// so many rows each; a Work is never cut.
+func (f *flow) chunks(s span, rows int, do func(chunk) error) error {
+	n := s.slots * len(f.work)
+	row := func(i int) int { return (s.slot+i/len(f.work))*f.tokens + f.start[i%len(f.work)] }
+	for at := 0; at < n; {
+		c := chunk{lo: row(at), work: at}
+		for at < n && (c.works == 0 || row(at)+f.size(at)-c.lo <= rows) {
+			c.hi = row(at) + f.size(at)
+			c.works++
+			at++
 		}
-		if f.out != nil {
-			f.out.Release()
+		if err := do(c); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// size is the number of tokens of Work i of a span.
+func (f *flow) size(i int) int {
+	i %= len(f.work)
+	return f.start[i+1] - f.start[i]
+}
+
+// gather packs the works of a chunk into one batch.
+func (f *flow) gather(c chunk) *engine.Batch {
+	f.batch.Reset()
+	for i := c.work; i < c.work+c.works; i++ {
+		b := &f.work[i%len(f.work)].Batch
+		at, segment := f.batch.Len(), len(f.batch.Segments)
+		f.batch.Tokens = append(f.batch.Tokens, b.Tokens...)
+		f.batch.Positions = append(f.batch.Positions, b.Positions...)
+		for _, s := range b.Segments {
+			s.Start += at
+			if s.Parent != engine.NoParent {
+				s.Parent += segment
+			}
+			f.batch.Segments = append(f.batch.Segments, s)
+		}
+	}
+	return &f.batch
 }

@@ -3,6 +3,7 @@ package forest
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/coppice-ml/coppice/engine"
 )
@@ -14,32 +15,101 @@ type Work struct {
 	Targets []engine.Target
 }
 
-// Score runs prepared batches through the listed layers (nil: all of them) and
-// gives emit the scores of each one's targets, batches in order. The slice is
-// only valid during the call. Batches are run as they are, however many tokens
-// they hold; how many are in flight at a time is the Runner's choice and
-// changes no score.
-func (r *Runner) Score(ctx context.Context, layers []int, work []Work, emit func(i int, scores []engine.TokenScore) error) error {
-	layers, err := r.list(layers)
+// Sequences prepares one Work a sequence, whose targets are all its tokens but
+// the first: [T-1], each given those before it.
+func Sequences(seqs [][]int32) []Work {
+	work := make([]Work, len(seqs))
+	for i, s := range seqs {
+		if len(s) > 0 {
+			work[i].Batch.Add(s, engine.NoParent)
+		}
+		for j := 1; j < len(s); j++ {
+			work[i].Targets = append(work[i].Targets, engine.Target{Row: j - 1, Token: s[j]})
+		}
+	}
+	return work
+}
+
+// Variant is one pruning of the model and what is wanted of it. Its functions
+// are called from one goroutine, for one variant in the order of the work; the
+// slices they are given are valid during the call only.
+type Variant struct {
+	// Layers are original indices in the order they run, some perhaps more than
+	// once; nil means all layers of the model.
+	Layers []int
+	// Observe, if set, is shown every batch before and after every layer.
+	Observe func(Step) error
+	// Scores, if set, is given the scores of the targets of each Work.
+	Scores func(work int, scores []engine.TokenScore) error
+	// Divergence, if set, is given KL(p || q) in nats for each distinct row that
+	// the targets of a Work name, in order of the targets: p is what the first
+	// variant of the call says comes next there, q what this one says.
+	Divergence func(work int, nats []float64) error
+}
+
+// Step is what an observer sees: one batch having passed one layer.
+type Step struct {
+	Layer int           // original index
+	Depth int           // place in the list of layers
+	First int           // index of the first sequence, or Work, in the batch
+	Batch *engine.Batch // for sequences, one segment each
+	In    []float32     // [N, D] hidden states entering the layer; not to be changed or kept
+	Out   []float32     // [N, D] leaving it
+}
+
+// Run evaluates the variants on the work, every prefix that variants share
+// computed once. What a variant is given does not depend, bit for bit, on the
+// other variants, on how work is cut into passes, or on memory.
+//
+// Errors: layers that do not exist, batches that do not hold together, scores
+// that are NaN or Inf (a *NotFiniteError that names the layer where it began),
+// what the functions of the variants return, and the engine's.
+func (r *Runner) Run(ctx context.Context, variants []Variant, work []Work) error {
+	p, err := r.plan(variants, work)
 	if err != nil {
 		return err
 	}
-	p := &pass{r: r, layers: layers, work: work, emit: emit}
+	return p.run(ctx)
+}
+
+// Observe runs the sequences through the listed layers (nil: all of them) and
+// shows every step to observe: batches in order within a layer, layers in
+// order for each batch. The head is not run.
+func (r *Runner) Observe(ctx context.Context, layers []int, seqs [][]int32, observe func(Step) error) error {
+	return r.sequences(ctx, Variant{Layers: layers, Observe: observe}, seqs)
+}
+
+// LogProbs runs the sequences through the listed layers (nil: all of them) and
+// the head. emit is called once a sequence, in order, with the score of every
+// token given those before it: [T-1], the first token has none. The slice is
+// only valid during the call.
+func (r *Runner) LogProbs(ctx context.Context, layers []int, seqs [][]int32, emit func(seq int, scores []engine.TokenScore) error) error {
+	return r.sequences(ctx, Variant{Layers: layers, Scores: emit}, seqs)
+}
+
+func (r *Runner) sequences(ctx context.Context, v Variant, seqs [][]int32) error {
+	return r.Run(ctx, []Variant{v}, Sequences(seqs))
+}
+
+// Score runs prepared batches through the listed layers (nil: all of them) and
+// gives emit the scores of each one's targets, batches in order. The slice is
+// only valid during the call. How many are in flight at a time is the Runner's
+// choice and changes no score.
+func (r *Runner) Score(ctx context.Context, layers []int, work []Work, emit func(i int, scores []engine.TokenScore) error) error {
 	for i := range work {
 		if err := work[i].check(r.m.Spec.Vocab); err != nil {
 			return fmt.Errorf("batch %d: %w", i, err)
 		}
-		p.tokens += int64(work[i].Batch.Len())
+		if len(work[i].Targets) == 0 {
+			return fmt.Errorf("batch %d: no score is asked for", i)
+		}
 	}
-	return p.run(ctx)
+	return r.Run(ctx, []Variant{{Layers: layers, Scores: emit}}, work)
 }
 
 func (w *Work) check(vocab int) error {
 	if err := w.Batch.Validate(vocab); err != nil {
 		return err
-	}
-	if len(w.Targets) == 0 {
-		return fmt.Errorf("no score is asked for")
 	}
 	for i, t := range w.Targets {
 		if t.Row < 0 || t.Row >= w.Batch.Len() {
@@ -52,24 +122,51 @@ func (w *Work) check(vocab int) error {
 	return nil
 }
 
-// nextWork is nextGroup for prepared batches.
-func (p *pass) nextWork(first, budget int) (g group, end int) {
-	tokens := 0
-	for end = first; end < len(p.work); end++ {
-		w := &p.work[end]
-		if tokens > 0 && tokens+w.Batch.Len() > budget {
-			break
+// rows lists the distinct rows that the targets name, in order of the targets.
+func (w *Work) rows() []int {
+	seen := make([]bool, w.Batch.Len())
+	rows := make([]int, 0, len(w.Targets))
+	for _, t := range w.Targets {
+		if !seen[t.Row] {
+			seen[t.Row] = true
+			rows = append(rows, t.Row)
 		}
-		g = append(g, &flight{first: end, batch: w.Batch, targets: w.Targets})
-		tokens += w.Batch.Len()
 	}
-	return g, end
+	return rows
 }
 
-func (p *pass) scoreWork(ctx context.Context, head engine.Head, f *flight) error {
-	scores := make([]engine.TokenScore, len(f.targets))
-	if err := head.LogProbs(ctx, f.in, f.targets, scores); err != nil {
-		return fmt.Errorf("head: %w", err)
+// check validates work against the model.
+func (r *Runner) check(work []Work) error {
+	if len(work) == 0 {
+		return fmt.Errorf("there are no sequences")
 	}
-	return p.emit(f.first, scores)
+	for i := range work {
+		if work[i].Batch.Len() == 0 {
+			return fmt.Errorf("sequence %d is empty", i)
+		}
+		if err := work[i].check(r.m.Spec.Vocab); err != nil {
+			return fmt.Errorf("sequence %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// list validates a list of layers; nil is the whole model.
+func (r *Runner) list(layers []int) ([]int, error) {
+	n := r.m.Spec.Layers
+	if layers == nil {
+		layers = make([]int, n)
+		for i := range layers {
+			layers[i] = i
+		}
+	}
+	if len(layers) == 0 {
+		return nil, fmt.Errorf("no layer is left; keep at least one of the %d", n)
+	}
+	for _, l := range []int{slices.Max(layers), slices.Min(layers)} {
+		if l < 0 || l >= n {
+			return nil, fmt.Errorf("layer %d does not exist: the model has layers 0 to %d", l, n-1)
+		}
+	}
+	return layers, nil
 }

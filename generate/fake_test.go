@@ -80,6 +80,9 @@ func (p fakePart) Logits(_ context.Context, x engine.Hidden, rows []int, out []f
 func (fakePart) LogProbs(context.Context, engine.Hidden, []engine.Target, []engine.TokenScore) error {
 	panic("not used")
 }
+func (fakePart) KL(context.Context, engine.Hidden, []engine.Hidden, []int, [][]float64) error {
+	panic("not used")
+}
 func (fakePart) Norm(context.Context, engine.Hidden, engine.Hidden) error { panic("not used") }
 
 // counting is a runner of a fake that continues n with n+1.

@@ -33,6 +33,9 @@ type Source interface {
 	Data(name string) ([]byte, error)
 	// Prefetch hints that the tensors will be read soon.
 	Prefetch(names ...string)
+	// Populate reads the tensors into memory and returns when they are there; a
+	// source that cannot takes it as a hint.
+	Populate(names ...string)
 	// Release hints that the tensors' pages may leave memory; reading them
 	// again later is correct, only slower.
 	Release(names ...string)

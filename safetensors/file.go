@@ -63,8 +63,13 @@ func (f *File) Tensor(name string) (Tensor, bool) {
 // not a tensor of this file or the file is closed.
 func (f *File) Data(t Tensor) []byte { return f.data.Bytes(t.Offset, t.Bytes) }
 
-// Prefetch asks the system to read a tensor ahead. It is a hint and does not wait.
+// Prefetch asks the system to read a tensor ahead, into its own cache. It is a
+// hint; it waits only for room in the disk's queue.
 func (f *File) Prefetch(t Tensor) { f.data.Prefetch(t.Offset, t.Bytes) }
+
+// Populate reads a tensor into the process's memory and returns when it is
+// there, or at once where the system cannot.
+func (f *File) Populate(t Tensor) { f.data.Populate(t.Offset, t.Bytes) }
 
 // Release lets the pages of a tensor go, so that they stop counting against the
 // process. The data stays valid: touching it reads it again.

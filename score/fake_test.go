@@ -50,6 +50,8 @@ func (m *memory) Data(name string) ([]byte, error) {
 
 func (m *memory) Prefetch(...string) {}
 
+func (m *memory) Populate(...string) {}
+
 func (m *memory) ReleasePart(string, int64, int64) {}
 
 func (m *memory) Release(names ...string) {

@@ -94,6 +94,9 @@ func (f *File) Read(t safetensors.Tensor, dst []byte, from int64) {
 // Prefetch asks the system to read a tensor ahead. It is a hint and does not wait.
 func (f *File) Prefetch(t safetensors.Tensor) { f.data.Prefetch(t.Offset, f.tensor(t).span) }
 
+// Populate reads a tensor into memory and returns when it is there.
+func (f *File) Populate(t safetensors.Tensor) { f.data.Populate(t.Offset, f.tensor(t).span) }
+
 // Release lets the memory of a tensor go. Slices that Data returned stay valid.
 func (f *File) Release(t safetensors.Tensor) {
 	f.data.Release(t.Offset, f.tensor(t).span)

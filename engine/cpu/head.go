@@ -133,11 +133,16 @@ func (h *head) blocks(rows int, x operand, f func(block, lo, hi, column, width i
 			h.finish(logits[:(hi-lo)*width], column, width)
 			f(block, lo, hi, column, width, logits)
 		}
-		if h.passed != nil {
-			row := int64(d * h.dtype.Size())
-			h.passed(int64(column)*row, int64(column+width)*row)
-		}
+		h.leave(column, width)
 	})
+}
+
+// leave lets the pages of a block go, where they stream.
+func (h *head) leave(column, width int) {
+	if h.passed != nil {
+		row := int64(h.s.Hidden * h.dtype.Size())
+		h.passed(int64(column)*row, int64(column+width)*row)
+	}
 }
 
 // Logits implements engine.Head.

@@ -30,6 +30,8 @@ func RunAll(t *testing.T, build New) {
 	t.Run("Cache", func(t *testing.T) { testCache(t, build) })
 	t.Run("Concurrency", func(t *testing.T) { testConcurrency(t, build) })
 	t.Run("Head", func(t *testing.T) { testHead(t, build) })
+	t.Run("Divergence", func(t *testing.T) { testDivergence(t, build) })
+	t.Run("Memory", func(t *testing.T) { testMemory(t, build) })
 	t.Run("Cancelled", func(t *testing.T) { testCancelled(t, build) })
 }
 

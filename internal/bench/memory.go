@@ -115,6 +115,9 @@ func (s *Source) Data(name string) ([]byte, error) {
 // Prefetch implements model.Source; everything is in memory.
 func (s *Source) Prefetch(...string) {}
 
+// Populate implements model.Source; everything is in memory.
+func (s *Source) Populate(...string) {}
+
 // Release implements model.Source; everything stays.
 func (s *Source) Release(...string) {}
 

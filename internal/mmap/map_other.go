@@ -16,4 +16,5 @@ func mapFile(f *os.File, size int64) ([]byte, error) {
 
 func unmapFile([]byte) error { return nil }
 
-func advise([]byte, bool) {}
+func willNeed([]byte) {}
+func dontNeed([]byte) {}

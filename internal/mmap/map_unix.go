@@ -14,14 +14,22 @@ func mapFile(f *os.File, size int64) ([]byte, error) {
 
 func unmapFile(data []byte) error { return unix.Munmap(data) }
 
-// advise ignores errors: without the hint everything works, only slower.
-func advise(pages []byte, need bool) {
-	if len(pages) == 0 {
-		return
+// Hints fail without harm: everything works without them, only slower.
+
+// willNeedStep is how much is asked for at a time: Linux reads no more of a
+// larger range ahead than a disk takes in one request.
+const willNeedStep = 1 << 20
+
+func willNeed(pages []byte) {
+	for len(pages) > 0 {
+		n := min(willNeedStep, len(pages))
+		_ = unix.Madvise(pages[:n], unix.MADV_WILLNEED)
+		pages = pages[n:]
 	}
-	advice := unix.MADV_DONTNEED
-	if need {
-		advice = unix.MADV_WILLNEED
+}
+
+func dontNeed(pages []byte) {
+	if len(pages) > 0 {
+		_ = unix.Madvise(pages, unix.MADV_DONTNEED)
 	}
-	_ = unix.Madvise(pages, advice)
 }

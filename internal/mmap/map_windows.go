@@ -27,5 +27,7 @@ func unmapFile(data []byte) error {
 	return windows.UnmapViewOfFile(uintptr(unsafe.Pointer(unsafe.SliceData(data))))
 }
 
-// advise does nothing: the system has no counterpart for file mappings.
-func advise([]byte, bool) {}
+// The system has no counterpart of these hints for file mappings.
+
+func willNeed([]byte) {}
+func dontNeed([]byte) {}

@@ -27,12 +27,17 @@ func New(f *os.File, size int64) (*Map, error) {
 // is closed.
 func (m *Map) Bytes(off, n int64) []byte { return m.data[off : off+n : off+n] }
 
-// Prefetch asks the system to read bytes ahead. It is a hint and does not wait.
-func (m *Map) Prefetch(off, n int64) { advise(m.pages(off, n), true) }
+// Prefetch asks the system to read bytes ahead, into its own cache. It is a
+// hint; it waits only for room in the disk's queue.
+func (m *Map) Prefetch(off, n int64) { willNeed(m.pages(off, n)) }
+
+// Populate reads bytes into the process's memory and returns when they are
+// there, or at once where the system cannot.
+func (m *Map) Populate(off, n int64) { populate(m.pages(off, n)) }
 
 // Release lets the pages of bytes go, so that they stop counting against the
 // process. They stay valid: touching them reads them again.
-func (m *Map) Release(off, n int64) { advise(m.pages(off, n), false) }
+func (m *Map) Release(off, n int64) { dontNeed(m.pages(off, n)) }
 
 // pages widens bytes to whole pages: the mapping starts on a page, and the
 // neighbours that share one merely fault once more.

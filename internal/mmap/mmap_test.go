@@ -33,6 +33,7 @@ func TestMap(t *testing.T) {
 	for _, r := range [][2]int64{{0, 50000}, {12345, 30001}, {49999, 1}, {50000, 0}} {
 		off, n := r[0], r[1]
 		m.Prefetch(off, n)
+		m.Populate(off, n)
 		got := m.Bytes(off, n)
 		if !bytes.Equal(got, content[off:off+n]) || cap(got) != len(got) {
 			t.Errorf("wrong bytes at %d", off)
@@ -44,6 +45,7 @@ func TestMap(t *testing.T) {
 	}
 	// Hints outside the file are not taken.
 	m.Prefetch(-1, 5)
+	m.Populate(-1, 5)
 	m.Release(49999, 2)
 	for range 2 {
 		if err := m.Close(); err != nil {

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package mmap
+
+func populate(pages []byte) { willNeed(pages) }
