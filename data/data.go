@@ -2,7 +2,7 @@
 // formats data sets are kept in, sequences of token ids, and windows of
 // documents drawn with a seed.
 //
-// Here belong file formats and sampling. Turning text into ids is the
+// Here belong file formats, the way the hub lays data sets out, and sampling. Turning text into ids is the
 // tokenizer's work, which callers pass in; what is done with the sequences is
 // none of this package's business. It imports nothing of this module.
 package data
