@@ -3,9 +3,7 @@ package checkpoint
 import (
 	"bytes"
 	"fmt"
-	"io/fs"
 	"slices"
-	"sync"
 
 	"github.com/coppice-ml/coppice/safetensors"
 )
@@ -41,18 +39,6 @@ func WithHashCache(dir string) Option {
 	return func(c *Checkpoint) { c.hashCache = dir }
 }
 
-// shard is one weight file. Its fields but file are fixed once it is open.
-type shard struct {
-	name   string
-	path   string
-	size   int64
-	header *safetensors.Header
-
-	mu     sync.Mutex
-	file   *safetensors.File
-	closed bool
-}
-
 // Dir returns the directory as it was given to Open.
 func (c *Checkpoint) Dir() string { return c.dir }
 
@@ -77,34 +63,31 @@ func (c *Checkpoint) Tensor(name string) (TensorInfo, bool) {
 	return c.tensors[i], true
 }
 
-// Data returns the bytes of a tensor. They lie in the mapped file, must not be
-// written to, and are valid until Close. Their alignment is the file's.
+// Data returns the bytes of a tensor, row by row. They must not be written to and
+// are valid until Close. They lie in the mapped file, whose alignment they have,
+// but for a torch file's tensor that is a view out of order: that is put in order
+// in memory, which is kept until Release.
 func (c *Checkpoint) Data(name string) ([]byte, error) {
 	t, ok := c.Tensor(name)
 	if !ok {
 		return nil, fmt.Errorf("%s: no tensor %q in the checkpoint", c.dir, name)
 	}
-	f, err := c.shard(t.File).open()
+	f, err := c.shard(t.File).find(t.Tensor)
 	if err != nil {
 		return nil, err
 	}
-	now, ok := f.Tensor(name)
-	if !ok || now.Offset != t.Offset || now.Bytes != t.Bytes || now.DType != t.DType {
-		return nil, Problem{Path: c.shard(t.File).path, Tensor: name,
-			Message: "the file changed while it was in use", Remedy: "start again"}
-	}
-	return f.Data(now), nil
+	return f.Data(t.Tensor), nil
 }
 
 // Prefetch asks the system to read tensors ahead. It is a hint: it neither
 // waits nor fails, and passes over names that the checkpoint lacks.
-func (c *Checkpoint) Prefetch(names ...string) { c.ahead(names, (*safetensors.File).Prefetch) }
+func (c *Checkpoint) Prefetch(names ...string) { c.ahead(names, weights.Prefetch) }
 
 // Populate reads tensors into the process's memory and returns when they are
 // there. It passes over what cannot be read: whoever uses it will see.
-func (c *Checkpoint) Populate(names ...string) { c.ahead(names, (*safetensors.File).Populate) }
+func (c *Checkpoint) Populate(names ...string) { c.ahead(names, weights.Populate) }
 
-func (c *Checkpoint) ahead(names []string, read func(*safetensors.File, safetensors.Tensor)) {
+func (c *Checkpoint) ahead(names []string, read func(weights, safetensors.Tensor)) {
 	for _, name := range names {
 		if t, ok := c.Tensor(name); ok {
 			if f, err := c.shard(t.File).open(); err == nil {
@@ -126,13 +109,15 @@ func (c *Checkpoint) Release(names ...string) {
 	}
 }
 
-// ReleasePart lets the memory of bytes [lo, hi) of a tensor go, as Release does.
+// ReleasePart lets the memory of bytes [lo, hi) of a tensor go, as Release does,
+// where they lie in a mapped file.
 func (c *Checkpoint) ReleasePart(name string, lo, hi int64) {
 	t, ok := c.Tensor(name)
 	if !ok || lo < 0 || hi > t.Bytes {
 		return
 	}
-	if f := c.shard(t.File).mapped(); f != nil {
+	s := c.shard(t.File)
+	if f := s.mapped(); f != nil && !s.moved[name] {
 		part := t.Tensor
 		part.Offset, part.Bytes = t.Offset+lo, hi-lo
 		f.Release(part)
@@ -153,39 +138,4 @@ func (c *Checkpoint) Close() error {
 func (c *Checkpoint) shard(name string) *shard {
 	i := slices.IndexFunc(c.shards, func(s *shard) bool { return s.name == name })
 	return c.shards[i]
-}
-
-// open maps the file on first use.
-func (s *shard) open() (*safetensors.File, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, fmt.Errorf("%s: the checkpoint is closed: %w", s.path, fs.ErrClosed)
-	}
-	if s.file == nil {
-		f, err := safetensors.Open(s.path)
-		if err != nil {
-			return nil, err
-		}
-		s.file = f
-	}
-	return s.file, nil
-}
-
-func (s *shard) mapped() *safetensors.File {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.file
-}
-
-func (s *shard) close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	if s.file == nil {
-		return nil
-	}
-	f := s.file
-	s.file = nil
-	return f.Close()
 }

@@ -93,6 +93,9 @@ func (c *copier) write(ctx context.Context, f *outFile) (err error) {
 }
 
 func (c *copier) copyPiece(ctx context.Context, dst *os.File, at int64, p piece) error {
+	if p.read != nil {
+		return c.gather(ctx, dst, at, p)
+	}
 	src, err := os.Open(p.path)
 	if err != nil {
 		return err
@@ -112,6 +115,27 @@ func (c *copier) copyPiece(ctx context.Context, dst *os.File, at int64, p piece)
 		startWriteBack(dst, at+done, n)
 		done += n
 		c.count.add(n)
+	}
+	return nil
+}
+
+// gather writes a tensor that the source does not hold row by row.
+func (c *copier) gather(ctx context.Context, dst *os.File, at int64, p piece) error {
+	buf := c.pool.Get().(*[bufferSize]byte)
+	defer c.pool.Put(buf)
+	for done := int64(0); done < p.n; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		part := buf[:min(bufferSize, p.n-done)]
+		if err := p.read(part, done); err != nil {
+			return err
+		}
+		if _, err := dst.WriteAt(part, at+done); err != nil {
+			return err
+		}
+		done += int64(len(part))
+		c.count.add(int64(len(part)))
 	}
 	return nil
 }

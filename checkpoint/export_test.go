@@ -35,7 +35,7 @@ func (o WriteOptions) real() system {
 
 // ParseIndex parses an index and writes it again.
 func ParseIndex(raw []byte) ([]byte, map[string]string, error) {
-	x, err := parseIndex(raw, "index.json")
+	x, err := parseIndex(raw, "index.json", ".safetensors")
 	if err != nil {
 		return nil, nil, err
 	}

@@ -55,6 +55,7 @@ func rules() []rule {
 		// Written anew, so never carried.
 		{"config.json", RoleConfig, false, 0},
 		{"model.safetensors.index.json", RoleConfig, false, 0},
+		{"pytorch_model.bin.index.json", RoleConfig, false, 0},
 
 		// The original's weights in any form, and what describes them. They
 		// would still hold the layers that the copy leaves out.

@@ -12,21 +12,16 @@ import (
 	"github.com/coppice-ml/coppice/safetensors"
 )
 
-const (
-	singleName = "model.safetensors"
-	indexName  = "model.safetensors.index.json"
-)
-
-// index is model.safetensors.index.json: which shard holds which tensor.
+// index is model.safetensors.index.json, or the like: which shard holds which tensor.
 type index struct {
 	metadata map[string]json.RawMessage
 	files    map[string]string // tensor name -> file name
 }
 
-// parseIndex reads an index. File names must be plain names of .safetensors
-// files: an index comes from outside, and must not reach out of its directory.
+// parseIndex reads an index. File names must be plain names of files with the
+// extension: an index comes from outside, and must not reach out of its directory.
 // Errors are *safetensors.FormatError.
-func parseIndex(raw []byte, path string) (*index, error) {
+func parseIndex(raw []byte, path, extension string) (*index, error) {
 	fail := func(at int64, format string, args ...any) error {
 		return &safetensors.FormatError{Path: path, Offset: at, Problem: fmt.Sprintf(format, args...)}
 	}
@@ -61,8 +56,8 @@ func parseIndex(raw []byte, path string) (*index, error) {
 		}
 		file, ok := value.(string)
 		switch _, twice := x.files[name]; {
-		case !ok || !plainShard(file):
-			return nil, fail(base+dec.InputOffset(), "tensor %q is mapped to %v, which is not the name of a .safetensors file", name, value)
+		case !ok || !plainShard(file, extension):
+			return nil, fail(base+dec.InputOffset(), "tensor %q is mapped to %v, which is not the name of a %s file", name, value, extension)
 		case twice:
 			return nil, fail(base+dec.InputOffset(), "the index names tensor %q twice", name)
 		}
@@ -73,8 +68,8 @@ func parseIndex(raw []byte, path string) (*index, error) {
 
 // plainShard refuses anything that could name a file outside the directory, on
 // any system.
-func plainShard(file string) bool {
-	return strings.HasSuffix(file, ".safetensors") && filepath.IsLocal(file) && !strings.ContainsAny(file, `/\:`+"\x00")
+func plainShard(file, extension string) bool {
+	return strings.HasSuffix(file, extension) && filepath.IsLocal(file) && !strings.ContainsAny(file, `/\:`+"\x00")
 }
 
 func jsonOffset(err error) int64 {

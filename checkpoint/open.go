@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/coppice-ml/coppice/safetensors"
 )
 
 // Open opens a checkpoint directory and reads the header of every shard. The
@@ -93,11 +91,13 @@ func (c *Checkpoint) readConfig() []Problem {
 // readWeights finds the weights and reads the headers. Where both a single file
 // and an index exist, the single file counts, as it does for transformers.
 func (c *Checkpoint) readWeights() []Problem {
-	switch {
-	case present(c.dir, singleName):
-		return c.addShard(singleName)
-	case present(c.dir, indexName):
-		return c.readIndex()
+	for _, f := range forms() {
+		switch {
+		case present(c.dir, f.single):
+			return c.addShard(f.single)
+		case present(c.dir, f.index):
+			return c.readIndex(f)
+		}
 	}
 	return []Problem{c.noWeights()}
 }
@@ -105,29 +105,32 @@ func (c *Checkpoint) readWeights() []Problem {
 // noWeights says what the directory holds instead.
 func (c *Checkpoint) noWeights() Problem {
 	p := Problem{Path: c.dir, Err: ErrNoWeights}
-	shards := matching(c.dir, "model-*-of-*.safetensors")
-	bins := matching(c.dir, "*.bin")
-	switch {
-	case len(shards) > 0:
-		p.Message = fmt.Sprintf("%s is missing, though there are shards such as %s", indexName, shards[0])
-		p.Remedy = downloadAgain
-	case len(bins) > 0:
-		p.Message = fmt.Sprintf("the weights are in %s; pytorch_model.bin is not supported yet", bins[0])
-		p.Remedy = "save the model as safetensors first"
-	default:
-		p.Message = "neither model.safetensors nor model.safetensors.index.json is there"
-		p.Remedy = downloadAgain
+	for _, f := range forms() {
+		if shards := matching(c.dir, f.shards); len(shards) > 0 {
+			p.Message = fmt.Sprintf("%s is missing, though there are shards such as %s", f.index, shards[0])
+			p.Remedy = downloadAgain
+			return p
+		}
 	}
+	for _, pattern := range []string{"*.safetensors", "*.bin", "*.pth", "*.pt", "*.gguf"} {
+		if others := matching(c.dir, pattern); len(others) > 0 {
+			p.Message = fmt.Sprintf("there is %s, but neither model.safetensors nor pytorch_model.bin, nor an index of either", others[0])
+			p.Remedy = "get the model in one of these forms, as transformers saves it"
+			return p
+		}
+	}
+	p.Message = "neither model.safetensors nor pytorch_model.bin is there, nor an index of either"
+	p.Remedy = downloadAgain
 	return p
 }
 
-func (c *Checkpoint) readIndex() []Problem {
-	path := filepath.Join(c.dir, indexName)
+func (c *Checkpoint) readIndex(form form) []Problem {
+	path := filepath.Join(c.dir, form.index)
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return []Problem{problemOf(path, err)}
 	}
-	if c.index, err = parseIndex(raw, path); err != nil {
+	if c.index, err = parseIndex(raw, path, form.extension); err != nil {
 		return []Problem{problemOf(path, err)}
 	}
 	c.sharded = true
@@ -144,7 +147,7 @@ func (c *Checkpoint) readIndex() []Problem {
 // addShard reads a shard's header and adds it to the checkpoint.
 func (c *Checkpoint) addShard(name string) []Problem {
 	s := &shard{name: name, path: filepath.Join(c.dir, name)}
-	if err := s.readHeader(); err != nil {
+	if err := s.read(); err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return []Problem{problemOf(s.path, err)}
 		}
@@ -158,31 +161,13 @@ func (c *Checkpoint) addShard(name string) []Problem {
 	return nil
 }
 
-func (s *shard) readHeader() error {
-	f, err := os.Open(s.path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if info.IsDir() {
-		return errors.New("it is a directory")
-	}
-	s.size = info.Size()
-	s.header, err = safetensors.ReadHeader(f, s.size, s.path)
-	return err
-}
-
 // compareIndex reports where the index and the shards that could be read
 // disagree. A tensor in two shards is left to gather.
 func (c *Checkpoint) compareIndex(path string) []Problem {
 	var problems []Problem
 	for _, s := range c.shards {
-		here := make(map[string]bool, len(s.header.Tensors))
-		for _, t := range s.header.Tensors {
+		here := make(map[string]bool, len(s.tensors))
+		for _, t := range s.tensors {
 			here[t.Name] = true
 			if _, listed := c.index.files[t.Name]; !listed {
 				problems = append(problems, Problem{Path: s.path, Tensor: t.Name,
@@ -204,7 +189,7 @@ func (c *Checkpoint) gather() []Problem {
 	var problems []Problem
 	holder := make(map[string]*shard)
 	for _, s := range c.shards {
-		for _, t := range s.header.Tensors {
+		for _, t := range s.tensors {
 			if first := holder[t.Name]; first != nil {
 				problems = append(problems, Problem{Path: s.path, Tensor: t.Name,
 					Message: fmt.Sprintf("it is in %s too", first.name), Remedy: "download index and shards again"})

@@ -182,10 +182,26 @@ func TestOpenFails(t *testing.T) {
 			f["model.safetensors.index.json"] = `{"weight_map":{"a":"../x.safetensors"}}`
 		}, nil, []string{"../x.safetensors"}},
 		{"index missing", func(f map[string]string) { delete(f, "model.safetensors.index.json") }, checkpoint.ErrNoWeights, []string{"index.json is missing", first}},
-		{"only bin", func(f map[string]string) {
+		{"only another form", func(f map[string]string) {
 			clear(f)
-			f["config.json"], f["pytorch_model.bin"] = "{}", "x"
-		}, checkpoint.ErrNoWeights, []string{"not supported yet", "safetensors"}},
+			f["config.json"], f["consolidated.00.pth"] = "{}", "x"
+		}, checkpoint.ErrNoWeights, []string{"consolidated.00.pth", "transformers"}},
+		{"torch shards without index", func(f map[string]string) {
+			clear(f)
+			f["config.json"], f["pytorch_model-00001-of-00002.bin"] = "{}", "x"
+		}, checkpoint.ErrNoWeights, []string{"pytorch_model.bin.index.json is missing", "pytorch_model-00001-of-00002.bin"}},
+		{"torch index leads to safetensors", func(f map[string]string) {
+			clear(f)
+			f["config.json"], f["pytorch_model.bin.index.json"] = "{}", indexOf(t, map[string]string{"a": "m.safetensors"})
+		}, nil, []string{"m.safetensors", ".bin file"}},
+		{"torch shard missing", func(f map[string]string) {
+			clear(f)
+			f["config.json"], f["pytorch_model.bin.index.json"] = "{}", indexOf(t, map[string]string{"a": "a.bin", "b": "b.bin"})
+		}, fs.ErrNotExist, []string{"a.bin", "b.bin", "missing"}},
+		{"not a torch file", func(f map[string]string) {
+			clear(f)
+			f["config.json"], f["pytorch_model.bin"] = "{}", "noise"
+		}, nil, []string{"pytorch_model.bin", "torch.save", "download it again"}},
 		{"no weights", func(f map[string]string) {
 			clear(f)
 			f["config.json"] = "{}"

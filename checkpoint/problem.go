@@ -7,14 +7,15 @@ import (
 	"strings"
 
 	"github.com/coppice-ml/coppice/safetensors"
+	"github.com/coppice-ml/coppice/torchfile"
 )
 
 // What errors.Is can tell apart.
 var (
 	// ErrNoConfig: the directory has no config.json.
 	ErrNoConfig = errors.New("no config.json")
-	// ErrNoWeights: the directory has no safetensors weights.
-	ErrNoWeights = errors.New("no safetensors weights")
+	// ErrNoWeights: the directory has no weights in a form that is read.
+	ErrNoWeights = errors.New("no weights")
 	// ErrExists: the output exists already.
 	ErrExists = errors.New("output exists")
 	// ErrInside: the output is the source, lies in it, or contains it.
@@ -59,6 +60,12 @@ func problemOf(path string, err error) Problem {
 		return Problem{Path: path, Tensor: format.Tensor, Err: err,
 			Message: fmt.Sprintf("at byte %d: %s", format.Offset, format.Problem),
 			Remedy:  format.Action()}
+	}
+	var torch *torchfile.FormatError
+	if errors.As(err, &torch) {
+		return Problem{Path: path, Tensor: torch.Tensor, Err: err,
+			Message: fmt.Sprintf("at byte %d: %s", torch.Offset, torch.Detail()),
+			Remedy:  torch.Action()}
 	}
 	remedy := ""
 	if errors.Is(err, fs.ErrPermission) {

@@ -44,10 +44,16 @@ type outFile struct {
 	pieces  []piece
 }
 
-// piece is a range of a source file.
+// piece is a range of a source file, or n bytes that read puts in order.
 type piece struct {
 	path   string
 	off, n int64
+	read   func(dst []byte, at int64) error
+}
+
+// before says whether the file holds q right behind p.
+func (p piece) before(q piece) bool {
+	return p.read == nil && q.read == nil && p.path == q.path && p.off+p.n == q.off
 }
 
 func (f *outFile) size() int64 {
@@ -85,7 +91,7 @@ func (c *Checkpoint) draw(s Surgery, maxShard int64) (*blueprint, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.files = append(b.files, outFile{name: indexName, content: raw})
+		b.files = append(b.files, outFile{name: safetensorsForm().index, content: raw})
 	}
 	small, err := c.smallFiles(s)
 	if err != nil {
@@ -116,7 +122,7 @@ func (c *Checkpoint) group(rename func(string) (string, bool), maxShard int64) (
 		open, bytes = nil, 0
 	}
 	for _, s := range c.shards {
-		for _, t := range s.header.Tensors {
+		for _, t := range s.tensors {
 			newName, keep := t.Name, true
 			if rename != nil {
 				newName, keep = rename(t.Name)
@@ -148,7 +154,7 @@ func (c *Checkpoint) group(rename func(string) (string, bool), maxShard int64) (
 // shardName is the name of file i of n; a lone file needs no index.
 func shardName(i, n int) string {
 	if n == 1 {
-		return singleName
+		return safetensorsForm().single
 	}
 	return fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, n)
 }
@@ -161,19 +167,19 @@ type group []kept
 func (g group) file(name string, metadata map[string]string) (outFile, error) {
 	f := outFile{name: name}
 	if s := g.unchanged(metadata); s != nil {
-		f.pieces = []piece{{s.path, 0, s.size}}
+		f.pieces = []piece{{path: s.path, n: s.size}}
 		return f, nil
 	}
 	tensors := make([]safetensors.Tensor, len(g))
 	for i, k := range g {
 		tensors[i] = k.tensor
 		tensors[i].Name = k.newName
-		if last := len(f.pieces) - 1; last >= 0 && f.pieces[last].path == k.source.path &&
-			f.pieces[last].off+f.pieces[last].n == k.tensor.Offset {
-			f.pieces[last].n += k.tensor.Bytes
+		next := piece{k.source.path, k.tensor.Offset, k.tensor.Bytes, k.source.gather(k.tensor)}
+		if last := len(f.pieces) - 1; last >= 0 && f.pieces[last].before(next) {
+			f.pieces[last].n += next.n
 			continue
 		}
-		f.pieces = append(f.pieces, piece{k.source.path, k.tensor.Offset, k.tensor.Bytes})
+		f.pieces = append(f.pieces, next)
 	}
 	var err error
 	f.content, err = safetensors.AppendHeader(nil, tensors, g.metadata(metadata))
@@ -183,7 +189,7 @@ func (g group) file(name string, metadata map[string]string) (outFile, error) {
 // unchanged returns the source file that the group equals, or nil.
 func (g group) unchanged(metadata map[string]string) *shard {
 	s := g[0].source
-	if len(g) != len(s.header.Tensors) {
+	if s.isTorch() || len(g) != len(s.tensors) {
 		return nil
 	}
 	for _, k := range g {
@@ -191,7 +197,7 @@ func (g group) unchanged(metadata map[string]string) *shard {
 			return nil
 		}
 	}
-	if metadata == nil && s.header.Metadata["format"] != "" || metadata != nil && maps.Equal(metadata, s.header.Metadata) {
+	if metadata == nil && s.metadata["format"] != "" || metadata != nil && maps.Equal(metadata, s.metadata) {
 		return s
 	}
 	return nil
@@ -201,7 +207,7 @@ func (g group) metadata(wanted map[string]string) map[string]string {
 	if wanted != nil {
 		return wanted
 	}
-	format := g[0].source.header.Metadata["format"]
+	format := g[0].source.metadata["format"]
 	if format == "" {
 		format = "pt"
 	}
@@ -280,7 +286,7 @@ func (c *Checkpoint) smallFiles(s Surgery) ([]outFile, error) {
 }
 
 func (c *Checkpoint) carry(f FileInfo) outFile {
-	return outFile{name: f.Name, pieces: []piece{{filepath.Join(c.dir, filepath.FromSlash(f.Name)), 0, f.Size}}}
+	return outFile{name: f.Name, pieces: []piece{{path: filepath.Join(c.dir, filepath.FromSlash(f.Name)), n: f.Size}}}
 }
 
 // checkExtra keeps extra files from replacing what the copy is made of.
@@ -288,7 +294,7 @@ func checkExtra(name string, card bool) error {
 	switch {
 	case name == "" || name == "." || name == ".." || strings.ContainsAny(name, `/\:`+"\x00"):
 		return fmt.Errorf("extra file %q: give a plain file name", name)
-	case name == configName, name == indexName, strings.HasSuffix(name, ".safetensors"), name == cardName && card:
+	case name == configName, name == safetensorsForm().index, strings.HasSuffix(name, ".safetensors"), name == cardName && card:
 		return fmt.Errorf("extra file %q: that name is taken", name)
 	}
 	return nil

@@ -101,7 +101,7 @@ func withRemedy(err error) error {
 		{checkpoint.ErrNoSpace, "free some space, or name an --out on another disk"},
 		{syscall.ENOSPC, "free some space, or name an --out on another disk; nothing was left behind"},
 		{tokenizer.ErrNone, "pass token ids with --tokens, which need no tokenizer"},
-		{checkpoint.ErrNoConfig, "MODEL is a directory with config.json and safetensors files"},
+		{checkpoint.ErrNoConfig, "MODEL is a directory with config.json and weights, safetensors or pytorch_model.bin"},
 		{fs.ErrPermission, "check who may read or write there"},
 	} {
 		if errors.Is(err, r.is) {

@@ -48,7 +48,6 @@ type inspection struct {
 	spec       *model.Spec
 	files      []checkpoint.FileInfo
 	layerBytes []int64
-	ignored    []string
 	line       report.Model
 }
 
@@ -123,6 +122,7 @@ func (o inspectOptions) weights(ctx context.Context, a *app, f *inspection) erro
 		if len(problems) == 0 {
 			return err
 		}
+		f.fromConfig()
 		return nil
 	}
 	defer c.Close()
@@ -180,7 +180,7 @@ func (f *inspection) check(tensors []checkpoint.TensorInfo) {
 			f.line.Problems = append(f.line.Problems, part.label+name)
 		}
 	}
-	f.ignored = r.Ignored
+	f.line.Ignored = r.Ignored
 }
 
 func (f *inspection) layer(i int) report.Layer {
@@ -219,10 +219,23 @@ func (f *inspection) print(a *app) error {
 	add("dtype", report.String(m.DType))
 	add("tied head", report.String(yesNo(m.Tied)))
 	add("MACs per token", report.Count(m.MACsPerToken))
+	if len(m.Ignored) > 0 {
+		add("not read", report.String(ignoredTensors(m.Ignored)))
+	}
 	if m.Hash != "" {
 		add("hash", report.String(m.Hash))
 	}
 	return errors.Join(a.table(facts), a.printf("\n"), a.table(f.layerTable(a)), a.printf("\n"), a.table(f.fileTable()), f.printProblems(a))
+}
+
+// ignoredTensors names those that are not read: the last part of each name, once.
+func ignoredTensors(names []string) string {
+	var last []string
+	for _, name := range names {
+		last = append(last, name[strings.LastIndex(name, ".")+1:])
+	}
+	slices.Sort(last)
+	return fmt.Sprintf("%s: %s", plural(len(names), "tensor"), strings.Join(slices.Compact(last), ", "))
 }
 
 // layerTable has one row for a run of layers of equal size, unless programs
@@ -257,8 +270,8 @@ func (f *inspection) fileTable() *report.Table {
 }
 
 func (f *inspection) printProblems(a *app) error {
-	for _, name := range f.ignored {
-		a.detail("recomputed, not read: %s", name)
+	for _, name := range f.line.Ignored {
+		a.detail("not read: %s", name)
 	}
 	if len(f.line.Problems) == 0 {
 		return nil

@@ -73,6 +73,7 @@ func mkmodel() {
 	f.IntVar(&o.Shards, "shards", 0, "")
 	f.IntVar(&o.MaxPositions, "positions", 0, "")
 	f.BoolVar(&o.Tied, "tied", false, "")
+	f.BoolVar(&o.Torch, "torch", false, "")
 	f.BoolVar(&o.Tokenizer, "tokenizer", true, "")
 	dtype := f.String("dtype", "BF16", "")
 	config := f.String("config", "", "")

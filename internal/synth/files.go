@@ -102,13 +102,13 @@ func (o Options) writeJSON(dir string) error {
 	return nil
 }
 
-func writeIndex(dir string, shards [][]safetensors.Tensor) error {
+func (o Options) writeIndex(dir string, shards [][]safetensors.Tensor) error {
 	var total int64
 	where := map[string]string{}
 	for i, ts := range shards {
 		total += totalBytes(ts)
 		for _, t := range ts {
-			where[t.Name] = shardName(i, len(shards))
+			where[t.Name] = o.shardName(i, len(shards))
 		}
 	}
 	data, err := encode(map[string]any{
@@ -118,7 +118,8 @@ func writeIndex(dir string, shards [][]safetensors.Tensor) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "model.safetensors.index.json"), data, 0o666)
+	stem, extension := o.form()
+	return os.WriteFile(filepath.Join(dir, stem+extension+".index.json"), data, 0o666)
 }
 
 // encode writes JSON as Python's json.dumps(indent=2, ensure_ascii=False) does.

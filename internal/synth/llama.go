@@ -34,6 +34,7 @@ type Options struct {
 	MLPBias  bool
 
 	Shards    int    // 0 and 1 mean model.safetensors, more mean shards and an index
+	Torch     bool   // pytorch_model.bin, as torch.save writes it, in place of safetensors
 	Seed      uint64 // weights are a function of the seed and the tensor's name
 	Tokenizer bool   // write tokenizer.json and tokenizer_config.json too
 }
@@ -130,12 +131,16 @@ func WriteLlama(dir string, o Options) error {
 	}
 	shards := split(o.tensors(), o.Shards)
 	for i, ts := range shards {
-		if err := o.writeShard(filepath.Join(dir, shardName(i, len(shards))), ts); err != nil {
+		write := o.writeShard
+		if o.Torch {
+			write = o.writeTorch
+		}
+		if err := write(filepath.Join(dir, o.shardName(i, len(shards))), ts); err != nil {
 			return err
 		}
 	}
 	if len(shards) > 1 {
-		return writeIndex(dir, shards)
+		return o.writeIndex(dir, shards)
 	}
 	return nil
 }
@@ -158,11 +163,20 @@ func split(ts []safetensors.Tensor, n int) [][]safetensors.Tensor {
 	return append(shards, ts[first:])
 }
 
-func shardName(i, n int) string {
-	if n == 1 {
-		return "model.safetensors"
+// form is how the names of weight files begin and end.
+func (o Options) form() (stem, extension string) {
+	if o.Torch {
+		return "pytorch_model", ".bin"
 	}
-	return fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, n)
+	return "model", ".safetensors"
+}
+
+func (o Options) shardName(i, n int) string {
+	stem, extension := o.form()
+	if n == 1 {
+		return stem + extension
+	}
+	return fmt.Sprintf("%s-%05d-of-%05d%s", stem, i+1, n, extension)
 }
 
 func (o Options) writeShard(path string, ts []safetensors.Tensor) (err error) {
