@@ -94,12 +94,25 @@ func (f *File) Read(t safetensors.Tensor, dst []byte, from int64) {
 // Prefetch asks the system to read a tensor ahead. It is a hint and does not wait.
 func (f *File) Prefetch(t safetensors.Tensor) { f.data.Prefetch(t.Offset, f.tensor(t).span) }
 
-// Populate reads a tensor into memory and returns when it is there.
-func (f *File) Populate(t safetensors.Tensor) { f.data.Populate(t.Offset, f.tensor(t).span) }
+// Populate reads a tensor into the process's memory and returns when it is there,
+// or at once where the system cannot.
+func (f *File) Populate(t safetensors.Tensor) {
+	if f.tensor(t).InPlace() {
+		f.data.Populate(t.Offset, t.Bytes)
+	} else {
+		f.Data(t)
+	}
+}
 
 // Release lets the memory of a tensor go. Slices that Data returned stay valid.
+// Of a tensor that is InPlace, t may be a part: its Offset and Bytes count.
 func (f *File) Release(t safetensors.Tensor) {
-	f.data.Release(t.Offset, f.tensor(t).span)
+	whole := f.tensor(t)
+	if whole.InPlace() {
+		f.data.Release(t.Offset, t.Bytes)
+		return
+	}
+	f.data.Release(t.Offset, whole.span)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.made, t.Name)

@@ -77,6 +77,7 @@ func TestReadInPieces(t *testing.T) {
 			}
 		}
 		f.Prefetch(tensor.Tensor)
+		f.Populate(tensor.Tensor)
 		f.Release(tensor.Tensor)
 		if again := f.Data(tensor.Tensor); !bytes.Equal(again, whole) {
 			t.Errorf("%s after release: got %x, want %x", tensor.Name, again, whole)
