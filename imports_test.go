@@ -22,19 +22,20 @@ const importRule = `
 	checkpoint  < model prune
 	model       < engine prune internal/bench
 	tokenizer   < internal/cli
-	data        < internal/cli
+	data        < eval internal/cli
 	report      < internal/cli
 
 	# what runs models
 	engine      < engine/cpu forest
 	engine/cpu  < internal/bench internal/cli internal/doctor
-	forest      < score generate internal/bench
+	forest      < score generate eval internal/bench
 	score       < internal/cli
-	generate    < internal/cli
+	generate    < eval internal/cli
+	eval        < internal/cli
 	prune       < internal/cli
 
 	# what surrounds them
-	internal/nearest < score prune hub internal/cli
+	internal/nearest < score prune hub eval internal/cli
 	hub              < data internal/cli
 	forest             < internal/selfcheck
 	internal/selfcheck < internal/cli

@@ -2,12 +2,16 @@ package generate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/model"
 )
+
+// ErrEnd is what emit returns to end one sequence: at a stop string, for one.
+var ErrEnd = errors.New("the sequence has ended")
 
 // Options say how sequences are continued.
 type Options struct {
@@ -22,7 +26,8 @@ type Options struct {
 // Run continues the prompts through the listed layers (nil: all of them) and
 // gives each new token to emit, with the index of its prompt: step by step,
 // prompts in order within a step. A stop token ends its sequence and is not
-// emitted. An error of emit stops everything and is returned.
+// emitted. emit ends the sequence it was called for with ErrEnd; any other error
+// of it stops everything and is returned.
 //
 // What follows a prompt depends on that prompt and the options alone: not on the
 // other prompts or their order. Only prompts that are repeated word for word get
@@ -220,7 +225,12 @@ func (l *loop) next(seq int, logits []float32) error {
 		return nil
 	}
 	l.last[seq] = id
-	return l.emit(seq, id)
+	err = l.emit(seq, id)
+	if errors.Is(err, ErrEnd) {
+		l.finished[seq] = true
+		return nil
+	}
+	return err
 }
 
 // bury takes finished sequences out of the running.

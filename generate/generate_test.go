@@ -265,3 +265,25 @@ func TestStopsOnErrors(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
+
+// TestErrEnd: one sequence ends where emit says so, the others go on.
+func TestErrEnd(t *testing.T) {
+	run := runner(t, open(t, testkit.Llama(t, testkit.Options{})), cpu.Options{DType: "float32", OneDNN: "off"})
+	prompts := [][]int32{{1, 2, 3}, {4, 5}, {6}}
+	want := continuations(t, run, nil, prompts, generate.Options{MaxTokens: 6})
+	got := make([][]int32, len(prompts))
+	err := generate.Run(context.Background(), run, nil, prompts, generate.Options{MaxTokens: 6}, func(seq int, id int32) error {
+		got[seq] = append(got[seq], id)
+		if seq == 1 && len(got[seq]) == 2 {
+			return generate.ErrEnd
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want[1] = want[1][:2]
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

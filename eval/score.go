@@ -1,0 +1,202 @@
+package eval
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/generate"
+)
+
+// Scorer runs prunings of a model; *forest.Runner is one.
+type Scorer interface {
+	// Run evaluates the variants on the work: see forest.Runner.
+	Run(ctx context.Context, variants []forest.Variant, work []forest.Work) error
+}
+
+// Encode makes the sequences of a task's requests, which must not be ones to
+// generate. of[i] is the request that sequence i belongs to: a rolled text has
+// several sequences, and their log-probabilities add up.
+func (a *Asked) Encode(e *Encoder) (seqs []Sequence, of []int, err error) {
+	p := pair{e: e}
+	for i, r := range a.Requests {
+		var some []Sequence
+		if a.Task.Output == Rolling {
+			some, err = e.windows(r.Continuation)
+		} else {
+			some = make([]Sequence, 1)
+			some[0], err = p.encode(r.Context, r.Continuation)
+		}
+		if err != nil {
+			return nil, nil, docError(a.Task, r.Doc, err)
+		}
+		for _, s := range some {
+			seqs, of = append(seqs, s), append(of, i)
+		}
+	}
+	return seqs, of, nil
+}
+
+// ScoreAll answers the requests of tasks with log-probabilities, for several
+// prunings at once: lists of layers, nil for the whole model. The responses are
+// by pruning, task and request.
+func ScoreAll(ctx context.Context, s Scorer, prunings [][]int, asked []*Asked, e *Encoder, batchTokens int) ([][][]Response, error) {
+	w, err := newWork(asked, e, batchTokens)
+	if err != nil {
+		return nil, err
+	}
+	variants := make([]forest.Variant, len(prunings))
+	answers := make([][]Response, len(prunings))
+	for v, layers := range prunings {
+		answers[v] = w.blank()
+		variants[v] = forest.Variant{Layers: layers, Scores: func(i int, scores []engine.TokenScore) error {
+			w.packed.Collect(i, scores, answers[v])
+			return nil
+		}}
+	}
+	if err := s.Run(ctx, variants, w.packed.Work); err != nil {
+		return nil, err
+	}
+	out := make([][][]Response, len(prunings))
+	for v := range out {
+		out[v] = w.responses(answers[v])
+	}
+	return out, nil
+}
+
+// work is the packed sequences of several tasks and the way back.
+type work struct {
+	asked  []*Asked
+	packed *Packed
+	of     []int // request of each sequence, within its task
+	ends   []int // where each task's sequences end
+}
+
+func newWork(asked []*Asked, e *Encoder, batchTokens int) (*work, error) {
+	w := &work{asked: asked}
+	var seqs []Sequence
+	var groups []int
+	doc := 0
+	for _, a := range asked {
+		some, of, err := a.Encode(e)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range of {
+			groups = append(groups, doc+a.Requests[r].Doc)
+		}
+		doc += len(a.Docs)
+		seqs, w.of, w.ends = append(seqs, some...), append(w.of, of...), append(w.ends, len(w.of)+len(of))
+	}
+	w.packed = Pack(seqs, groups, batchTokens)
+	return w, nil
+}
+
+// blank are responses to add the scores of sequences to.
+func (w *work) blank() []Response {
+	out := make([]Response, len(w.of))
+	for i := range out {
+		out[i].Greedy = true
+	}
+	return out
+}
+
+// responses are the answers of sequences by task and request.
+func (w *work) responses(answers []Response) [][]Response {
+	out := make([][]Response, len(w.asked))
+	at := 0
+	for t, a := range w.asked {
+		out[t] = make([]Response, len(a.Requests))
+		for i := range out[t] {
+			out[t][i].Greedy = true
+		}
+		for ; at < w.ends[t]; at++ {
+			r := &out[t][w.of[at]]
+			r.LogProb += answers[at].LogProb
+			r.Greedy = r.Greedy && answers[at].Greedy
+		}
+	}
+	return out
+}
+
+// Generator is what answers are written with; *forest.Runner is one, through
+// package generate.
+type Generator func(ctx context.Context, prompts [][]int32, maxTokens int, stop []int, emit func(seq int, id int32) error) error
+
+// Generate is a Generator of a runner and a list of layers.
+func Generate(run *forest.Runner, layers []int) Generator {
+	return func(ctx context.Context, prompts [][]int32, maxTokens int, stop []int, emit func(int, int32) error) error {
+		return generate.Run(ctx, run, layers, prompts, generate.Options{MaxTokens: maxTokens, Stop: stop}, emit)
+	}
+}
+
+// maxGenerated is how many answers are written at a time: each holds keys and
+// values of its whole length.
+const maxGenerated = 32
+
+// WriteAll answers the requests of a task with texts, at most batch of them at a
+// time; progress, which may be nil, hears how many are done.
+func WriteAll(ctx context.Context, g Generator, a *Asked, e *Encoder, batch int, progress func(done, total int64)) ([]Response, error) {
+	t := a.Task
+	until := slices.Clone(t.Generation.Until)
+	stop := e.stopIDs(until)
+	if eos, ok := e.Tokenizer.EOS(); ok {
+		stop = append(stop, eos)
+		until = append(until, e.Tokenizer.Token(eos))
+	}
+	prompts := make([][]int32, len(a.Requests))
+	order := make([]int, len(prompts))
+	for i, r := range a.Requests {
+		var err error
+		if prompts[i], err = e.prompt(r.Context, t.Generation.MaxTokens); err != nil {
+			return nil, docError(t, r.Doc, err)
+		}
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(x, y int) int { return len(prompts[y]) - len(prompts[x]) })
+	out := make([]Response, len(prompts))
+	for lo := 0; lo < len(order); lo += batch {
+		some := order[lo:min(lo+batch, len(order))]
+		if err := write(ctx, g, t, e, prompts, some, until, stop, out); err != nil {
+			return nil, err
+		}
+		if progress != nil {
+			progress(int64(lo+len(some)), int64(len(order)))
+		}
+	}
+	return out, nil
+}
+
+// write generates some of the answers together.
+func write(ctx context.Context, g Generator, t *Task, e *Encoder, prompts [][]int32, which []int, until []string, stop []int, out []Response) error {
+	batch := make([][]int32, len(which))
+	for i, p := range which {
+		batch[i] = prompts[p]
+	}
+	written := make([][]int, len(which))
+	err := g(ctx, batch, t.Generation.MaxTokens, stop, func(seq int, id int32) error {
+		written[seq] = append(written[seq], int(id))
+		text, err := e.Tokenizer.Decode(written[seq])
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(until, func(s string) bool { return s != "" && strings.Contains(text, s) }) {
+			return generate.ErrEnd
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("task %s: %w", t.Name, err)
+	}
+	for i, p := range which {
+		text, err := e.Tokenizer.Decode(written[i])
+		if err != nil {
+			return err
+		}
+		out[p].Text = cut(text, until)
+	}
+	return nil
+}
