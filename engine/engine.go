@@ -45,6 +45,14 @@ type Engine interface {
 	Close() error
 }
 
+// Gram is implemented by engines that multiply a matrix on the host by its own
+// transpose faster than a loop would.
+type Gram interface {
+	// Gram sets the lower triangle, diagonal included, of out [n, n] to x xᵀ of
+	// x [n, len(x)/n], in float32.
+	Gram(ctx context.Context, x []float32, n int, out []float32) error
+}
+
 // Info says what an engine is and how it rounds.
 type Info struct {
 	Device   string // "cpu"

@@ -69,6 +69,14 @@ func (r *Runner) Model() *model.Model { return r.m }
 // Engine is the engine that runs it.
 func (r *Runner) Engine() engine.Engine { return r.e }
 
+// SetProgress replaces Options.Progress, for a caller whose work is several
+// calls; it returns what puts the old one back.
+func (r *Runner) SetProgress(progress func(done, total int64)) (restore func()) {
+	old := r.opt.Progress
+	r.opt.Progress = progress
+	return func() { r.opt.Progress = old }
+}
+
 // Close releases every resident part.
 func (r *Runner) Close() {
 	r.reading.Wait()

@@ -48,7 +48,7 @@ func (p *pass) run(ctx context.Context) error {
 
 // mappedPeak is the part of a fit's memory that is not Go's heap.
 func (r *Runner) mappedPeak(f *fit, n need) int64 {
-	return r.fixed(f, n) - r.engineMemory.Fixed - r.engineMemory.Row*int64(f.rows) - spare
+	return r.fixed(f, n) - r.engineMemory.Fixed - r.engineMemory.Row*int64(f.rows) - f.holds - spare
 }
 
 // reserve makes room for the states of a part's largest group.

@@ -26,6 +26,16 @@ type Cost struct {
 	Memory int64
 }
 
+// Add sums up calls that follow one another.
+func (c *Cost) Add(o Cost) {
+	c.Resident = o.Resident && (c.Resident || c.Passes == 0)
+	c.Passes += o.Passes
+	c.Loads += o.Loads
+	c.TokenLayers += o.TokenLayers
+	c.HeadRows += o.HeadRows
+	c.Memory = max(c.Memory, o.Memory)
+}
+
 // Cost counts what Run would do, without running it.
 func (r *Runner) Cost(variants []Variant, work []Work) (Cost, error) {
 	p, err := r.plan(variants, work)
@@ -167,6 +177,7 @@ type need struct {
 	rows       []int // distinct rows that the targets of each Work name
 	targetRows int64 // their sum
 	head       bool
+	holds      [2]int64 // what variants keep, with one group and with several
 }
 
 func (r *Runner) need(variants []Variant, work []Work) need {
@@ -174,6 +185,8 @@ func (r *Runner) need(variants []Variant, work []Work) need {
 	for _, v := range variants {
 		n.layers = append(n.layers, v.Layers...)
 		n.head = n.head || v.Scores != nil || v.Divergence != nil
+		n.holds[0] += v.Holds
+		n.holds[1] += max(v.Holds, v.HoldsAcross)
 	}
 	slices.Sort(n.layers)
 	n.layers = slices.Compact(n.layers)
@@ -194,6 +207,7 @@ type fit struct {
 	tokens int   // most tokens in flight, if not a single Work is larger
 	memory int64 // what all takes at its peak
 	over   bool  // more than allowed
+	holds  int64 // of that, what the variants' functions keep
 }
 
 // spare is for what is too small or too fickle to count: descriptions of work,
@@ -222,6 +236,15 @@ func passes(n need, f fit) int64 { return (n.tokens + int64(f.tokens) - 1) / int
 
 // fill finds the rows and tokens that go with what f keeps.
 func (r *Runner) fill(f *fit, n need, slots int) {
+	*f = fit{keep: f.keep, ahead: f.ahead, holds: n.holds[0]}
+	if r.measure(f, n, slots); int64(f.tokens) >= n.tokens || n.holds[0] == n.holds[1] {
+		return
+	}
+	*f = fit{keep: f.keep, ahead: f.ahead, holds: n.holds[1]}
+	r.measure(f, n, slots)
+}
+
+func (r *Runner) measure(f *fit, n need, slots int) {
 	perToken := int64(slots) * int64(r.m.Spec.Hidden) * 4
 	f.rows = max(r.opt.BatchTokens, n.longest)
 	f.tokens = int(min(n.tokens, int64(max(n.longest, groupTokens(r.opt.BatchTokens, slots)))))
@@ -252,7 +275,7 @@ func groupTokens(batch, slots int) int {
 // fixed is the memory that does not grow with the tokens in flight.
 func (r *Runner) fixed(f *fit, n need) int64 {
 	e := r.engineMemory
-	work := e.Fixed + e.Row*int64(f.rows) + spare
+	work := e.Fixed + e.Row*int64(f.rows) + f.holds + spare
 	top := r.topBytes(n)
 	if f.keep {
 		weights := top

@@ -45,6 +45,10 @@ type Variant struct {
 	// the targets of a Work name, in order of the targets: p is what the first
 	// variant of the call says comes next there, q what this one says.
 	Divergence func(work int, nats []float64) error
+	// Holds is how many bytes the functions keep until the call ends, for the
+	// Runner to count against its memory: where work flows in one group, and where
+	// it flows in several, each of which passes all layers before the next.
+	Holds, HoldsAcross int64
 }
 
 // Step is what an observer sees: one batch having passed one layer.

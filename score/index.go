@@ -6,15 +6,15 @@ import (
 )
 
 // index fills in the metrics that look at nothing but the layers' places.
-func (r *request) index(scores map[string][]float64) {
+func (r *request) index() {
 	last := r.layers[len(r.layers)-1]
 	reverse, keepLast, random := r.undefined(), r.undefined(), r.undefined()
-	places := permutation(r.m.Spec.Layers, r.seed)
+	places := permutation(r.m.Spec.Layers, r.opt.Seed)
 	for _, l := range r.layers {
 		reverse[l], keepLast[l], random[l] = float64(l), float64(l), float64(places[l])
 	}
 	keepLast[last] = -1 // below every index, so that it goes last
-	scores[Reverse], scores[ReverseKeepLast], scores[Random] = reverse, keepLast, random
+	r.scores[Reverse], r.scores[ReverseKeepLast], r.scores[Random] = reverse, keepLast, random
 }
 
 // permutation draws a permutation of 0…n-1 that depends on n and the seed only,

@@ -1,8 +1,6 @@
 package score
 
 import (
-	"context"
-	"fmt"
 	"math"
 	"runtime"
 	"sync"
@@ -26,7 +24,7 @@ type flow struct {
 	whole    moments // sums over all tokens; dd is not used
 }
 
-// influence runs the sequences once and scores bi, bi-global and relative.
+// influence scores bi, bi-global and relative from the states around each layer.
 //
 //	bi        1 - mean_t cos(X_i,t , X_i+1,t)                 ShortGPT
 //	bi-global 1 - <X_i, X_i+1> / (|X_i| |X_i+1|), flattened   the paper's code
@@ -34,48 +32,54 @@ type flow struct {
 //
 // A token whose input or output is the zero vector (the embedding of a padding
 // token can be) counts as cos = 0.
-func (r *request) influence(ctx context.Context, scores map[string][]float64) error {
-	flows := make([]flow, r.m.Spec.Layers)
-	var perToken []moments
-	err := r.run.Observe(ctx, r.layers, r.seqs, func(s forest.Step) error {
-		perToken = tokenMoments(perToken[:0], s)
-		for t := range perToken {
-			if err := flows[s.Layer].add(perToken[t]); err != nil {
-				return fmt.Errorf("layer %d: sequence %s: %w", s.Layer, place(s, t), err)
-			}
+type influence struct {
+	layers   []int  // of the list that is run
+	flows    []flow // by original index
+	perToken []moments
+}
+
+func newInfluence(layers []int, all int) *influence {
+	return &influence{layers: layers, flows: make([]flow, all)}
+}
+
+// see implements probe.
+func (f *influence) see(s forest.Step) error {
+	f.perToken = tokenMoments(f.perToken[:0], s)
+	for t, m := range f.perToken {
+		if !finite(m.xx) {
+			return s.NotFinite(t, true)
 		}
-		r.advance(int64(len(perToken)))
-		return nil
-	})
-	if err != nil {
-		return err
+		if !finite(m.yy) {
+			return s.NotFinite(t, false)
+		}
+		f.flows[s.Layer].add(m)
 	}
-	bi, global, relative := r.undefined(), r.undefined(), r.undefined()
-	for _, l := range r.layers {
-		f := &flows[l]
-		bi[l] = f.bi / float64(f.tokens)
-		global[l] = 1 - f.whole.cos()
-		relative[l] = f.relative / float64(f.tokens)
-	}
-	global[r.layers[len(r.layers)-1]] = math.NaN() // the paper's code never scores it
-	scores[BI], scores[BIGlobal], scores[Relative] = bi, global, relative
 	return nil
 }
 
-func (f *flow) add(m moments) error {
-	if !finite(m.xx) {
-		return fmt.Errorf("the hidden state entering the layer is NaN or Inf; check the checkpoint's weights, or use --dtype float32")
+// holds implements probe: sums are next to nothing.
+func (f *influence) holds(int) (one, across int64) { return 0, 0 }
+
+// results implements probe.
+func (f *influence) results() map[string][]float64 {
+	bi, global, relative := undefined(len(f.flows)), undefined(len(f.flows)), undefined(len(f.flows))
+	for _, l := range f.layers {
+		flow := &f.flows[l]
+		bi[l] = flow.bi / float64(flow.tokens)
+		global[l] = 1 - flow.whole.cos()
+		relative[l] = flow.relative / float64(flow.tokens)
 	}
-	if !finite(m.yy) {
-		return fmt.Errorf("the hidden state leaving the layer is NaN or Inf; check the checkpoint's weights, or use --dtype float32")
-	}
+	global[f.layers[len(f.layers)-1]] = math.NaN() // the paper's code never scores it
+	return map[string][]float64{BI: bi, BIGlobal: global, Relative: relative}
+}
+
+func (f *flow) add(m moments) {
 	f.tokens++
 	f.bi += 1 - m.cos()
 	f.relative += m.relative()
 	f.whole.xx += m.xx
 	f.whole.xy += m.xy
 	f.whole.yy += m.yy
-	return nil
 }
 
 func (m moments) cos() float64 {
@@ -98,16 +102,6 @@ func (m moments) relative() float64 {
 }
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
-
-// place names token t of a step as "sequence index, token index".
-func place(s forest.Step, t int) string {
-	for i, segment := range s.Batch.Segments {
-		if t < segment.Start+segment.Len {
-			return fmt.Sprintf("%d, token %d", s.First+i, t-segment.Start)
-		}
-	}
-	return "?"
-}
 
 // tokenMoments appends the moments of each of a step's N tokens to dst. Tokens
 // are independent, so they are split over the CPUs.

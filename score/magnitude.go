@@ -21,7 +21,7 @@ type norms struct{ l1, l2 float64 }
 // the sum over the layer's projection and norm weights (biases excluded, norms
 // as stored) of |w|^p, no root. Source: the paper's code. One layer is in
 // memory at a time, the next one being read ahead.
-func (r *request) magnitudes(ctx context.Context, scores map[string][]float64) error {
+func (r *request) magnitudes(ctx context.Context) error {
 	l1, l2 := r.undefined(), r.undefined()
 	for i, l := range r.layers {
 		if i+1 < len(r.layers) {
@@ -35,7 +35,7 @@ func (r *request) magnitudes(ctx context.Context, scores map[string][]float64) e
 		l1[l], l2[l] = sum.l1, sum.l2
 		r.advance(1)
 	}
-	scores[MagnitudeL1], scores[MagnitudeL2] = l1, l2
+	r.scores[MagnitudeL1], r.scores[MagnitudeL2] = l1, l2
 	return nil
 }
 

@@ -22,6 +22,7 @@ type Metric struct {
 	Summary   string // one line: the formula and who proposed it
 	Direction Direction
 	NeedsData bool // it runs the model on sequences
+	Removes   bool // it runs the model once for every layer left out; protected layers get no score
 }
 
 // Names of the metrics.
@@ -34,6 +35,11 @@ const (
 	BI              = "bi"
 	BIGlobal        = "bi-global"
 	Relative        = "relative"
+	Angular         = "angular"
+	CKA             = "cka"
+	PPL             = "ppl"
+	KL              = "kl"
+	GreedyPPL       = "greedy-ppl"
 )
 
 // Metrics lists every metric, in the order a help text should.
@@ -55,6 +61,16 @@ func Metrics() []Metric {
 			Summary: "1 - cos of the whole flattened input and output; the last layer is never scored and goes last (the paper's code, for reproduction only)"},
 		{Name: Relative, Direction: Lowest, NeedsData: true,
 			Summary: "mean over tokens of |output - input| / |output| (relative magnitude)"},
+		{Name: Angular, Direction: Lowest, NeedsData: true,
+			Summary: "mean over sequences of arccos cos(state entering, state leaving) / pi of a block of layers, at the last token; the lowest block goes (UIDL)"},
+		{Name: CKA, Direction: Highest, NeedsData: true,
+			Summary: "linear CKA of the states entering and leaving the layer (the paper's appendix)"},
+		{Name: PPL, Direction: Lowest, NeedsData: true, Removes: true,
+			Summary: "perplexity without the layer (Shortened-LLaMA)"},
+		{Name: KL, Direction: Lowest, NeedsData: true, Removes: true,
+			Summary: "KL divergence of the model's predictions without the layer from those with it, mean over tokens"},
+		{Name: GreedyPPL, Direction: Lowest, NeedsData: true, Removes: true,
+			Summary: "the round in which the layer goes when each round drops the one that leaves the lowest perplexity (SLEB)"},
 	}
 }
 

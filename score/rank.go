@@ -22,6 +22,10 @@ type Ranking struct {
 	// are present but have no score drop last.
 	Order     []int
 	Protected []int // ascending
+
+	Block  *Block      // angular: every block of Options.Block layers; Scores is undefined and Order the best block
+	Matrix [][]float64 // angular, cka: every two depths, [L+1][L+1] for L layers run; nil where not asked for
+	Losses []float64   // greedy-ppl: mean loss after each round, in Order's order
 }
 
 // Options say what is scored, and on what.
@@ -33,16 +37,22 @@ type Options struct {
 	Protect   []int     // layers that never drop, whatever their score
 	Seed      uint64    // of random
 	Sequences [][]int32 // token ids the model runs on; needed by metrics with NeedsData
+	Block     int       // layers of angular's blocks; 0: a quarter of the layers, at least one
+	Rounds    int       // of greedy-ppl; 0: until one layer is left
+	Rows      Rows      // of cka; "": tokens
+	Matrix    bool      // cka compares every two depths, not only neighbours
+	Store     *Store    // keeps finished work for the next run; may be nil
 	// Progress, if set, is told how much is done, in token-layers; reading a
 	// layer's weights counts as one. It is called from one goroutine at a time.
 	Progress func(done, total int64)
 }
 
-// Rank scores the layers of m. Metrics that need the same pass share it: bi,
-// bi-global and relative run the sequences once, magnitude-l1 and magnitude-l2
-// read the weights once. run, a Runner of m, may be nil when no metric needs
-// data. The same input gives the same scores to the last bit, whatever the
-// runner's batch size or memory and the number of CPUs.
+// Rank scores the layers of m. Metrics that need the same pass share it: those
+// of hidden states, ppl and kl run the sequences in one pass, magnitude-l1 and
+// magnitude-l2 read the weights once; greedy-ppl takes a pass a round. run, a
+// Runner of m, may be nil when no metric needs data. The same input gives the
+// same scores to the last bit, whatever the runner's batch size or memory, the
+// number of CPUs, and whether part of it was kept in the store.
 //
 // Errors: an unknown or repeated metric, layers out of range, no sequences
 // where a metric needs them, NaN or Inf in weights or hidden states (named by
@@ -52,21 +62,18 @@ func Rank(ctx context.Context, m *model.Model, run *forest.Runner, opt Options) 
 	if err != nil {
 		return nil, err
 	}
-	scores := map[string][]float64{}
-	r.index(scores)
+	r.index()
 	if r.wants(MagnitudeL1) || r.wants(MagnitudeL2) {
-		if err := r.magnitudes(ctx, scores); err != nil {
+		if err := r.magnitudes(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if r.needsData() {
-		if err := r.influence(ctx, scores); err != nil {
-			return nil, err
-		}
+	if err := r.passes(ctx); err != nil {
+		return nil, err
 	}
 	rankings := make([]Ranking, len(r.metrics))
 	for i, metric := range r.metrics {
-		rankings[i] = r.ranking(metric, scores[metric.Name])
+		rankings[i] = r.ranking(metric)
 	}
 	return rankings, nil
 }
@@ -78,15 +85,16 @@ type request struct {
 	metrics []Metric
 	layers  []int // present ones, ascending
 	protect []int // ascending
-	seed    uint64
-	seqs    [][]int32
+	opt     Options
 
-	progress    func(done, total int64)
-	done, total int64
+	scores map[string][]float64 // by metric: [L], or flattened matrices
+	greedy []round
+
+	done, total int64 // token-layers; a layer's weights count as one
 }
 
 func newRequest(m *model.Model, run *forest.Runner, opt Options) (*request, error) {
-	r := &request{m: m, run: run, seed: opt.Seed, seqs: opt.Sequences, progress: opt.Progress}
+	r := &request{m: m, run: run, opt: opt, scores: map[string][]float64{}}
 	if len(opt.Metrics) == 0 {
 		return nil, fmt.Errorf("no metric is named")
 	}
@@ -106,7 +114,24 @@ func newRequest(m *model.Model, run *forest.Runner, opt Options) (*request, erro
 	if err := r.checkData(); err != nil {
 		return nil, err
 	}
-	r.countWork()
+	if r.opt.Block == 0 {
+		r.opt.Block = max(1, len(r.layers)/4)
+	}
+	if r.wants(Angular) && (r.opt.Block < 1 || r.opt.Block >= len(r.layers)) {
+		return nil, fmt.Errorf("blocks of %d layers: want at least 1 and fewer than the %d layers there are", r.opt.Block, len(r.layers))
+	}
+	if r.wants(MagnitudeL1) || r.wants(MagnitudeL2) {
+		r.total += int64(len(r.layers))
+	}
+	if r.opt.Progress != nil && r.needsData() {
+		costs, err := r.costs()
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range costs {
+			r.total += c.Forest.TokenLayers + c.Forest.HeadRows
+		}
+	}
 	return r, nil
 }
 
@@ -149,7 +174,7 @@ func (r *request) checkData() error {
 		if !metric.NeedsData {
 			continue
 		}
-		if len(r.seqs) == 0 {
+		if len(r.opt.Sequences) == 0 {
 			return fmt.Errorf("metric %q runs the model on data, and there are no sequences; give calibration data", metric.Name)
 		}
 		if r.run == nil {
@@ -157,17 +182,6 @@ func (r *request) checkData() error {
 		}
 	}
 	return nil
-}
-
-func (r *request) countWork() {
-	if r.wants(MagnitudeL1) || r.wants(MagnitudeL2) {
-		r.total += int64(len(r.layers))
-	}
-	if r.needsData() {
-		for _, s := range r.seqs {
-			r.total += int64(len(s)) * int64(len(r.layers))
-		}
-	}
 }
 
 func (r *request) wants(name string) bool {
@@ -180,28 +194,75 @@ func (r *request) needsData() bool {
 
 func (r *request) advance(n int64) {
 	r.done += n
-	if r.progress != nil {
-		r.progress(r.done, r.total)
+	r.report(r.done, r.total)
+}
+
+func (r *request) report(done, total int64) {
+	if r.opt.Progress != nil {
+		r.opt.Progress(done, total)
 	}
 }
 
-// undefined returns L scores that are all NaN.
-func (r *request) undefined() []float64 {
-	scores := make([]float64, r.m.Spec.Layers)
+// undefined returns n scores that are all NaN.
+func undefined(n int) []float64 {
+	scores := make([]float64, n)
 	for i := range scores {
 		scores[i] = math.NaN()
 	}
 	return scores
 }
 
-func (r *request) ranking(metric Metric, scores []float64) Ranking {
-	return Ranking{
-		Metric:    metric.Name,
-		Direction: metric.Direction,
-		Scores:    scores,
-		Order:     order(scores, metric.Direction, r.layers, r.protect),
-		Protected: r.protect,
+func (r *request) undefined() []float64 { return undefined(r.m.Spec.Layers) }
+
+func (r *request) ranking(metric Metric) Ranking {
+	out := Ranking{Metric: metric.Name, Direction: metric.Direction, Scores: r.scores[metric.Name], Protected: r.protect}
+	switch metric.Name {
+	case Angular:
+		r.angular(&out)
+		return out
+	case CKA:
+		r.cka(&out)
+	case GreedyPPL:
+		r.rounds(&out)
+		return out
 	}
+	out.Order = order(out.Scores, metric.Direction, r.layers, r.protect)
+	return out
+}
+
+// angular reads the blocks off the matrix.
+func (r *request) angular(out *Ranking) {
+	out.Matrix = square(out.Scores)
+	out.Scores = r.undefined()
+	b := bestBlock(out.Matrix, r.opt.Block, func(place int) bool { return slices.Contains(r.protect, r.layers[place]) })
+	out.Block = &b
+	if b.Best >= 0 {
+		out.Order = slices.Clone(r.layers[b.Best : b.Best+b.Layers])
+	}
+}
+
+// cka reads the layers' scores off the matrix's second diagonal.
+func (r *request) cka(out *Ranking) {
+	matrix := square(out.Scores)
+	out.Scores = r.undefined()
+	for place, l := range r.layers {
+		out.Scores[l] = matrix[place][place+1]
+	}
+	if r.opt.Matrix {
+		out.Matrix = matrix
+	}
+}
+
+// flatten and square turn a square matrix into one run of values and back.
+func flatten(m [][]float64) []float64 { return slices.Concat(m...) }
+
+func square(values []float64) [][]float64 {
+	n := int(math.Sqrt(float64(len(values))))
+	var m [][]float64
+	for row := range slices.Chunk(values, n) {
+		m = append(m, slices.Clone(row))
+	}
+	return m
 }
 
 // order sorts the layers that may drop: best to drop first, the later of two

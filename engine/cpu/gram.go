@@ -1,0 +1,31 @@
+package cpu
+
+import (
+	"context"
+
+	"github.com/coppice-ml/coppice/engine"
+)
+
+var _ engine.Gram = (*Engine)(nil)
+
+// Gram implements engine.Gram: bands of rows against the rows up to their own.
+func (e *Engine) Gram(ctx context.Context, x []float32, n int, out []float32) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	d := len(x) / n
+	room := make([]float32, e.padded(n)*d) // products read whole tiles
+	copy(room, x)
+	e.pool.each((n+gramBand-1)/gramBand, func(w *worker, band int) {
+		lo, hi := band*gramBand, min((band+1)*gramBand, n)
+		dst := w.floats(slotHeadLogits, e.padded(hi-lo)*hi)
+		e.mul.product(w.id, shape{n: hi, k: d}, hi-lo, operand{f32: room[lo*d:]}, operand{f32: room[:hi*d]}, dst)
+		for i := lo; i < hi; i++ {
+			copy(out[i*n:][:i+1], dst[(i-lo)*hi:])
+		}
+	})
+	return nil
+}
+
+// gramBand rows share one product; the quantum of any provider divides it.
+const gramBand = 128

@@ -1,0 +1,90 @@
+package score
+
+import (
+	"math"
+
+	"github.com/coppice-ml/coppice/forest"
+)
+
+// angular gathers the hidden states of the last token of every sequence at
+// every depth and scores contiguous blocks of layers:
+//
+//	d(l, n) = mean over sequences of arccos(cos(X_l,T , X_l+n,T)) / pi
+//
+// Source: UIDL (Gromov et al. 2024). Depths count places in the list of layers.
+type angular struct {
+	layers int
+	last   [][][]float32 // [L+1][sequences][D]
+}
+
+func newAngular(layers, sequences int) *angular {
+	a := &angular{layers: layers, last: make([][][]float32, layers+1)}
+	for i := range a.last {
+		a.last[i] = make([][]float32, sequences)
+	}
+	return a
+}
+
+// holds implements probe.
+func (a *angular) holds(width int) (one, across int64) {
+	n := int64(a.layers+1) * int64(len(a.last[0])) * int64(width) * 4
+	return n, n
+}
+
+// see implements probe.
+func (a *angular) see(s forest.Step) error {
+	d := len(s.Out) / s.Batch.Len()
+	for i, segment := range s.Batch.Segments {
+		row := segment.Start + segment.Len - 1
+		if s.Depth == 0 {
+			a.last[0][s.First+i] = append([]float32(nil), s.In[row*d:(row+1)*d]...)
+		}
+		a.last[s.Depth+1][s.First+i] = append([]float32(nil), s.Out[row*d:(row+1)*d]...)
+	}
+	return nil
+}
+
+// results implements probe.
+func (a *angular) results() map[string][]float64 {
+	return map[string][]float64{Angular: flatten(a.matrix())}
+}
+
+// matrix is the distance between every two depths, [L+1][L+1].
+func (a *angular) matrix() [][]float64 {
+	m := make([][]float64, a.layers+1)
+	for i := range m {
+		m[i] = make([]float64, a.layers+1)
+		for j := range i {
+			for s := range a.last[i] {
+				cos := momentsOf(a.last[j][s], a.last[i][s]).cos()
+				m[i][j] += math.Acos(max(-1, min(1, cos))) / math.Pi / float64(len(a.last[i]))
+			}
+			m[j][i] = m[i][j]
+		}
+	}
+	return m
+}
+
+// Block is the best contiguous block of n layers.
+type Block struct {
+	Layers int       // n
+	Scores []float64 // [L-n+1] distance over the block that starts there
+	Best   int       // start of the block that goes; -1 where every block holds a protected layer
+}
+
+// bestBlock finds the block of n layers with the smallest distance, the later
+// of two equal ones, passing over those with a protected layer.
+func bestBlock(matrix [][]float64, n int, protected func(place int) bool) Block {
+	b := Block{Layers: n, Best: -1}
+	for l := 0; l+n < len(matrix); l++ {
+		b.Scores = append(b.Scores, matrix[l][l+n])
+		free := true
+		for place := l; place < l+n; place++ {
+			free = free && !protected(place)
+		}
+		if free && (b.Best < 0 || matrix[l][l+n] <= b.Scores[b.Best]) {
+			b.Best = l
+		}
+	}
+	return b
+}

@@ -1,0 +1,307 @@
+package score
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/forest"
+)
+
+// Rows says what the rows of the matrices are that cka compares.
+type Rows string
+
+// Tokens compares tokens (at most ckaRows of them, drawn by the seed), Sequences
+// whole sequences of one length, flattened, as the paper's code does.
+const (
+	RowsTokens    Rows = "token"
+	RowsSequences Rows = "sequence"
+)
+
+// ckaRows caps the rows, and with them the Gram matrices: 16 MiB each.
+const ckaRows = 2048
+
+// cka gathers rows of the hidden states at every depth and compares depths by
+// linear CKA (Kornblith et al. 2019, biased HSIC): with X_i [n, W] centred by
+// column and K_i = X_i X_iᵀ,
+//
+//	cka(i, j) = <K_i, K_j> / (|K_i| |K_j|)
+//
+// Of the two sides the n x n Gram matrix is the one used: n is capped, so it is
+// never much larger than the other, and one matrix a depth serves every pair.
+type cka struct {
+	ctx    context.Context
+	e      engine.Engine
+	layers int
+	pairs  bool // all of them, not only neighbours
+
+	rowOf  func(seq, token int) (row, column int) // row < 0: not sampled
+	n, d   int                                    // rows; hidden size
+	width  int                                    // W
+	values int                                    // of [n, W] that come in all
+
+	states []gathering // [L+1]
+	grams  []triangle  // [L+1]; nil before and after use
+	inner  [][]float64 // [L+1][L+1] <K_i, K_j>; NaN where not wanted
+}
+
+// gathering is a depth's rows as they come in.
+type gathering struct {
+	x    []float32
+	have int
+}
+
+// triangle is the lower half of a symmetric matrix, row by row.
+type triangle []float32
+
+func newCKA(ctx context.Context, e engine.Engine, layers, hidden int, seqs [][]int32, rows Rows, seed uint64, pairs bool) (*cka, error) {
+	c := &cka{
+		ctx: ctx, e: e, layers: layers, pairs: pairs, d: hidden,
+		states: make([]gathering, layers+1), grams: make([]triangle, layers+1), inner: make([][]float64, layers+1),
+	}
+	for i := range c.inner {
+		c.inner[i] = make([]float64, layers+1)
+		for j := range c.inner[i] {
+			c.inner[i][j] = math.NaN()
+		}
+	}
+	if rows == RowsSequences {
+		return c, c.bySequence(seqs)
+	}
+	return c, c.byToken(seqs, seed)
+}
+
+func (c *cka) bySequence(seqs [][]int32) error {
+	for i, s := range seqs {
+		if len(s) != len(seqs[0]) {
+			return fmt.Errorf("cka with sequences as rows: sequence %d has %d tokens and sequence 0 has %d; give sequences of one length, or compare tokens", i, len(s), len(seqs[0]))
+		}
+	}
+	if len(seqs) < 2 {
+		return fmt.Errorf("cka with sequences as rows: one sequence has nothing to be compared with; give more, or compare tokens")
+	}
+	c.n, c.width = len(seqs), len(seqs[0])*c.d
+	c.values = c.n * c.width
+	c.rowOf = func(seq, token int) (int, int) { return seq, token * c.d }
+	return nil
+}
+
+func (c *cka) byToken(seqs [][]int32, seed uint64) error {
+	starts := make([]int, len(seqs))
+	total := 0
+	for i, s := range seqs {
+		starts[i] = total
+		total += len(s)
+	}
+	if total < 2 {
+		return fmt.Errorf("cka compares tokens, and there is only one")
+	}
+	c.n, c.width = min(ckaRows, total), c.d
+	c.values = c.n * c.d
+	rows := sampled(total, c.n, seed)
+	c.rowOf = func(seq, token int) (int, int) {
+		row, ok := slices.BinarySearch(rows, starts[seq]+token)
+		if !ok {
+			return -1, 0
+		}
+		return row, 0
+	}
+	return nil
+}
+
+// sampled draws k of the indices below n, ascending (Floyd's algorithm).
+func sampled(n, k int, seed uint64) []int {
+	random := rand.New(rand.NewPCG(seed, 1))
+	chosen := make(map[int]bool, k)
+	for i := n - k; i < n; i++ {
+		if j := random.IntN(i + 1); !chosen[j] {
+			chosen[j] = true
+		} else {
+			chosen[i] = true
+		}
+	}
+	out := make([]int, 0, k)
+	for i := range chosen {
+		out = append(out, i)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// holds implements probe: Gram matrices, and rows of one depth at a time or, when
+// work comes in several groups, of all depths.
+func (c *cka) holds(int) (one, across int64) {
+	gram := int64(c.n) * int64(c.n) * 4
+	rows := int64(c.n) * int64(c.width) * 4
+	kept := 2 * gram
+	if c.pairs {
+		kept = int64(c.layers+1) * gram / 2
+	}
+	return kept + gram + 3*rows, kept + gram + int64(c.layers+3)*rows
+}
+
+// see implements probe.
+func (c *cka) see(s forest.Step) error {
+	if s.Depth == 0 {
+		if err := c.gather(0, s, s.In); err != nil {
+			return err
+		}
+	}
+	return c.gather(s.Depth+1, s, s.Out)
+}
+
+func (c *cka) gather(depth int, s forest.Step, states []float32) error {
+	g := &c.states[depth]
+	if g.x == nil {
+		g.x = make([]float32, c.n*c.width)
+	}
+	for i, segment := range s.Batch.Segments {
+		for t := range segment.Len {
+			if row, column := c.rowOf(s.First+i, t); row >= 0 {
+				copy(g.x[row*c.width+column:][:c.d], states[(segment.Start+t)*c.d:])
+				g.have += c.d
+			}
+		}
+	}
+	if g.have < c.values {
+		return nil
+	}
+	return c.complete(depth)
+}
+
+// complete turns a depth's rows into its Gram matrix and compares it with those
+// that are there.
+func (c *cka) complete(depth int) error {
+	x := c.states[depth].x
+	c.states[depth].x = nil
+	centre(x, c.n)
+	k, err := c.gram(x)
+	if err != nil {
+		return err
+	}
+	c.grams[depth] = k
+	var with []int
+	for j, other := range c.grams {
+		if other != nil && (c.pairs || j >= depth-1 && j <= depth+1) {
+			with = append(with, j)
+		}
+	}
+	products := make([]float64, len(with))
+	parallel(len(with), func(i int) { products[i] = innerProduct(k, c.grams[with[i]]) })
+	for i, j := range with {
+		c.inner[depth][j], c.inner[j][depth] = products[i], products[i]
+	}
+	if !c.pairs {
+		c.forget()
+	}
+	return nil
+}
+
+// forget lets Gram matrices go whose neighbours have been compared with them.
+func (c *cka) forget() {
+	for i := range c.grams {
+		before := i == 0 || !math.IsNaN(c.inner[i][i-1])
+		after := i == c.layers || !math.IsNaN(c.inner[i][i+1])
+		if before && after {
+			c.grams[i] = nil
+		}
+	}
+}
+
+// gram is x xᵀ of x [n, W]: by the engine where it is large and the engine can,
+// else in float64.
+func (c *cka) gram(x []float32) (triangle, error) {
+	out := make(triangle, 0, c.n*(c.n+1)/2)
+	if fast, ok := c.e.(engine.Gram); ok && c.n > 64 {
+		square := make([]float32, c.n*c.n)
+		if err := fast.Gram(c.ctx, x, c.n, square); err != nil {
+			return nil, err
+		}
+		for i := range c.n {
+			out = append(out, square[i*c.n:][:i+1]...)
+		}
+		return out, nil
+	}
+	out = out[:cap(out)]
+	parallel(c.n, func(i int) {
+		a := x[i*c.width:][:c.width]
+		for j := range i + 1 {
+			out[i*(i+1)/2+j] = float32(momentsOf(a, x[j*c.width:][:c.width]).xy)
+		}
+	})
+	return out, nil
+}
+
+// centre subtracts the mean row from x [n, W]; means are kept in float64.
+func centre(x []float32, n int) {
+	w := len(x) / n
+	mean := make([]float64, w)
+	for i := range n {
+		for j, v := range x[i*w:][:w] {
+			mean[j] += float64(v)
+		}
+	}
+	parallel(n, func(i int) {
+		row := x[i*w:][:w]
+		for j := range row {
+			row[j] = float32(float64(row[j]) - mean[j]/float64(n))
+		}
+	})
+}
+
+// innerProduct is the sum over all elements of the product of two symmetric
+// matrices, in float64.
+func innerProduct(a, b triangle) float64 {
+	var sum float64
+	for row := 1; len(a) > 0; row++ {
+		below := momentsOf(a[:row-1], b[:row-1]).xy
+		sum += 2*below + float64(a[row-1])*float64(b[row-1])
+		a, b = a[row:], b[row:]
+	}
+	return sum
+}
+
+// results implements probe.
+func (c *cka) results() map[string][]float64 {
+	return map[string][]float64{CKA: flatten(c.matrix())}
+}
+
+// matrix is cka of every two depths [L+1][L+1]; NaN for pairs that were not
+// compared. A depth at which all rows are equal is like no other: 0.
+func (c *cka) matrix() [][]float64 {
+	m := make([][]float64, c.layers+1)
+	for i := range m {
+		m[i] = make([]float64, c.layers+1)
+		for j := range m[i] {
+			m[i][j] = c.at(i, j)
+		}
+	}
+	return m
+}
+
+func (c *cka) at(i, j int) float64 {
+	norm := math.Sqrt(c.inner[i][i]) * math.Sqrt(c.inner[j][j])
+	if norm == 0 {
+		return 0
+	}
+	return c.inner[i][j] / norm
+}
+
+// parallel runs f for every i below n on all CPUs.
+func parallel(n int, f func(i int)) {
+	var wg sync.WaitGroup
+	workers := min(n, runtime.GOMAXPROCS(0))
+	for w := range workers {
+		wg.Go(func() {
+			for i := w; i < n; i += workers {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
+}
