@@ -15,36 +15,44 @@ import (
 
 func dtypes() []engine.DType { return []engine.DType{engine.Float32, engine.BFloat16} }
 
+// eachVariant runs a test in every dtype, and on models whose attention differs:
+// windows in some layers or in all, soft caps, other rotary embeddings.
+func eachVariant(t *testing.T, build New, test func(t *testing.T, r *resident)) {
+	for _, dtype := range dtypes() {
+		t.Run(string(dtype), func(t *testing.T) { test(t, load(t, build(t, dtype), pico(t))) })
+	}
+	for _, name := range []string{"gemma2", "mistral", "chatglm"} {
+		t.Run(name, func(t *testing.T) { test(t, load(t, build(t, engine.Float32), Pico(t, name))) })
+	}
+}
+
 // testInvariance checks that a sequence's results are the same bits whatever
 // it is packed with, and whether its start is a parent segment or its own.
 func testInvariance(t *testing.T, build New) {
-	for _, dtype := range dtypes() {
-		t.Run(string(dtype), func(t *testing.T) {
-			m := pico(t)
-			r := load(t, build(t, dtype), m)
-			random := rand.New(rand.NewPCG(1, 2))
-			var seqs [][]int32
-			var alone [][]float32
-			for i, n := range []int{1, 2, 3, 17, 52, 60, 63, 64, 65, 130, 200} {
-				seqs = append(seqs, tokens(n, m.Spec.Vocab, uint64(i)))
-				_, logits := r.forward(t, pack(seqs[i]), nil)
-				alone = append(alone, logits)
+	eachVariant(t, build, func(t *testing.T, r *resident) {
+		m := r.m
+		random := rand.New(rand.NewPCG(1, 2))
+		var seqs [][]int32
+		var alone [][]float32
+		for i, n := range []int{1, 2, 3, 17, 52, 60, 63, 64, 65, 130, 200} {
+			seqs = append(seqs, tokens(n, m.Spec.Vocab, uint64(i)))
+			_, logits := r.forward(t, pack(seqs[i]), nil)
+			alone = append(alone, logits)
+		}
+		for range 5 {
+			order := random.Perm(len(seqs))[:1+random.IntN(len(seqs))]
+			b := &engine.Batch{}
+			for _, i := range order {
+				b.Add(seqs[i], engine.NoParent)
 			}
-			for range 5 {
-				order := random.Perm(len(seqs))[:1+random.IntN(len(seqs))]
-				b := &engine.Batch{}
-				for _, i := range order {
-					b.Add(seqs[i], engine.NoParent)
-				}
-				_, logits := r.forward(t, b, nil)
-				for place, i := range order {
-					s := b.Segments[place]
-					sameBits(t, fmt.Sprintf("sequence of %d in %v", len(seqs[i]), order), rows(logits, s, m.Spec.Vocab), alone[i])
-				}
+			_, logits := r.forward(t, b, nil)
+			for place, i := range order {
+				s := b.Segments[place]
+				sameBits(t, fmt.Sprintf("sequence of %d in %v", len(seqs[i]), order), rows(logits, s, m.Spec.Vocab), alone[i])
 			}
-			t.Run("Parents", func(t *testing.T) { testParents(t, r) })
-		})
-	}
+		}
+		t.Run("Parents", func(t *testing.T) { testParents(t, r) })
+	})
 }
 
 // testParents cuts sequences into chains of segments with a shared start.
@@ -89,33 +97,29 @@ func sameBits(t testing.TB, what string, got, want []float32) {
 
 // testCache feeds sequences in uneven steps and compares with one pass.
 func testCache(t *testing.T, build New) {
-	for _, dtype := range dtypes() {
-		t.Run(string(dtype), func(t *testing.T) {
-			m := pico(t)
-			r := load(t, build(t, dtype), m)
-			v := m.Spec.Vocab
-			seqs := [][]int32{tokens(140, v, 1), tokens(70, v, 2)}
-			kvs := newCaches(t, r, len(seqs), 150)
-			_, want0 := r.forward(t, pack(seqs[0]), nil)
-			_, want1 := r.forward(t, pack(seqs[1]), nil)
-			past := [2]int{}
-			for _, step := range [][2]int{{5, 0}, {1, 30}, {60, 1}, {1, 1}, {1, 38}, {72, 0}} {
-				b := &engine.Batch{}
-				for slot, n := range step {
-					if n > 0 {
-						b.Continue(seqs[slot][past[slot]:past[slot]+n], slot, past[slot])
-					}
-				}
-				_, logits := r.forward(t, b, kvs)
-				for _, s := range b.Segments {
-					want := [][]float32{want0, want1}[s.Slot]
-					sameBits(t, fmt.Sprintf("slot %d after %d", s.Slot, s.Past), rows(logits, s, v), want[s.Past*v:(s.Past+s.Len)*v])
-					past[s.Slot] += s.Len
+	eachVariant(t, build, func(t *testing.T, r *resident) {
+		v := r.m.Spec.Vocab
+		seqs := [][]int32{tokens(140, v, 1), tokens(70, v, 2)}
+		kvs := newCaches(t, r, len(seqs), 150)
+		_, want0 := r.forward(t, pack(seqs[0]), nil)
+		_, want1 := r.forward(t, pack(seqs[1]), nil)
+		past := [2]int{}
+		for _, step := range [][2]int{{5, 0}, {1, 30}, {60, 1}, {1, 1}, {1, 38}, {72, 0}} {
+			b := &engine.Batch{}
+			for slot, n := range step {
+				if n > 0 {
+					b.Continue(seqs[slot][past[slot]:past[slot]+n], slot, past[slot])
 				}
 			}
-			testTruncate(t, r, kvs, seqs[0], want0)
-		})
-	}
+			_, logits := r.forward(t, b, kvs)
+			for _, s := range b.Segments {
+				want := [][]float32{want0, want1}[s.Slot]
+				sameBits(t, fmt.Sprintf("slot %d after %d", s.Slot, s.Past), rows(logits, s, v), want[s.Past*v:(s.Past+s.Len)*v])
+				past[s.Slot] += s.Len
+			}
+		}
+		testTruncate(t, r, kvs, seqs[0], want0)
+	})
 }
 
 // testTruncate rewinds a slot and expects the same continuation, and an error

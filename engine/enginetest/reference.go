@@ -38,7 +38,7 @@ func testReference(t *testing.T, build New) {
 func againstReference(t *testing.T, build New, m *model.Model) {
 	t.Helper()
 	r := load(t, build(t, engine.Float32), m)
-	ids := tokens(150, m.Spec.Vocab, 3)
+	ids := tokens(100, m.Spec.Vocab, 3)
 	hidden, logits := r.forward(t, pack(ids), nil)
 	want := reference(t, m, ids, allLayers(m))
 	for i := range hidden {
