@@ -1,7 +1,9 @@
 package model_test
 
 import (
+	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,5 +56,28 @@ func TestOldBuffersAreIgnored(t *testing.T) {
 	}
 	if r := m.Spec.Check(c.Tensors()); len(r.Ignored) != m.Spec.Layers {
 		t.Errorf("ignored %v: want one inv_freq a layer", r.Ignored)
+	}
+}
+
+// A model whose head is tied may carry the head too: it is not read, and no
+// reason to refuse the checkpoint.
+func TestTiedHeadOnDisk(t *testing.T) {
+	c, err := checkpoint.Open(testkit.Llama(t, testkit.Options{Layers: 1}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	spec, err := model.ParseConfig(bytes.Replace(c.Config(), []byte(`"tie_word_embeddings": false`), []byte(`"tie_word_embeddings": true`), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !spec.Tied {
+		t.Fatal("the config is not tied")
+	}
+	if _, err := model.New(spec, c); err != nil {
+		t.Fatal(err)
+	}
+	if r := spec.Check(c.Tensors()); !slices.Equal(r.Ignored, []string{"lm_head.weight"}) {
+		t.Errorf("ignored %v", r.Ignored)
 	}
 }

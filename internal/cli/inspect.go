@@ -228,11 +228,12 @@ func (f *inspection) print(a *app) error {
 	return errors.Join(a.table(facts), a.printf("\n"), a.table(f.layerTable(a)), a.printf("\n"), a.table(f.fileTable()), f.printProblems(a))
 }
 
-// ignoredTensors names those that are not read: the last part of each name, once.
+// ignoredTensors names those that are not read: the last two parts of each name, once.
 func ignoredTensors(names []string) string {
 	var last []string
 	for _, name := range names {
-		last = append(last, name[strings.LastIndex(name, ".")+1:])
+		parts := strings.Split(name, ".")
+		last = append(last, strings.Join(parts[max(0, len(parts)-2):], "."))
 	}
 	slices.Sort(last)
 	return fmt.Sprintf("%s: %s", plural(len(names), "tensor"), strings.Join(slices.Compact(last), ", "))

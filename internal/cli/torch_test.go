@@ -10,7 +10,7 @@ import (
 
 // Buffers that older checkpoints carry are named, and no problem.
 func TestInspectIgnored(t *testing.T) {
-	for family, want := range map[string]string{"vicuna": "tensors: inv_freq", "chatglm2": "not read\t1 tensor: inv_freq", "baichuan": ""} {
+	for family, want := range map[string]string{"vicuna": "tensors: rotary_emb.inv_freq", "chatglm2": "not read\t1 tensor: rotary_pos_emb.inv_freq", "baichuan": ""} {
 		t.Run(family, func(t *testing.T) {
 			dir := testkit.Shared(t, "oracle", "goldens", family, "checkpoint_bin")
 			var out, errs bytes.Buffer
