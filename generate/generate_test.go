@@ -67,7 +67,7 @@ func continuations(tb testing.TB, run *forest.Runner, layers []int, prompts [][]
 }
 
 func TestGoldenGreedy(t *testing.T) {
-	for _, family := range []string{"llama", "llama_tied", "vicuna", "mistral", "qwen2", "qwen3", "gemma2", "baichuan", "chatglm2"} {
+	for _, family := range testkit.Families(t) {
 		for _, oneDNN := range []string{"off", ""} {
 			t.Run(family+"/oneDNN="+oneDNN, func(t *testing.T) {
 				g := testkit.Golden(t, family)

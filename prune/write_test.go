@@ -66,10 +66,6 @@ func names(c *checkpoint.Checkpoint) []string {
 	return out
 }
 
-func goldenFamilies() []string {
-	return []string{"llama", "llama_tied", "vicuna", "mistral", "qwen2", "qwen3", "gemma2", "baichuan", "chatglm2"}
-}
-
 // The goldens hold the SHA-256 of every parameter of a checkpoint without layers 1 and
 // 3, and its config, in which nothing but the number of layers is changed. Buffers
 // are not among them.
@@ -79,7 +75,7 @@ func TestGoldenPruned(t *testing.T) {
 		"qwen3":  {"max_window_layers": 4.},
 		"gemma2": {"layer_types": []any{"sliding_attention", "sliding_attention", "sliding_attention", "full_attention"}},
 	}
-	for _, family := range goldenFamilies() {
+	for _, family := range testkit.Families(t) {
 		t.Run(family, func(t *testing.T) {
 			g := testkit.Golden(t, family)
 			got := goldenBytes(t, g)
@@ -119,7 +115,7 @@ func goldenBytes(t *testing.T, g *testkit.Goldens) *checkpoint.Checkpoint {
 // Checkpoints that nobody has seen before, of other sizes.
 func TestFreshPruned(t *testing.T) {
 	testkit.Slow(t)
-	for i, family := range goldenFamilies() {
+	for i, family := range testkit.Families(t) {
 		t.Run(family, func(t *testing.T) { goldenBytes(t, testkit.Fresh(t, family, 200+i, "B")) })
 	}
 }

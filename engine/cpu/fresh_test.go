@@ -13,7 +13,7 @@ import (
 // before, of both shapes.
 func TestFresh(t *testing.T) {
 	testkit.Slow(t)
-	for i, family := range enginetest.Families() {
+	for i, family := range testkit.Families(t) {
 		for j, shape := range []string{"A", "B"} {
 			t.Run(family+"/"+shape, func(t *testing.T) {
 				g := testkit.Fresh(t, family, 300+10*i+j, shape)

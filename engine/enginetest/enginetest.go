@@ -35,11 +35,6 @@ func RunAll(t *testing.T, build New) {
 	t.Run("Cancelled", func(t *testing.T) { testCancelled(t, build) })
 }
 
-// Families are those whose goldens an engine must meet.
-func Families() []string {
-	return []string{"llama", "llama_tied", "vicuna", "mistral", "qwen2", "qwen3", "gemma2", "baichuan", "chatglm2"}
-}
-
 // Open opens a checkpoint as a model for the duration of the test.
 func Open(t testing.TB, dir string) *model.Model {
 	t.Helper()

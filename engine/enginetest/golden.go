@@ -34,7 +34,7 @@ func bf16Tolerance(family string) float64 {
 
 // testGoldens compares every family's goldens.
 func testGoldens(t *testing.T, build New) {
-	for _, family := range Families() {
+	for _, family := range testkit.Families(t) {
 		t.Run(family, func(t *testing.T) { Golden(t, build, testkit.Golden(t, family)) })
 	}
 }
@@ -156,7 +156,7 @@ func goldenGreedy(t *testing.T, r *resident, g *testkit.Goldens) {
 
 // testBFloat16 bounds what bfloat16 inputs cost in log-probability.
 func testBFloat16(t *testing.T, build New) {
-	for _, family := range Families() {
+	for _, family := range testkit.Families(t) {
 		t.Run(family, func(t *testing.T) {
 			g := testkit.Golden(t, family)
 			r := load(t, build(t, engine.BFloat16), Open(t, g.Checkpoint))

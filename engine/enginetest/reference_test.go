@@ -11,7 +11,7 @@ import (
 // The readable forward pass is itself held to the goldens: what it shows of an
 // engine is worth as much as it agrees with PyTorch.
 func TestReferenceGoldens(t *testing.T) {
-	for _, family := range Families() {
+	for _, family := range testkit.Families(t) {
 		t.Run(family, func(t *testing.T) { referenceGolden(t, testkit.Golden(t, family)) })
 	}
 }
@@ -19,7 +19,7 @@ func TestReferenceGoldens(t *testing.T) {
 // Checkpoints that nobody has seen before, of other sizes.
 func TestReferenceFresh(t *testing.T) {
 	testkit.Slow(t)
-	for i, family := range Families() {
+	for i, family := range testkit.Families(t) {
 		t.Run(family, func(t *testing.T) { referenceGolden(t, testkit.Fresh(t, family, 100+i, "B")) })
 	}
 }

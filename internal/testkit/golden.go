@@ -21,6 +21,26 @@ type Goldens struct {
 	arrays  *safetensors.File
 }
 
+// Families lists the families that have goldens: a directory each. The test is
+// skipped where the shared material is absent.
+func Families(tb testing.TB) []string {
+	tb.Helper()
+	entries, err := os.ReadDir(Shared(tb, "oracle", "goldens"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	if len(names) == 0 {
+		tb.Fatal("no family has goldens")
+	}
+	return names
+}
+
 // Golden loads goldens.json and goldens.safetensors of a family, or skips the
 // test where the shared material is absent.
 func Golden(tb testing.TB, family string) *Goldens {
