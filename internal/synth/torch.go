@@ -24,9 +24,13 @@ func (o Options) writeTorch(path string, ts []safetensors.Tensor) (err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	out := &counted{w: bufio.NewWriterSize(f, 1<<20)}
 	a := torchArchive{zip.NewWriter(out), out}
-	pickle := pickleState(ts)
-	if err := a.add("data.pkl", int64(len(pickle)), func(w io.Writer) error { _, err := w.Write(pickle); return err }); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	for _, e := range []struct{ name, content string }{
+		{"data.pkl", pickleState(ts)}, {"byteorder", "little"}, {"version", "3\n"},
+	} {
+		write := func(w io.Writer) error { _, err := io.WriteString(w, e.content); return err }
+		if err := a.add(e.name, int64(len(e.content)), write); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
 	}
 	for i, t := range ts {
 		write := func(w io.Writer) error { return o.writeTensor(w, t) }
@@ -80,7 +84,7 @@ func (a torchArchive) add(name string, size int64, write func(io.Writer) error) 
 }
 
 // pickleState is the state dict of tensors whose storages are numbered.
-func pickleState(ts []safetensors.Tensor) []byte {
+func pickleState(ts []safetensors.Tensor) string {
 	p := []byte("\x80\x02}(")
 	for i, t := range ts {
 		p = pickleText(p, t.Name)
@@ -98,7 +102,7 @@ func pickleState(ts []safetensors.Tensor) []byte {
 		}
 		p = append(p, "t\x89ccollections\nOrderedDict\n)RtR"...)
 	}
-	return append(p, "u."...)
+	return string(append(p, "u."...))
 }
 
 func pickleText(p []byte, s string) []byte {
