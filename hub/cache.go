@@ -68,17 +68,20 @@ func (s *store) stat(name string) (fs.FileInfo, error) {
 // unsafe tells os.Root's refusal from other errors: it exports no error for it,
 // so the name is looked at again without its protection.
 func (s *store) unsafe(name string, err error) error {
-	full := filepath.Join(s.root.Name(), filepath.FromSlash(name))
-	target, resolveErr := filepath.EvalSymlinks(full)
-	if resolveErr != nil {
-		return err
-	}
 	root, rootErr := filepath.EvalSymlinks(s.root.Name())
-	if rel, relErr := filepath.Rel(root, target); rootErr == nil && relErr == nil && filepath.IsLocal(rel) {
-		return err
+	for at := name; rootErr == nil && at != "."; at = path.Dir(at) {
+		full := filepath.Join(s.root.Name(), filepath.FromSlash(at))
+		target, err := filepath.EvalSymlinks(full)
+		if err != nil {
+			continue // it leads nowhere, or lies below the link that is looked for
+		}
+		if rel, err := filepath.Rel(root, target); err == nil && filepath.IsLocal(rel) {
+			break
+		}
+		return &Error{Kind: ErrUnsafe, Text: fmt.Sprintf("%s is a link out of the cache, to %s: refused", full, target),
+			Remedy: "remove the link; to keep the cache elsewhere, set HF_HUB_CACHE"}
 	}
-	return &Error{Kind: ErrUnsafe, Err: err, Text: fmt.Sprintf("%s is a link out of the cache, to %s: refused", full, target),
-		Remedy: "remove the link; to keep the cache elsewhere, set HF_HUB_CACHE"}
+	return err
 }
 
 // has says whether a snapshot holds the file in full.

@@ -195,7 +195,7 @@ func (c *Client) unreachable(r Repo, err error) error {
 			Remedy: "see whether a proxy or a login page answers in the place of " + c.Endpoint}
 	}
 	return &Error{Kind: ErrUnreachable, Err: err, Text: fmt.Sprintf("%s: %v", r.ID, err),
-		Remedy: "check the connection (and HF_ENDPOINT, HTTPS_PROXY), or name a local directory"}
+		Remedy: "check the connection (and HF_ENDPOINT, HTTPS_PROXY)"}
 }
 
 // account says whose access counts.

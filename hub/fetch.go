@@ -191,7 +191,7 @@ func (t *transfer) begin(res *http.Response) error {
 	case res.StatusCode == http.StatusOK:
 		// The whole file: the storage knows no ranges, or has another file now.
 		if n := res.ContentLength; n >= 0 && n != t.f.Size {
-			return &sizeError{t.f.Name, n, t.f.Size}
+			return &sizeError{n, t.f.Size}
 		}
 		if t.at > 0 {
 			if err := t.reset(); err != nil {
@@ -211,7 +211,7 @@ func (t *transfer) begin(res *http.Response) error {
 		return t.d.c.newAnswerError(res)
 	}
 	if n := res.ContentLength; n >= 0 && n != t.f.Size-t.at {
-		return &sizeError{t.f.Name, t.at + n, t.f.Size}
+		return &sizeError{t.at + n, t.f.Size}
 	}
 	if !strings.HasPrefix(etag, "W/") {
 		t.etag = etag
@@ -226,7 +226,7 @@ func (t *transfer) checkRange(res *http.Response) error {
 	if n, _ := fmt.Sscanf(value, "bytes %d-%d/%d", &from, &to, &size); n < 2 || from != t.at {
 		return t.changed(fmt.Sprintf("the storage sends range %q where byte %d was asked for", value, t.at))
 	} else if n == 3 && size != t.f.Size {
-		return &sizeError{t.f.Name, size, t.f.Size}
+		return &sizeError{size, t.f.Size}
 	}
 	return nil
 }
@@ -234,12 +234,11 @@ func (t *transfer) checkRange(res *http.Response) error {
 // sizeError: the storage announces another size than the listing. It may be the
 // page of a proxy, so it is no reason to throw away what has arrived.
 type sizeError struct {
-	name       string
 	have, want int64
 }
 
 func (e *sizeError) Error() string {
-	return fmt.Sprintf("%s: %d bytes are announced, where the listing says %d", e.name, e.have, e.want)
+	return fmt.Sprintf("%d bytes are announced, where the listing says %d", e.have, e.want)
 }
 
 // Is makes it transient.
