@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/report"
 )
 
@@ -26,6 +27,9 @@ type System struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Getenv   func(string) string
+	// Hub, which may be nil, adjusts the client of the hub: tests make its
+	// pauses short.
+	Hub func(*hub.Client)
 }
 
 // Main runs one command line and returns its exit code. SIGINT and SIGTERM
@@ -41,7 +45,7 @@ func Main(args []string, sys System) int {
 	err := execute(ctx, a, args)
 	a.stopProgress()
 	if err != nil && ctx.Err() != nil {
-		err = errCancelled
+		err = cancelled(err)
 	}
 	code := exitCode(err)
 	if err != nil && code != exitOK {
@@ -102,11 +106,12 @@ func newRoot(a *app) *cobra.Command {
 		Long: `Coppice cuts whole layers out of Hugging Face language models: it scores the
 layers, drops those that matter least, and measures what was lost.
 
-MODEL is a checkpoint directory. Layers are counted from 0, and lists of them
-are written 3,7,24-31, both ends included.
+MODEL is a checkpoint directory, or the name of a model on the Hugging Face hub,
+org/name[@revision], which is pulled into the hub's cache. Layers are counted
+from 0, and lists of them are written 3,7,24-31, both ends included.
 
-Exit codes: 0 ok, 1 failed, 64 usage, 130 cancelled; 3 (partial) and 4 (quality
-gate not met) are reserved.`,
+Exit codes: 0 ok, 1 failed, 3 partial (the same command goes on), 64 usage, 130
+cancelled; 4 (quality gate not met) is reserved.`,
 		Args:              unknownCommand,
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors:     true,
@@ -120,7 +125,7 @@ gate not met) are reserved.`,
 	root.SetHelpCommand(newHelp())
 	root.AddCommand(
 		newInspect(a), newTokenize(a), newLogProbs(a), newPPL(a), newGenerate(a),
-		newScore(a), newPrune(a), newSelfcheck(a),
+		newScore(a), newPrune(a), newPull(a), newSelfcheck(a),
 		newBench(a), newDoctor(a), newDemo(a),
 		newVersion(a), newCompletion(),
 	)

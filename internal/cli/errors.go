@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/internal/nearest"
 	"github.com/coppice-ml/coppice/tokenizer"
 )
@@ -54,6 +55,16 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
+// cancelled is the error of a command that a signal ended: what can be resumed
+// says so.
+func cancelled(err error) error {
+	var e *hub.Error
+	if errors.As(err, &e) && e.Partial {
+		return &hinted{err: err, kind: errCancelled, hint: e.Remedy}
+	}
+	return errCancelled
+}
+
 // hinted is an error with a remedy, and perhaps a kind that decides the exit code.
 type hinted struct {
 	err  error
@@ -87,6 +98,7 @@ func failed(format string, args ...any) *hinted {
 
 // withRemedy adds hints to errors of other packages that know nothing of flags.
 func withRemedy(err error) error {
+	err = hubError(err)
 	var h *hinted
 	if err == nil || errors.As(err, &h) {
 		return err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/coppice-ml/coppice/data"
 	"github.com/coppice-ml/coppice/generate"
+	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/tokenizer"
 )
@@ -89,6 +90,11 @@ func (o generateOptions) run(ctx context.Context, a *app) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	dir, err := a.findModel(ctx, o.dir, hub.NeedAll)
+	if err != nil {
+		return err
+	}
+	o.dir = dir
 	s, err := o.layers.open(o.dir)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/report"
 )
@@ -52,9 +53,15 @@ type inspection struct {
 }
 
 func (o inspectOptions) run(ctx context.Context, a *app) error {
-	if err := isDir(o.dir); err != nil {
+	need := hub.NeedAll
+	if o.configOnly {
+		need = hub.NeedConfig
+	}
+	dir, err := a.findModel(ctx, o.dir, need)
+	if err != nil {
 		return err
 	}
+	o.dir = dir
 	c, err := checkpoint.OpenConfig(o.dir)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/report"
 )
 
@@ -51,6 +52,11 @@ func (o logProbsOptions) run(ctx context.Context, a *app) error {
 	if err := o.engine.check(); err != nil {
 		return err
 	}
+	dir, err := a.findModel(ctx, o.dir, hub.NeedAll)
+	if err != nil {
+		return err
+	}
+	o.dir = dir
 	s, err := o.layers.open(o.dir)
 	if err != nil {
 		return err

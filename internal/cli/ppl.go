@@ -11,6 +11,7 @@ import (
 
 	"github.com/coppice-ml/coppice/data"
 	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/tokenizer"
@@ -62,6 +63,11 @@ func (o pplOptions) run(ctx context.Context, a *app) error {
 	if err := o.check(); err != nil {
 		return err
 	}
+	dir, err := a.findModel(ctx, o.dir, hub.NeedAll)
+	if err != nil {
+		return err
+	}
+	o.dir = dir
 	s, err := o.layers.open(o.dir)
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/prune"
 	"github.com/coppice-ml/coppice/report"
@@ -22,6 +23,7 @@ import (
 
 type pruneOptions struct {
 	dir       string
+	name      string // the model's id on the hub, if it has one
 	out       string
 	layers    layerFlags
 	by        string
@@ -103,6 +105,16 @@ func (o pruneOptions) run(ctx context.Context, a *app) error {
 		return err
 	}
 	o.warnOfUnused(a, needsData)
+	if isRemote(o.dir) {
+		// Before anything is downloaded.
+		if err := o.checkOut(); err != nil {
+			return err
+		}
+	}
+	o.name = modelName(o.dir)
+	if o.dir, err = a.findModel(ctx, o.dir, hub.NeedAll); err != nil {
+		return err
+	}
 	s, err := openModel(o.dir)
 	if err != nil {
 		return err
@@ -371,7 +383,7 @@ func printPlan(a *app, p prune.Plan) error {
 func (o pruneOptions) write(ctx context.Context, a *app, s *session, plan prune.Plan) error {
 	start := time.Now()
 	written, err := prune.Write(ctx, s.c, s.m.Spec, plan, o.out, prune.Options{
-		Force: o.force, Progress: a.byteProgress("writing"), Version: version().Version,
+		Force: o.force, Progress: a.byteProgress("writing"), Version: version().Version, SourceName: o.name,
 	})
 	a.stopProgress()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/prune"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/score"
@@ -81,6 +82,11 @@ func (o scoreOptions) run(ctx context.Context, a *app) error {
 			warnOfUnused(a, "nothing is drawn at random", o.given, "seed")
 		}
 	}
+	dir, err := a.findModel(ctx, o.dir, hub.NeedAll)
+	if err != nil {
+		return err
+	}
+	o.dir = dir
 	s, err := openModel(o.dir)
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"coppice": func() {
-			os.Exit(Main(os.Args[1:], System{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv}))
+			os.Exit(Main(os.Args[1:], System{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Hub: impatient}))
 		},
 		"mkmodel": mkmodel,
 	})
@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 			// The kernels under test are those the test itself runs with.
 			e.Setenv("COPPICE_ONEDNN", os.Getenv("COPPICE_ONEDNN"))
 			e.Setenv("COPPICE_CACHE", filepath.Join(e.WorkDir, ".cache"))
+			setUpHub(e)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -58,6 +59,7 @@ func TestScripts(t *testing.T) {
 			"interrupt": interrupt,
 			"loss":      sameLoss,
 			"nothing":   nothing,
+			"hub":       hubCommand,
 		},
 	})
 }
@@ -225,7 +227,7 @@ func shorten(ts *testscript.TestScript, _ bool, args []string) {
 
 // interrupt SIGNAL GLOB COMMAND… runs a background-able command, sends the
 // signal once a file matches the pattern, and wants exit code 130. A command
-// that was too quick is run again.
+// that was too quick is run again. Its stderr goes to the file "interrupted".
 func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	signal := map[string]os.Signal{"INT": os.Interrupt, "TERM": terminate}[args[0]]
 	pattern := ts.MkAbs(args[1])
@@ -247,7 +249,7 @@ func signalled(ts *testscript.TestScript, signal os.Signal, pattern string, comm
 	ts.Check(err)
 	c := exec.Command(path, command[1:]...)
 	c.Dir = ts.MkAbs(".")
-	c.Env = append(os.Environ(), "PATH="+ts.Getenv("PATH"))
+	c.Env = append(os.Environ(), "PATH="+ts.Getenv("PATH"), "HF_HOME="+ts.Getenv("HF_HOME"), "HF_ENDPOINT="+ts.Getenv("HF_ENDPOINT"), "HF_TOKEN="+ts.Getenv("HF_TOKEN"))
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
 	ts.Check(c.Start())
@@ -259,6 +261,7 @@ func signalled(ts *testscript.TestScript, signal os.Signal, pattern string, comm
 		}
 		select {
 		case <-done:
+			ts.Check(os.WriteFile(ts.MkAbs("interrupted"), stderr.Bytes(), 0o666))
 			if c.ProcessState.ExitCode() == exitFailed {
 				ts.Fatalf("failed: %s", stderr.String())
 			}

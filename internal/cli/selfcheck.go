@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/internal/selfcheck"
 	"github.com/coppice-ml/coppice/report"
 )
@@ -60,6 +61,11 @@ func (o selfcheckOptions) run(ctx context.Context, a *app) error {
 	if !(o.tolerance > 0) {
 		return usage("--tolerance %v: want a positive number", o.tolerance)
 	}
+	dir, err := a.findModel(ctx, o.dir, hub.NeedAll)
+	if err != nil {
+		return err
+	}
+	o.dir = dir
 	s, err := openModel(o.dir)
 	if err != nil {
 		return err

@@ -136,7 +136,7 @@ func isDir(dir string) error {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return failed("%s: there is no such directory", dir).withHint("check the path; models are not fetched from the hub yet, so download one first")
+		return failed("%s: there is no such directory", dir).withHint("check the path; a model of the hub is named org/name[@revision]")
 	case err != nil:
 		return err
 	case !info.IsDir():

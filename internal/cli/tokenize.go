@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/coppice-ml/coppice/data"
+	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/tokenizer"
 )
@@ -59,9 +60,11 @@ func (o tokenizeOptions) run(ctx context.Context, a *app) error {
 		}
 		return usage("tokenize: which text?").withHint("pass --text or --file")
 	}
-	if err := isDir(o.dir); err != nil {
+	dir, err := a.findModel(ctx, o.dir, hub.NeedTokenizer)
+	if err != nil {
 		return err
 	}
+	o.dir = dir
 	t, err := tokenizer.Load(o.dir)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -120,22 +121,40 @@ func (s *Server) wrap(h http.Handler) http.Handler {
 	})
 }
 
-// Cut is a writer that breaks the connection after n bytes of the body.
-func Cut(w http.ResponseWriter, n int) http.ResponseWriter { return &cut{w, n} }
+// Limit is a writer that fails after n bytes of the body.
+func Limit(w http.ResponseWriter, n int) http.ResponseWriter { return &limited{w, n} }
 
-type cut struct {
+type limited struct {
 	http.ResponseWriter
 	left int
 }
 
-func (c *cut) Write(p []byte) (int, error) {
-	if len(p) < c.left {
-		c.left -= len(p)
-		return c.ResponseWriter.Write(p)
+func (l *limited) Unwrap() http.ResponseWriter { return l.ResponseWriter }
+
+func (l *limited) Write(p []byte) (int, error) {
+	if len(p) < l.left {
+		l.left -= len(p)
+		return l.ResponseWriter.Write(p)
 	}
-	_, _ = c.ResponseWriter.Write(p[:c.left])
-	_ = http.NewResponseController(c.ResponseWriter).Flush()
-	panic(http.ErrAbortHandler)
+	n, _ := l.ResponseWriter.Write(p[:l.left])
+	l.left = 0
+	return n, io.ErrShortWrite
+}
+
+// Cut is a writer that breaks the connection after n bytes of the body.
+func Cut(w http.ResponseWriter, n int) http.ResponseWriter { return cut{Limit(w, n)} }
+
+type cut struct{ http.ResponseWriter }
+
+func (c cut) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+func (c cut) Write(p []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(p)
+	if err != nil {
+		_ = http.NewResponseController(c.ResponseWriter).Flush()
+		panic(http.ErrAbortHandler)
+	}
+	return n, nil
 }
 
 // Add makes a repository, or a new commit on main of one, with just these files,
