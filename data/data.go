@@ -2,15 +2,17 @@
 // formats data sets are kept in, sequences of token ids, and windows of
 // documents drawn with a seed.
 //
-// Here belong file formats, the way the hub lays data sets out, and sampling. Turning text into ids is the
-// tokenizer's work, which callers pass in; what is done with the sequences is
-// none of this package's business. It imports nothing of this module.
+// Here belong file formats, the way the hub lays data sets out, and sampling.
+// Turning text into ids is the tokenizer's work, which callers pass in; what is
+// done with the sequences is none of this package's business. It imports
+// nothing of this module.
 package data
 
 import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math"
 	"unicode/utf8"
 )
@@ -38,37 +40,58 @@ func (e *Error) Error() string {
 // DefaultField is the field of an object that holds its text.
 const DefaultField = "text"
 
-// ReadTexts reads the texts of a file: a text file is one text; every other
-// kind that Rows knows has one a row, in the column called field (DefaultField
-// where that is empty). Text must be valid UTF-8; a byte order mark at the
-// start is not part of it.
+// ReadTexts reads all the texts of a file, of which there must be one.
 func ReadTexts(path, field string) ([]string, error) {
-	if field == "" {
-		field = DefaultField
-	}
-	texts, err := readTexts(path, field)
-	if err == nil && len(texts) == 0 {
-		err = &Error{Path: path, What: "holds no text"}
-	}
-	return texts, err
-}
-
-func readTexts(path, field string) ([]string, error) {
-	if kind, _ := formatOf(path); isText(kind) {
-		return readWhole(path)
-	}
 	var texts []string
-	for row, err := range Rows(path, RowOptions{}) {
+	for text, err := range Texts([]string{path}, field) {
 		if err != nil {
 			return nil, err
 		}
-		text, err := row.Text(field)
-		if err != nil {
-			return nil, withField(err)
-		}
 		texts = append(texts, text)
 	}
+	if len(texts) == 0 {
+		return nil, &Error{Path: path, What: "holds no text"}
+	}
 	return texts, nil
+}
+
+// Texts reads the texts of files, one file after the other: a text file is one
+// text, or none when it is empty; every other kind that Rows knows has one a
+// row, in the column called field (DefaultField where that is empty). Text must
+// be valid UTF-8; a byte order mark at the start is not part of it. The first
+// error ends the sequence.
+func Texts(paths []string, field string) iter.Seq2[string, error] {
+	if field == "" {
+		field = DefaultField
+	}
+	return func(yield func(string, error) bool) {
+		for _, path := range paths {
+			if !textsOf(path, field, yield) {
+				return
+			}
+		}
+	}
+}
+
+func textsOf(path, field string, yield func(string, error) bool) (more bool) {
+	if kind, _ := formatOf(path); isText(kind) {
+		texts, err := readWhole(path)
+		if err != nil {
+			yield("", err)
+		}
+		return err == nil && (len(texts) == 0 || yield(texts[0], nil))
+	}
+	for row, err := range Rows(path, RowOptions{}) {
+		text := ""
+		if err == nil {
+			text, err = row.Text(field)
+			err = withField(err)
+		}
+		if !yield(text, err) || err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // withField says how to name another column.

@@ -108,66 +108,6 @@ func checkError(t *testing.T, err error, path, want string) {
 	}
 }
 
-// bytesOf makes one id of every byte.
-func bytesOf(text string) ([]int32, error) {
-	var ids []int32
-	for i := range len(text) {
-		ids = append(ids, int32(text[i]))
-	}
-	return ids, nil
-}
-
-func TestSample(t *testing.T) {
-	texts := []string{"abcdefgh", "xy", "mnopqrst", "z"}
-	opt := SampleOptions{Samples: 2, Length: 5, Seed: 1}
-	a, err := Sample(texts, bytesOf, opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, _ := Sample(texts, bytesOf, opt)
-	if diff := cmp.Diff(a, b); diff != "" {
-		t.Errorf("the same seed draws other windows:\n%s", diff)
-	}
-	if a[0][0] < 'm' == (a[1][0] < 'm') {
-		t.Errorf("two windows of one document, %v, before the other gave any", a)
-	}
-	// Two documents of eight have four windows of five each: all of them, once.
-	opt.Samples = 8
-	all, err := Sample(texts, bytesOf, opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := map[int32]bool{}
-	for _, w := range all {
-		if len(w) != 5 || seen[w[0]] {
-			t.Errorf("window %v is drawn twice or has not 5 tokens", w)
-		}
-		seen[w[0]] = true
-	}
-	opt.Samples = 9
-	if _, err := Sample(texts, bytesOf, opt); err == nil || !strings.Contains(err.Error(), "only 8 different windows") {
-		t.Errorf("nine of eight windows: %v", err)
-	}
-	if _, err := Sample(texts, bytesOf, SampleOptions{Samples: 1, Length: 9}); err == nil || !strings.Contains(err.Error(), "none of 4 texts has 9 tokens (the longest looked at has 8)") {
-		t.Errorf("windows longer than any text: %v", err)
-	}
-}
-
-func TestSampleSeeds(t *testing.T) {
-	text := []string{strings.Repeat("abcdefghijklmnopqrstuvwxyz", 20)}
-	first := map[string]bool{}
-	for seed := range uint64(20) {
-		w, err := Sample(text, bytesOf, SampleOptions{Samples: 3, Length: 16, Seed: seed})
-		if err != nil {
-			t.Fatal(err)
-		}
-		first[cmp.Diff(nil, w)] = true
-	}
-	if len(first) < 15 {
-		t.Errorf("20 seeds draw %d different samples", len(first))
-	}
-}
-
 func FuzzTokens(f *testing.F) {
 	for _, s := range []string{"[[1, 2], [3]]", "[]", "[[", "[[1e3]]", "{}", "[[1]]x"} {
 		f.Add([]byte(s))

@@ -1,6 +1,9 @@
 package data
 
 import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +23,35 @@ func ReadTokens(path string, vocab int) ([][]int32, error) {
 	}
 	defer f.Close()
 	return parseTokens(path, f, vocab)
+}
+
+// WriteTokens writes sequences as ReadTokens reads them, one a line. The same
+// sequences give the same bytes.
+func WriteTokens(w io.Writer, seqs [][]int32) error {
+	b := bufio.NewWriter(w)
+	for i, seq := range seqs {
+		before := ",\n"
+		if i == 0 {
+			before = "["
+		}
+		_, _ = b.WriteString(before + "[")
+		for j, id := range seq {
+			if j > 0 {
+				_ = b.WriteByte(',')
+			}
+			_, _ = b.WriteString(strconv.Itoa(int(id)))
+		}
+		_ = b.WriteByte(']')
+	}
+	_, _ = b.WriteString("]\n")
+	return b.Flush() // which returns the first error of all
+}
+
+// HashTokens is the SHA-256, in hexadecimal, of what WriteTokens writes.
+func HashTokens(seqs [][]int32) string {
+	h := sha256.New()
+	_ = WriteTokens(h, seqs) // a hash takes everything
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 func parseTokens(path string, r io.Reader, vocab int) ([][]int32, error) {

@@ -101,6 +101,7 @@ type Summary struct {
 	Loss       Number  `json:"loss"`   // mean negative log-probability
 	Perplexity Number  `json:"perplexity"`
 	Greedy     Number  `json:"greedy"` // share of tokens that are the likeliest
+	Data       *Data   `json:"data,omitempty"`
 	Seconds    float64 `json:"seconds"`
 	Compute
 }
@@ -121,6 +122,7 @@ type Perplexity struct {
 	Length     int     `json:"length"`
 	Windows    int     `json:"windows"`
 	Dropped    int     `json:"dropped"` // tokens of the remainder, left out
+	SHA256     string  `json:"sha256"`  // of the windows' token ids, as --tokens-out of logprobs writes them
 	Seconds    float64 `json:"seconds"`
 	Compute
 }
@@ -151,6 +153,7 @@ type Ranking struct {
 	Seed      uint64   `json:"seed"`
 	Sequences int      `json:"sequences"` // that it was measured on
 	Tokens    int      `json:"tokens"`
+	Data      *Data    `json:"data,omitempty"` // of metrics that run the model
 	Seconds   float64  `json:"seconds,omitempty"`
 	*Compute           // of metrics that run the model
 }

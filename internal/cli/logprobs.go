@@ -23,12 +23,14 @@ type logProbsOptions struct {
 func newLogProbs(a *app) *cobra.Command {
 	var o logProbsOptions
 	c := &cobra.Command{
-		Use:   "logprobs MODEL (--tokens FILE | --data FILE)",
+		Use:   "logprobs MODEL (--tokens FILE | --data DATA)",
 		Short: "Log-probability of every token given those before it",
 		Long: `Print the log-probability of every token given those before it, by the model or
 by a pruning of it that is never written (--drop, --keep, --plan).
 
-A sequence of T tokens has T-1 of them; the first token has none.`,
+A sequence of T tokens has T-1 of them; the first token has none. The windows that
+--data draws are the same for the same texts, seed and tokenizer; the summary has
+their SHA-256, and --tokens-out writes them down.`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir = args[0]
@@ -62,7 +64,7 @@ func (o logProbsOptions) run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer s.close()
-	seqs, err := o.input.read(o.dir, s.m.Spec)
+	seqs, info, err := o.input.read(ctx, a, o.dir, s.m.Spec)
 	if err != nil {
 		return err
 	}
@@ -90,7 +92,7 @@ func (o logProbsOptions) run(ctx context.Context, a *app) error {
 	}
 	sum := report.Summary{
 		Tokens: all.tokens, Loss: all.loss(), Perplexity: all.perplexity(), Greedy: all.greedyShare(),
-		Seconds: seconds(start), Compute: s.compute(),
+		Data: info, Seconds: seconds(start), Compute: s.compute(),
 	}
 	if a.json {
 		return a.line(sum)

@@ -32,12 +32,12 @@ type pplOptions struct {
 func newPPL(a *app) *cobra.Command {
 	var o pplOptions
 	c := &cobra.Command{
-		Use:   "ppl MODEL --data FILE",
+		Use:   "ppl MODEL --data DATA",
 		Short: "Perplexity over the windows of a whole text",
 		Long: `Print the perplexity of a text: its rows are joined with --join, tokenised once,
 and cut into windows of --length tokens that are scored each on its own; the
-remainder is left out. A .txt file is one row; a .json or .jsonl has one row an
-item. In --join, \n, \t and \\ mean newline, tab and backslash.`,
+remainder is left out. A text file is one row; JSON, CSV and Parquet files have
+their own. In --join, \n, \t and \\ mean newline, tab and backslash.`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir, o.lengthGiven = args[0], c.Flags().Changed("length")
@@ -48,8 +48,8 @@ item. In --join, \n, \t and \\ mean newline, tab and backslash.`,
 		},
 	}
 	a.workFlags(c)
-	c.Flags().StringVar(&o.data, "data", "", "file of texts (.txt, .json, .jsonl)")
-	c.Flags().StringVar(&o.field, "field", data.DefaultField, "field that holds the text")
+	c.Flags().StringVar(&o.data, "data", "", dataHelp)
+	c.Flags().StringVar(&o.field, "field", data.DefaultField, "column that holds the text")
 	c.Flags().IntVar(&o.length, "length", 2048, "tokens in a window (default: at most the model's positions)")
 	c.Flags().StringVar(&o.join, "join", `\n\n`, "what stands between two rows")
 	c.Flags().StringVar(&o.addBOS, "add-bos", "auto", "BOS at the start of the text: auto (where the tokenizer adds one), true or false")
@@ -73,7 +73,7 @@ func (o pplOptions) run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer s.close()
-	windows, result, err := o.windows(a, s.m.Spec)
+	windows, result, err := o.windows(ctx, a, s.m.Spec)
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (o pplOptions) run(ctx context.Context, a *app) error {
 
 func (o pplOptions) check() error {
 	if o.data == "" {
-		return usage("ppl: on what text?").withHint("pass --data with a .txt, .json or .jsonl file")
+		return usage("ppl: on what text?").withHint("pass --data with a file, a directory, or a data set of the hub")
 	}
 	if o.length < 2 {
 		return usage("--length %d: want at least 2, a token and one before it", o.length)
@@ -125,7 +125,7 @@ func unescape(s string) (string, error) {
 }
 
 // windows tokenises the whole text and cuts it up.
-func (o pplOptions) windows(a *app, spec *model.Spec) ([][]int32, report.Perplexity, error) {
+func (o pplOptions) windows(ctx context.Context, a *app, spec *model.Spec) ([][]int32, report.Perplexity, error) {
 	r := report.Perplexity{Data: o.data, Length: o.length}
 	if o.length > spec.MaxPositions {
 		if o.lengthGiven {
@@ -135,17 +135,17 @@ func (o pplOptions) windows(a *app, spec *model.Spec) ([][]int32, report.Perplex
 		}
 		r.Length = spec.MaxPositions
 	}
-	rows, err := data.ReadTexts(o.data, o.field)
+	t, err := tokenizer.Load(o.dir)
 	if err != nil {
 		return nil, r, err
 	}
-	t, err := tokenizer.Load(o.dir)
+	rows, err := o.rows(ctx, a, &r)
 	if err != nil {
 		return nil, r, err
 	}
 	r.Rows = len(rows)
 	r.Join, _ = unescape(o.join)
-	ids, err := o.encode(t, strings.Join(rows, r.Join), spec, &r)
+	ids, err := o.encode(ctx, t, strings.Join(rows, r.Join), spec, &r)
 	if err != nil {
 		return nil, r, err
 	}
@@ -157,27 +157,42 @@ func (o pplOptions) windows(a *app, spec *model.Spec) ([][]int32, report.Perplex
 	for i := range windows {
 		windows[i] = ids[i*r.Length : (i+1)*r.Length]
 	}
+	r.SHA256 = data.HashTokens(windows)
 	return windows, r, nil
 }
 
-// encode tokenises the text, with one BOS at its start where that is wanted.
-func (o pplOptions) encode(t *tokenizer.Tokenizer, text string, spec *model.Spec, r *report.Perplexity) ([]int32, error) {
-	ids, err := encoder(t, o.dir, spec)(text)
+// rows reads the texts.
+func (o pplOptions) rows(ctx context.Context, a *app, r *report.Perplexity) ([]string, error) {
+	texts, err := openData(ctx, a, o.data)
 	if err != nil {
 		return nil, err
 	}
-	r.BOS = o.addBOS == "true" || o.addBOS == "auto" && t.AddsBOS()
-	if !r.BOS {
-		return ids, nil
+	r.Data = texts.source
+	var rows []string
+	for text, err := range data.Texts(texts.files, o.field) {
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, text)
 	}
-	bos, has := t.BOS()
-	if !has {
-		return nil, usage("--add-bos true: the tokenizer of %s has no BOS token", o.dir).withHint("pass --add-bos false")
+	if len(rows) == 0 {
+		return nil, failed("%s: holds no text", texts.source)
 	}
-	if err := checkIDs([]int{bos}, t, o.dir, spec); err != nil {
+	return rows, nil
+}
+
+// encode tokenises the text, with one BOS at its start where that is wanted.
+func (o pplOptions) encode(ctx context.Context, t *tokenizer.Tokenizer, text string, spec *model.Spec, r *report.Perplexity) ([]int32, error) {
+	bos, err := startOf(t, o.addBOS, o.dir, spec)
+	if err != nil {
 		return nil, err
 	}
-	return append([]int32{int32(bos)}, ids...), nil
+	r.BOS = len(bos) > 0
+	ids, err := encoder(t, o.dir, spec)(ctx, text)
+	return append(bos, ids...), err
 }
 
 func printPerplexity(a *app, r report.Perplexity) error {

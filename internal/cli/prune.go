@@ -63,7 +63,7 @@ The plan is printed before anything is written; --dry-run stops there. The outpu
 appears complete or not at all.`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
-			o.dir, o.given = args[0], c.Flags().Changed
+			o.dir, o.given, o.input.preset = args[0], c.Flags().Changed, true
 			if err := o.input.check(c); err != nil {
 				return err
 			}
@@ -100,7 +100,7 @@ appears complete or not at all.`,
 }
 
 func (o pruneOptions) run(ctx context.Context, a *app) error {
-	needsData, err := o.check(a)
+	needsData, err := o.check()
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func stillWork(err error) error {
 }
 
 // check finds what can be wrong before any file is opened.
-func (o pruneOptions) check(a *app) (needsData []string, err error) {
+func (o pruneOptions) check() (needsData []string, err error) {
 	if o.out == "" && !o.dryRun {
 		return nil, usage("prune: where to?").withHint("pass --out DIR, or --dry-run to see the plan only")
 	}
@@ -167,10 +167,7 @@ func (o pruneOptions) check(a *app) (needsData []string, err error) {
 	if o.layers.given() || o.ranking != "" {
 		return nil, nil
 	}
-	if needsData, err = checkMetrics("by", []string{o.by}); err != nil {
-		return nil, err
-	}
-	return needsData, wantData(a, []string{o.by}, needsData, o.input)
+	return checkMetrics("by", []string{o.by})
 }
 
 // warnOfUnused names flags that change nothing here.
@@ -178,6 +175,7 @@ func (o pruneOptions) warnOfUnused(a *app, needsData []string) {
 	if len(needsData) > 0 {
 		return
 	}
+	warnOfData(a, []string{o.by}, o.input, o.given)
 	warnOfUnused(a, "no layer is run", o.given, engineFlagNames()...)
 	if o.layers.given() || o.ranking != "" || o.by != score.Random {
 		warnOfUnused(a, "nothing is drawn at random", o.given, "seed")
@@ -233,7 +231,7 @@ func (o pruneOptions) plan(ctx context.Context, a *app, s *session, needsData []
 	if o.ranking != "" {
 		return o.byRanking(spec, protect, rounds[0])
 	}
-	sc, err := newScorer(a, s, o.input, o.engine, needsData)
+	sc, err := newScorer(ctx, a, s, o.input, o.engine, needsData)
 	if err != nil {
 		return prune.Plan{}, err
 	}

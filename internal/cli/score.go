@@ -33,7 +33,7 @@ func newScore(a *app) *cobra.Command {
 		Long:  "Rank the layers of a model, from the first to drop to the last. Metrics that\nneed the same pass share it.\n\n" + metricsHelp(),
 		Args:  modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
-			o.dir, o.given = args[0], c.Flags().Changed
+			o.dir, o.given, o.input.preset = args[0], c.Flags().Changed, true
 			if err := o.input.check(c); err != nil {
 				return err
 			}
@@ -51,7 +51,7 @@ func newScore(a *app) *cobra.Command {
 
 func metricsHelp() string {
 	var b strings.Builder
-	b.WriteString("Metrics (* needs --tokens or --data):\n")
+	b.WriteString("Metrics (* runs the model: on --tokens, --data, or else a pinned part of WikiText-2):\n")
 	for _, m := range score.Metrics() {
 		mark := " "
 		if m.NeedsData {
@@ -73,10 +73,8 @@ func (o scoreOptions) run(ctx context.Context, a *app) error {
 	if err := o.engine.check(); err != nil {
 		return err
 	}
-	if err := wantData(a, o.metrics, needsData, o.input); err != nil {
-		return err
-	}
 	if len(needsData) == 0 {
+		warnOfData(a, o.metrics, o.input, o.given)
 		warnOfUnused(a, "no layer is run", o.given, engineFlagNames()...)
 		if !slices.Contains(o.metrics, score.Random) {
 			warnOfUnused(a, "nothing is drawn at random", o.given, "seed")
@@ -96,7 +94,7 @@ func (o scoreOptions) run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	sc, err := newScorer(a, s, o.input, o.engine, needsData)
+	sc, err := newScorer(ctx, a, s, o.input, o.engine, needsData)
 	if err != nil {
 		return err
 	}
@@ -145,15 +143,13 @@ func checkMetrics(flag string, names []string) (needsData []string, err error) {
 	return needsData, nil
 }
 
-// wantData checks that there is data exactly where a metric reads it.
-func wantData(a *app, metrics, needsData []string, in sequenceFlags) error {
-	switch {
-	case len(needsData) > 0 && !in.given():
-		return usage("%s: runs the model, and there is nothing to run it on", strings.Join(needsData, ", ")).withHint("pass --tokens FILE (token ids) or --data FILE (texts)")
-	case len(needsData) == 0 && in.given():
+// warnOfData: data was given, or what only data needs, and no metric reads any.
+func warnOfData(a *app, metrics []string, in sequenceFlags, given func(flag string) bool) {
+	if in.given() {
 		a.warn("the data is not used: %s looks at none", strings.Join(metrics, ", "))
+		return
 	}
-	return nil
+	warnOfUnused(a, "no data is read", given, dataFlagNames()...)
 }
 
 func parseProtect(s string, layers int) ([]int, error) {
@@ -176,20 +172,21 @@ type scorer struct {
 	a    *app
 	seed uint64
 	seqs [][]int32
+	data *report.Data
 }
 
 // newScorer reads the data and starts the engine, where a metric needs them.
-func newScorer(a *app, s *session, in sequenceFlags, e engineFlags, needsData []string) (*scorer, error) {
+func newScorer(ctx context.Context, a *app, s *session, in sequenceFlags, e engineFlags, needsData []string) (*scorer, error) {
 	sc := &scorer{s: s, a: a, seed: in.seed}
 	if len(needsData) == 0 {
 		return sc, nil
 	}
-	seqs, err := in.read(s.c.Dir(), s.m.Spec)
+	seqs, info, err := in.read(ctx, a, s.c.Dir(), s.m.Spec)
 	if err != nil {
 		return nil, err
 	}
 	s.warnOfLength(a, seqs)
-	sc.seqs = seqs
+	sc.seqs, sc.data = seqs, info
 	return sc, s.start(a, e, nil)
 }
 
@@ -217,6 +214,7 @@ func (sc *scorer) rank(ctx context.Context, metrics []string, keep, protect []in
 		if runsModel(r.Metric) {
 			by := sc.s.compute()
 			out[i].Sequences, out[i].Tokens, out[i].Compute = len(sc.seqs), tokens, &by
+			out[i].Data = sc.data
 		}
 	}
 	return out, nil

@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/coppice-ml/coppice/data"
+	"github.com/coppice-ml/coppice/hub"
+)
+
+// defaultData is what metrics run a model on when nothing else is named: a
+// small set of Wikipedia's good articles (CC BY-SA), 6 MB, at a commit that
+// cannot change.
+const defaultData = "Salesforce/wikitext@b08601e04326c79dfdd32d625aee71d232d685c3:wikitext-2-raw-v1/train"
+
+const dataHelp = "texts: a file, a directory, or a data set of the hub, ORG/NAME[@REVISION]; :CONFIG/SPLIT after the last two picks a part"
+
+// corpus is where the texts of --data come from.
+type corpus struct {
+	source string // for results: the file, or id@commit:config/split
+	files  []string
+}
+
+// openData finds what --data names, and brings it here where it is on the hub.
+func openData(ctx context.Context, a *app, arg string) (corpus, error) {
+	stat, err := os.Stat(arg)
+	if err == nil && !stat.IsDir() {
+		return corpus{source: arg, files: []string{arg}}, nil
+	}
+	if err == nil {
+		return localData(arg, "")
+	}
+	if at := strings.LastIndex(arg, ":"); at > 0 {
+		if stat, err := os.Stat(arg[:at]); err == nil && stat.IsDir() {
+			return localData(arg[:at], arg[at+1:])
+		}
+	}
+	id, part, _ := strings.Cut(arg, ":")
+	if !errors.Is(err, fs.ErrNotExist) || !hub.IsID(id) || slices.Contains(data.Formats(), strings.ToLower(filepath.Ext(id))) {
+		return corpus{}, err
+	}
+	return hubData(ctx, a, id, part)
+}
+
+// localData picks a part of a directory.
+func localData(dir, part string) (corpus, error) {
+	l, err := data.DiscoverDir(dir)
+	if err != nil {
+		return corpus{}, err
+	}
+	config, split, err := l.Find(part)
+	c := corpus{source: dir + ":" + config.Name + "/" + split.Name}
+	for _, f := range split.Files {
+		c.files = append(c.files, filepath.Join(dir, filepath.FromSlash(f)))
+	}
+	return c, err
+}
+
+// convertedBranch is where the hub keeps its own conversion of data sets to
+// Parquet, also of those that a script makes.
+const convertedBranch = "refs/convert/parquet"
+
+// hubData pulls the files of one part of a data set.
+func hubData(ctx context.Context, a *app, id, part string) (corpus, error) {
+	repo, err := hub.ParseRepo(hub.Dataset, id)
+	if err != nil {
+		return corpus{}, err
+	}
+	client, err := hub.FromEnv(a.sys.Getenv)
+	if err != nil {
+		return corpus{}, err
+	}
+	client.Note = func(text string) { a.note("%s", text) }
+	info, layout, err := hubLayout(ctx, client, repo)
+	if none := (*data.Error)(nil); errors.As(err, &none) && repo.Revision == "" {
+		repo.Revision = convertedBranch
+		a.detail("%s: %v; looking at %s", id, err, convertedBranch)
+		var converted error
+		if info, layout, converted = hubLayout(ctx, client, repo); converted == nil {
+			err = nil
+		}
+	}
+	if err != nil {
+		return corpus{}, fromHub(err)
+	}
+	config, split, err := layout.Find(part)
+	if err != nil {
+		return corpus{}, err
+	}
+	a.note("data: %s of %s, config %s, split %s", plural(len(split.Files), "file"), info.Repo, config.Name, split.Name)
+	dir, err := client.Download(ctx, info, split.Files, a.byteProgress("downloading"))
+	a.stopProgress()
+	if err != nil {
+		return corpus{}, fromHub(err)
+	}
+	c := corpus{source: fmt.Sprintf("%s@%s:%s/%s", repo.ID, info.Commit, config.Name, split.Name)}
+	for _, f := range split.Files {
+		c.files = append(c.files, filepath.Join(dir, filepath.FromSlash(f)))
+	}
+	return c, nil
+}
+
+// hubLayout asks for the names of a data set's files, and reads its card.
+func hubLayout(ctx context.Context, client *hub.Client, repo hub.Repo) (*hub.Info, *data.Layout, error) {
+	const cardName = "README.md"
+	info, err := client.Info(ctx, repo)
+	if err != nil {
+		return nil, nil, err
+	}
+	var card []byte
+	if _, ok := info.File(cardName); ok {
+		dir, err := client.Download(ctx, info, []string{cardName}, nil)
+		if err != nil && !errors.Is(err, hub.ErrOffline) {
+			return nil, nil, err
+		}
+		if err == nil {
+			if card, err = os.ReadFile(filepath.Join(dir, cardName)); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	layout, err := data.Discover(repo.String(), info.Names(), card)
+	return info, layout, err
+}
+
+// fromHub gives an error of the hub its hint and exit code.
+func fromHub(err error) error {
+	var e *hub.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	h := failed("%w", err).withHint("%s", e.Remedy)
+	if errors.Is(err, hub.ErrPartial) {
+		h.kind = errPartial
+	}
+	return h
+}
