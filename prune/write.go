@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/model"
@@ -50,7 +51,7 @@ func Write(ctx context.Context, c *checkpoint.Checkpoint, spec *model.Spec, plan
 	// A missing or unreadable card is no reason not to prune.
 	old, _ := os.ReadFile(filepath.Join(c.Dir(), "README.md"))
 	if opt.SourceName == "" {
-		opt.SourceName = dirName(c.Dir())
+		opt.SourceName = sourceName(c.Dir())
 	}
 	surgery := checkpoint.Surgery{
 		Rename: spec.Renamer(plan.Keep),
@@ -87,10 +88,18 @@ func planFile(p Plan) ([]byte, error) {
 	return append(raw, '\n'), nil
 }
 
-// dirName is the last part of a path, also of ".".
-func dirName(dir string) string {
+// sourceName is the hub's name of a model that lies in the hub's cache, in
+// models--ORG--NAME/snapshots/REVISION; else the last part of the path, also of ".".
+func sourceName(dir string) string {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
+	}
+	snapshots := filepath.Dir(dir)
+	if filepath.Base(snapshots) == "snapshots" {
+		name, ok := strings.CutPrefix(filepath.Base(filepath.Dir(snapshots)), "models--")
+		if id := strings.Replace(name, "--", "/", 1); ok && isHubID(id) {
+			return id
+		}
 	}
 	return filepath.Base(dir)
 }

@@ -35,7 +35,7 @@ JSON list of lists of token ids. Only the tokenizer's files are read.`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir, o.hasText = args[0], c.Flags().Changed("text")
-			return withRemedy(o.run(c.Context(), a))
+			return withRemedy(wantTokenizer(o.run(c.Context(), a)))
 		},
 	}
 	a.workFlags(c)
