@@ -1,0 +1,186 @@
+package jinja
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+func runeCount(s string) int { return utf8.RuneCountInString(s) }
+
+func compareNumbers(a, b float64) int { return cmp.Compare(a, b) }
+
+// compareStrings orders by code point, which UTF-8 keeps.
+func compareStrings(a, b string) int { return strings.Compare(a, b) }
+
+// str is Python's str(v), what {{ }} writes.
+func (r *run) str(v any) (string, error) {
+	switch v := v.(type) {
+	case string:
+		return v, nil
+	case *undefined:
+		return "", nil
+	}
+	w := &writer{r: r}
+	if err := w.repr(v); err != nil {
+		return "", err
+	}
+	return w.String(), nil
+}
+
+// writer writes values within the limits of a run.
+type writer struct {
+	strings.Builder
+	r     *run
+	depth int
+}
+
+func (w *writer) put(text string) error {
+	w.WriteString(text)
+	return w.r.make(len(text))
+}
+
+func (w *writer) nest() error {
+	if w.depth++; w.depth > maxDepth {
+		return fmt.Errorf("%w: a value nested more than %d deep", ErrLimit, maxDepth)
+	}
+	return w.r.step(1)
+}
+
+// repr writes Python's repr(v).
+func (w *writer) repr(v any) error {
+	switch v := v.(type) {
+	case nil:
+		return w.put("None")
+	case bool:
+		if v {
+			return w.put("True")
+		}
+		return w.put("False")
+	case int64:
+		return w.put(strconv.FormatInt(v, 10))
+	case float64:
+		return w.put(floatText(v))
+	case string:
+		return w.put(quote(v))
+	case *undefined:
+		return w.put("Undefined")
+	case *list:
+		return w.list(v)
+	case *Dict:
+		return w.dict(v)
+	case *namespace:
+		return w.put("<Namespace>")
+	case *function:
+		return w.put("<function " + v.name + ">")
+	}
+	return w.put("<loop>")
+}
+
+func (w *writer) list(l *list) error {
+	open, closing := "[", "]"
+	if l.tuple {
+		open, closing = "(", ")"
+		if len(l.items) == 1 {
+			closing = ",)"
+		}
+	}
+	if err := w.put(open); err != nil {
+		return err
+	}
+	if err := w.nest(); err != nil {
+		return err
+	}
+	for i, item := range l.items {
+		if i > 0 {
+			w.WriteString(", ")
+		}
+		if err := w.repr(item); err != nil {
+			return err
+		}
+	}
+	w.depth--
+	return w.put(closing)
+}
+
+func (w *writer) dict(d *Dict) error {
+	if err := w.put("{"); err != nil {
+		return err
+	}
+	if err := w.nest(); err != nil {
+		return err
+	}
+	for i, key := range d.keys {
+		if i > 0 {
+			w.WriteString(", ")
+		}
+		if err := w.repr(key); err != nil {
+			return err
+		}
+		w.WriteString(": ")
+		if err := w.repr(d.values[i]); err != nil {
+			return err
+		}
+	}
+	w.depth--
+	return w.put("}")
+}
+
+// floatText is Python's repr of a float: the shortest digits that read back, with a point or an exponent.
+func floatText(f float64) string {
+	switch {
+	case math.IsInf(f, 1):
+		return "inf"
+	case math.IsInf(f, -1):
+		return "-inf"
+	case math.IsNaN(f):
+		return "nan"
+	}
+	text := strconv.FormatFloat(f, 'e', -1, 64)
+	exponent, _ := strconv.Atoi(text[strings.IndexByte(text, 'e')+1:])
+	if exponent < -4 || exponent >= 16 {
+		return text
+	}
+	text = strconv.FormatFloat(f, 'f', -1, 64)
+	if !strings.Contains(text, ".") {
+		text += ".0"
+	}
+	return text
+}
+
+// quote is Python's repr of a string.
+func quote(s string) string {
+	q := '\''
+	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
+		q = '"'
+	}
+	var out strings.Builder
+	out.WriteRune(q)
+	for _, c := range s {
+		switch {
+		case c == q || c == '\\':
+			out.WriteRune('\\')
+			out.WriteRune(c)
+		case c == '\n':
+			out.WriteString(`\n`)
+		case c == '\r':
+			out.WriteString(`\r`)
+		case c == '\t':
+			out.WriteString(`\t`)
+		case c == ' ' || unicode.IsPrint(c):
+			out.WriteRune(c)
+		case c < 0x100:
+			fmt.Fprintf(&out, `\x%02x`, c)
+		case c < 0x10000:
+			fmt.Fprintf(&out, `\u%04x`, c)
+		default:
+			fmt.Fprintf(&out, `\U%08x`, c)
+		}
+	}
+	out.WriteRune(q)
+	return out.String()
+}
