@@ -22,6 +22,8 @@ const importRule = `
 	checkpoint  < model prune
 	model       < engine prune internal/bench
 	tokenizer   < internal/cli
+	chat/jinja  < chat
+	chat        < internal/cli
 	data        < eval internal/cli
 	report      < internal/cli
 
@@ -61,6 +63,7 @@ const neverRule = `
 	safetensors -> checkpoint
 	torchfile   -> checkpoint
 	tokenizer   -> model engine checkpoint
+	chat        -> model engine checkpoint tokenizer
 	data        -> model engine checkpoint tokenizer
 `
 

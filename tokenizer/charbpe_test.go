@@ -245,6 +245,9 @@ func TestChatGLM(t *testing.T) {
 			if got := tok.Encode("a sop", true); !slices.Equal(got, want) || tok.VocabSize() != 517 || tok.AddsBOS() {
 				t.Errorf("%v, want %v; vocabulary %d", got, want, tok.VocabSize())
 			}
+			if got := tok.EncodeMarked("a sop"); !slices.Equal(got, want) {
+				t.Errorf("marked %v, want %v", got, want)
+			}
 			if text, err := tok.Decode(want); err != nil || text != "a sop" {
 				t.Errorf("Decode = %q, %v", text, err)
 			}

@@ -48,7 +48,9 @@ func parseSentencePiece(data []byte, cfg config) (*Tokenizer, error) {
 		t.inner = &inner
 	}
 	t.added = newAddedTokens(added, nil)
-	t.marked = newAddedTokens(f.markers(added), nil)
+	if cfg.Class != chatGLM {
+		t.marked = newAddedTokens(f.markers(added), nil)
+	}
 	t.finish()
 	return t, t.specials(f, cfg)
 }
@@ -136,6 +138,7 @@ func (t *Tokenizer) specials(f *spFile, cfg config) error {
 		mask, _ := t.lookup(gMask)
 		start, _ := t.lookup(sop)
 		t.post.before = []int{mask, start}
+		t.always = t.post.before
 		return nil
 	}
 	return t.surround(cfg, t.bos >= 0)

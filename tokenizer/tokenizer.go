@@ -35,6 +35,7 @@ type Tokenizer struct {
 
 	added     addedTokens
 	marked    addedTokens // what EncodeMarked finds in text
+	always    []int       // what EncodeMarked begins with
 	normalize normalizer  // nil: text is left as it is
 	inner     normalizer  // for text after an added token; nil: normalize
 	pre       preTokenizer
@@ -78,8 +79,11 @@ func (t *Tokenizer) Encode(text string, special bool) []int {
 
 // EncodeMarked returns the ids of text in which special tokens are written out, as chat templates do: each is
 // found, and none is added. It differs from Encode only for a tokenizer.model, whose control symbols Encode
-// takes for plain text.
-func (t *Tokenizer) EncodeMarked(text string) []int { return t.encode(nil, text, &t.marked) }
+// takes for plain text. ChatGLM's are plain text here too, "sop" being a part of words, and [gMASK] sop is put
+// before every text, as its own code does.
+func (t *Tokenizer) EncodeMarked(text string) []int {
+	return t.encode(append(make([]int, 0, len(text)/4+8), t.always...), text, &t.marked)
+}
 
 func (t *Tokenizer) encode(ids []int, text string, added *addedTokens) []int {
 	s := t.scratch.Get().(*scratch)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/coppice-ml/coppice/chat"
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/internal/nearest"
@@ -113,6 +114,7 @@ func withRemedy(err error) error {
 		{checkpoint.ErrNoSpace, "free some space, or name an --out on another disk"},
 		{syscall.ENOSPC, "free some space, or name an --out on another disk; nothing was left behind"},
 		{tokenizer.ErrNone, "pass token ids with --tokens, which need no tokenizer"},
+		{chat.ErrNone, "pass --chat-template with a file or a built-in name"},
 		{checkpoint.ErrNoConfig, "MODEL is a directory with config.json and weights, safetensors or pytorch_model.bin"},
 		{fs.ErrPermission, "check who may read or write there"},
 	} {

@@ -30,6 +30,7 @@ type generateOptions struct {
 	topK        int
 	topP        float64
 	seed        uint64
+	chat        chatFlags
 	layers      layerFlags
 	engine      engineFlags
 }
@@ -42,8 +43,9 @@ func newGenerate(a *app) *cobra.Command {
 		Long: `Continue a prompt with a model, or with a pruning of it that is never written
 (--drop, --keep, --plan). Text comes out as it is made. Prompts of --prompt get
 the special tokens that the tokenizer puts before a text; those of --tokens are
-used as they are, several at a time. Generation ends at the model's end-of-text
-tokens or after --max-tokens.`,
+used as they are, several at a time. With --chat the prompt is a user's message
+in the model's chat template. Generation ends at the model's end-of-text tokens
+or after --max-tokens.`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir, o.hasPrompt = args[0], c.Flags().Changed("prompt")
@@ -65,6 +67,8 @@ tokens or after --max-tokens.`,
 	c.Flags().Uint64Var(&o.seed, "seed", 42, "seed of drawing")
 	nonEmpty(c, "tokens")
 	exclusive(c, "prompt", "tokens")
+	exclusive(c, "tokens", "chat")
+	o.chat.register(c)
 	o.layers.register(c)
 	o.engine.register(c)
 	return c
@@ -104,7 +108,7 @@ func (o generateOptions) run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	prompts, err := o.prompts(s, t)
+	prompts, err := o.prompts(a, s, t)
 	if err != nil {
 		return err
 	}
@@ -134,11 +138,14 @@ func (o generateOptions) tokenizer() (*tokenizer.Tokenizer, error) {
 	return t, err
 }
 
-func (o generateOptions) prompts(s *session, t *tokenizer.Tokenizer) ([][]int32, error) {
+func (o generateOptions) prompts(a *app, s *session, t *tokenizer.Tokenizer) ([][]int32, error) {
 	spec := s.m.Spec
 	var prompts [][]int32
 	if o.hasPrompt {
-		ids := t.Encode(o.prompt, true)
+		ids, err := o.promptIDs(a, t)
+		if err != nil {
+			return nil, err
+		}
 		if len(ids) == 0 {
 			return nil, usage("--prompt: an empty text, and the tokenizer adds no BOS to start from").withHint("give at least one character")
 		}
@@ -162,6 +169,13 @@ func (o generateOptions) prompts(s *session, t *tokenizer.Tokenizer) ([][]int32,
 		}
 	}
 	return prompts, nil
+}
+
+func (o generateOptions) promptIDs(a *app, t *tokenizer.Tokenizer) ([]int, error) {
+	if o.chat.on {
+		return o.chat.ids(a, o.dir, t, o.prompt)
+	}
+	return t.Encode(o.prompt, true), nil
 }
 
 // stopTokens are the ends of text that the tokenizer, config.json and

@@ -21,6 +21,7 @@ type tokenizeOptions struct {
 	field   string
 	special bool
 	decode  bool
+	chat    chatFlags
 }
 
 func newTokenize(a *app) *cobra.Command {
@@ -31,7 +32,8 @@ func newTokenize(a *app) *cobra.Command {
 		Long: `Turn texts into token ids with a model's tokenizer, or ids into text.
 
 --file is a .json list of strings, a .jsonl, or a .txt; with --decode it is a
-JSON list of lists of token ids. Only the tokenizer's files are read.`,
+JSON list of lists of token ids. With --chat each text is a user's message in
+the model's chat template, ready for an answer; -v shows what is written. Only the tokenizer's files are read.`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir, o.hasText = args[0], c.Flags().Changed("text")
@@ -50,6 +52,9 @@ JSON list of lists of token ids. Only the tokenizer's files are read.`,
 	exclusive(c, "decode", "special")
 	exclusive(c, "decode", "field")
 	exclusive(c, "text", "field")
+	exclusive(c, "chat", "decode")
+	exclusive(c, "chat", "special")
+	o.chat.register(c)
 	return c
 }
 
@@ -83,11 +88,22 @@ func (o tokenizeOptions) run(ctx context.Context, a *app) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err := printTokens(a, report.Tokens{Index: i, IDs: t.Encode(text, o.special)}); err != nil {
+		ids, err := o.encode(a, t, text)
+		if err != nil {
+			return err
+		}
+		if err := printTokens(a, report.Tokens{Index: i, IDs: ids}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (o tokenizeOptions) encode(a *app, t *tokenizer.Tokenizer, text string) ([]int, error) {
+	if o.chat.on {
+		return o.chat.ids(a, o.dir, t, text)
+	}
+	return t.Encode(text, o.special), nil
 }
 
 func printTokens(a *app, l report.Tokens) error {
