@@ -43,8 +43,9 @@ type Engine struct {
 	// on any machine what rounded inputs do.
 	half, round bool
 
-	scratch  sync.Pool // *workspace
-	ropeMu   sync.Mutex
+	forwards freeList[forward]
+	scorings freeList[scoring]
+	ropeMu   sync.RWMutex
 	ropes    map[model.Rope]*ropeTable
 	hiddenMu sync.Mutex
 	hiddens  map[int][][]float32 // released hidden states by capacity
@@ -84,6 +85,7 @@ func New(opt Options) (*Engine, error) {
 	if e.bf16 && !e.half {
 		e.info.Notes = append(e.info.Notes, "bfloat16 weights are multiplied in float32: this processor or provider has no bfloat16 products")
 	}
+	e.forwards.make, e.scorings.make = e.newForward, e.newScoring
 	e.pool = newPool(threads, mul.startWorker, mul.stopWorker)
 	return e, nil
 }
@@ -103,7 +105,7 @@ func findMultiplier(oneDNN string, workers int, k *kernels) (multiplier, []strin
 	if strings.EqualFold(oneDNN, "off") {
 		return goMultiplier{k}, []string{"oneDNN is switched off"}, nil
 	}
-	mul, err := loadOneDNN(oneDNN, workers)
+	mul, err := loadOneDNN(oneDNN, workers, k)
 	if err == nil {
 		return mul, mul.notes, nil
 	}

@@ -44,15 +44,13 @@ func (x *embedding) Forward(ctx context.Context, b *engine.Batch, y engine.Hidde
 	}
 	out := floats(y, b.Len(), x.width)
 	stride := x.width * x.dtype.Size()
-	x.e.pool.split(b.Len(), rowTile, 1, func(_ *worker, lo, hi int) {
-		for i := lo; i < hi; i++ {
-			row := out[i*x.width:][:x.width]
-			x.e.widen(row, x.raw[int(b.Tokens[i])*stride:], x.dtype)
-			if x.scale != 1 {
-				x.e.k.scale(row, x.scale)
-			}
+	for i, token := range b.Tokens {
+		row := out[i*x.width:][:x.width]
+		x.e.widen(row, x.raw[int(token)*stride:], x.dtype)
+		if x.scale != 1 {
+			x.e.k.scale(row, x.scale)
 		}
-	})
+	}
 	return nil
 }
 

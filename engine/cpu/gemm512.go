@@ -9,141 +9,112 @@ import (
 
 // The AVX-512 products; gemm256.go is their AVX2 twin (see simd512.go).
 //
-// Two rows of a meet four of b in eight vectors of partial sums, which are
-// added up once a depth block. How rows are grouped changes no sum.
+// b passes in panels of two vectors of columns, copied so that its values lie
+// in the order of use. Every sum runs over the depth in order, one fused
+// multiply-add at a time, whatever the rows and columns beside it.
 const (
-	depthBlock512 = 64 * lanes512 // values of a row at a time: six runs of it stay in the first cache
-	rowBlock512   = 64            // rows of a that pass every four of b: they stay in the second
+	panelDepth512   = 256 // a panel stays in the first cache
+	panelColumns512 = 2 * lanes512
 )
 
 // products512: dst [m, n] = a [m, k] x b [n, k]ᵀ.
 func products512(m, n, k int, a, b, dst []float32) {
-	a, b, dst = a[:m*k], b[:n*k], dst[:m*n]
-	clear(dst)
-	for p := 0; p < k; p += depthBlock512 {
-		depth := min(depthBlock512, k-p)
-		for lo := 0; lo < m; lo += rowBlock512 {
-			hi := min(lo+rowBlock512, m)
-			j := 0
-			for ; j+4 <= n; j += 4 {
-				i := lo
-				for ; i+2 <= hi; i += 2 {
-					dot2x4x512(a[i*k+p:], b[j*k+p:], dst[i*n+j:], k, n, depth)
-				}
-				if i < hi {
-					dot1x4x512(a[i*k+p:], b[j*k+p:], dst[i*n+j:], k, depth)
-				}
-			}
-			for ; j < n; j++ {
-				for i := lo; i < hi; i++ {
-					dst[i*n+j] += dot512(a[i*k+p:][:depth], b[j*k+p:][:depth])
-				}
-			}
+	var panel [panelDepth512 * panelColumns512]float32
+	for j := 0; j < n; j += panelColumns512 {
+		columns := min(panelColumns512, n-j)
+		for p := 0; p < k; p += panelDepth512 {
+			depth := min(panelDepth512, k-p)
+			transpose512(&panel, b[j*k+p:(j+columns-1)*k+p+depth], columns, k, depth)
+			panelProduct512(m, a[p:], k, &panel, depth, dst[j:], n, columns, p == 0)
 		}
 	}
 	archsimd.ClearAVXUpperBits()
-}
-
-func at512(p *float32, i int) vec512 {
-	return archsimd.LoadFloat32x16((*[lanes512]float32)(unsafe.Add(unsafe.Pointer(p), i*4)))
-}
-
-// dot2x4x512 adds the products of two rows of a and four of b, stride values
-// apart, to dst, whose rows are n apart.
-func dot2x4x512(a, b, dst []float32, stride, n, depth int) {
-	a0, a1 := a[:depth], a[stride:][:depth]
-	b0, b1, b2, b3 := b[:depth], b[stride:][:depth], b[2*stride:][:depth], b[3*stride:][:depth]
-	var s00, s01, s02, s03, s10, s11, s12, s13 vec512
-	i := 0
-	for ; i+lanes512 <= depth; i += lanes512 {
-		x, y := at512(&a0[0], i), at512(&a1[0], i)
-		w := at512(&b0[0], i)
-		s00, s10 = x.MulAdd(w, s00), y.MulAdd(w, s10)
-		w = at512(&b1[0], i)
-		s01, s11 = x.MulAdd(w, s01), y.MulAdd(w, s11)
-		w = at512(&b2[0], i)
-		s02, s12 = x.MulAdd(w, s02), y.MulAdd(w, s12)
-		w = at512(&b3[0], i)
-		s03, s13 = x.MulAdd(w, s03), y.MulAdd(w, s13)
-	}
-	if i < depth {
-		x, y := archsimd.LoadFloat32x16SlicePart(a0[i:]), archsimd.LoadFloat32x16SlicePart(a1[i:])
-		w := archsimd.LoadFloat32x16SlicePart(b0[i:])
-		s00, s10 = x.MulAdd(w, s00), y.MulAdd(w, s10)
-		w = archsimd.LoadFloat32x16SlicePart(b1[i:])
-		s01, s11 = x.MulAdd(w, s01), y.MulAdd(w, s11)
-		w = archsimd.LoadFloat32x16SlicePart(b2[i:])
-		s02, s12 = x.MulAdd(w, s02), y.MulAdd(w, s12)
-		w = archsimd.LoadFloat32x16SlicePart(b3[i:])
-		s03, s13 = x.MulAdd(w, s03), y.MulAdd(w, s13)
-	}
-	sums512(s00, s01, s02, s03).Add(archsimd.LoadFloat32x4Slice(dst)).StoreSlice(dst)
-	sums512(s10, s11, s12, s13).Add(archsimd.LoadFloat32x4Slice(dst[n:])).StoreSlice(dst[n:])
-}
-
-func dot1x4x512(a, b, dst []float32, stride, depth int) {
-	a0 := a[:depth]
-	b0, b1, b2, b3 := b[:depth], b[stride:][:depth], b[2*stride:][:depth], b[3*stride:][:depth]
-	var s0, s1, s2, s3 vec512
-	i := 0
-	for ; i+lanes512 <= depth; i += lanes512 {
-		x := at512(&a0[0], i)
-		s0, s1 = x.MulAdd(at512(&b0[0], i), s0), x.MulAdd(at512(&b1[0], i), s1)
-		s2, s3 = x.MulAdd(at512(&b2[0], i), s2), x.MulAdd(at512(&b3[0], i), s3)
-	}
-	if i < depth {
-		x := archsimd.LoadFloat32x16SlicePart(a0[i:])
-		s0 = x.MulAdd(archsimd.LoadFloat32x16SlicePart(b0[i:]), s0)
-		s1 = x.MulAdd(archsimd.LoadFloat32x16SlicePart(b1[i:]), s1)
-		s2 = x.MulAdd(archsimd.LoadFloat32x16SlicePart(b2[i:]), s2)
-		s3 = x.MulAdd(archsimd.LoadFloat32x16SlicePart(b3[i:]), s3)
-	}
-	sums512(s0, s1, s2, s3).Add(archsimd.LoadFloat32x4Slice(dst)).StoreSlice(dst)
-}
-
-func dot512(a, b []float32) float32 {
-	var s vec512
-	for len(a) > 0 {
-		s = archsimd.LoadFloat32x16SlicePart(a).MulAdd(archsimd.LoadFloat32x16SlicePart(b), s)
-		n := min(lanes512, len(a))
-		a, b = a[n:], b[n:]
-	}
-	return sums512(s, s, s, s).GetElem(0)
-}
-
-// sums512 adds up each of four vectors.
-func sums512(a, b, c, d vec512) archsimd.Float32x4 {
-	return quarter512(a).AddPairs(quarter512(b)).AddPairs(quarter512(c).AddPairs(quarter512(d)))
 }
 
 // productsPlain512: dst [m, n] = a [m, k] x b [k, n].
 func productsPlain512(m, n, k int, a, b, dst []float32) {
-	a, b, dst = a[:m*k], b[:n*k], dst[:m*n]
-	j := 0
-	for ; j+2*lanes512 <= n; j += 2 * lanes512 {
-		i := 0
-		for ; i+4 <= m; i += 4 {
-			outer4x512(a[i*k:], b[j:], dst[i*n+j:], k, n)
-		}
-		for ; i < m; i++ {
-			outer512(a[i*k:][:k], b[j:], dst[i*n+j:][:2*lanes512], n)
-		}
-	}
-	for ; j < n; j += lanes512 {
-		for i := range m {
-			outer512(a[i*k:][:k], b[j:], dst[i*n+j:(i+1)*n], n)
+	var panel [panelDepth512 * panelColumns512]float32
+	for j := 0; j < n; j += panelColumns512 {
+		columns := min(panelColumns512, n-j)
+		for p := 0; p < k; p += panelDepth512 {
+			depth := min(panelDepth512, k-p)
+			for i := range depth {
+				copy(panel[i*panelColumns512:][:columns], b[(p+i)*n+j:])
+			}
+			panelProduct512(m, a[p:], k, &panel, depth, dst[j:], n, columns, p == 0)
 		}
 	}
 	archsimd.ClearAVXUpperBits()
 }
 
-// outer4x512 computes four rows of two vectors of columns.
-func outer4x512(a, b, dst []float32, k, n int) {
-	a0, a1, a2, a3 := a[:k], a[k:][:k], a[2*k:][:k], a[3*k:][:k]
-	b = b[:(k-1)*n+2*lanes512]
+// transpose512 fills the panel [depth, panelColumns] from rows of b, stride
+// values apart, one a column.
+func transpose512(panel *[panelDepth512 * panelColumns512]float32, b []float32, columns, stride, depth int) {
+	j := 0
+	for ; j+4 <= columns; j += 4 {
+		b0, b1, b2, b3 := b[j*stride:][:depth], b[(j+1)*stride:][:depth], b[(j+2)*stride:][:depth], b[(j+3)*stride:][:depth]
+		i := 0
+		for ; i+4 <= depth; i += 4 {
+			v0, v1 := archsimd.LoadFloat32x4Slice(b0[i:]).AsUint32x4(), archsimd.LoadFloat32x4Slice(b1[i:]).AsUint32x4()
+			v2, v3 := archsimd.LoadFloat32x4Slice(b2[i:]).AsUint32x4(), archsimd.LoadFloat32x4Slice(b3[i:]).AsUint32x4()
+			t0, t1 := v0.InterleaveLo(v1).AsUint64x2(), v2.InterleaveLo(v3).AsUint64x2()
+			t2, t3 := v0.InterleaveHi(v1).AsUint64x2(), v2.InterleaveHi(v3).AsUint64x2()
+			to := panel[i*panelColumns512+j:][:3*panelColumns512+4]
+			t0.InterleaveLo(t1).AsFloat32x4().StoreSlice(to)
+			t0.InterleaveHi(t1).AsFloat32x4().StoreSlice(to[panelColumns512:])
+			t2.InterleaveLo(t3).AsFloat32x4().StoreSlice(to[2*panelColumns512:])
+			t2.InterleaveHi(t3).AsFloat32x4().StoreSlice(to[3*panelColumns512:])
+		}
+		for ; i < depth; i++ {
+			to := panel[i*panelColumns512+j:][:4]
+			to[0], to[1], to[2], to[3] = b0[i], b1[i], b2[i], b3[i]
+		}
+	}
+	for ; j < columns; j++ {
+		for i, x := range b[j*stride:][:depth] {
+			panel[i*panelColumns512+j] = x
+		}
+	}
+}
+
+// panelProduct512 adds a [m, depth] x panel to columns of dst, or sets them
+// first; rows of a and dst are k and n values apart.
+func panelProduct512(m int, a []float32, k int, panel *[panelDepth512 * panelColumns512]float32, depth int, dst []float32, n, columns int, first bool) {
+	if columns == panelColumns512 {
+		i := 0
+		for ; i+4 <= m; i += 4 {
+			outer4x512(a[i*k:], k, panel, depth, dst[i*n:], n, first)
+		}
+		for ; i < m; i++ {
+			outer512(a[i*k:][:depth], panel, dst[i*n:][:panelColumns512], first)
+		}
+		return
+	}
+	for i := range m {
+		var row [panelColumns512]float32
+		copy(row[:], dst[i*n:][:columns])
+		outer512(a[i*k:][:depth], panel, row[:], first)
+		copy(dst[i*n:][:columns], row[:])
+	}
+}
+
+func at512(p *[panelDepth512 * panelColumns512]float32, i int) vec512 {
+	return archsimd.LoadFloat32x16((*[lanes512]float32)(unsafe.Pointer(&p[i])))
+}
+
+// outer4x512 computes four rows.
+func outer4x512(a []float32, k int, panel *[panelDepth512 * panelColumns512]float32, depth int, dst []float32, n int, first bool) {
+	a0, a1, a2, a3 := a[:depth], a[k:][:depth], a[2*k:][:depth], a[3*k:][:depth]
+	d0, d1, d2, d3 := dst[:panelColumns512], dst[n:][:panelColumns512], dst[2*n:][:panelColumns512], dst[3*n:][:panelColumns512]
 	var s00, s01, s10, s11, s20, s21, s30, s31 vec512
-	for p, at := 0, 0; p < k; p, at = p+1, at+n {
-		v, w := at512(&b[0], at), at512(&b[0], at+lanes512)
+	if !first {
+		s00, s01 = archsimd.LoadFloat32x16Slice(d0), archsimd.LoadFloat32x16Slice(d0[lanes512:])
+		s10, s11 = archsimd.LoadFloat32x16Slice(d1), archsimd.LoadFloat32x16Slice(d1[lanes512:])
+		s20, s21 = archsimd.LoadFloat32x16Slice(d2), archsimd.LoadFloat32x16Slice(d2[lanes512:])
+		s30, s31 = archsimd.LoadFloat32x16Slice(d3), archsimd.LoadFloat32x16Slice(d3[lanes512:])
+	}
+	for p := range min(depth, panelDepth512) {
+		v, w := at512(panel, p*panelColumns512), at512(panel, p*panelColumns512+lanes512)
 		x := archsimd.BroadcastFloat32x16(a0[p])
 		s00, s01 = x.MulAdd(v, s00), x.MulAdd(w, s01)
 		x = archsimd.BroadcastFloat32x16(a1[p])
@@ -153,29 +124,27 @@ func outer4x512(a, b, dst []float32, k, n int) {
 		x = archsimd.BroadcastFloat32x16(a3[p])
 		s30, s31 = x.MulAdd(v, s30), x.MulAdd(w, s31)
 	}
-	s00.StoreSlice(dst)
-	s01.StoreSlice(dst[lanes512:])
-	s10.StoreSlice(dst[n:])
-	s11.StoreSlice(dst[n+lanes512:])
-	s20.StoreSlice(dst[2*n:])
-	s21.StoreSlice(dst[2*n+lanes512:])
-	s30.StoreSlice(dst[3*n:])
-	s31.StoreSlice(dst[3*n+lanes512:])
+	s00.StoreSlice(d0)
+	s01.StoreSlice(d0[lanes512:])
+	s10.StoreSlice(d1)
+	s11.StoreSlice(d1[lanes512:])
+	s20.StoreSlice(d2)
+	s21.StoreSlice(d2[lanes512:])
+	s30.StoreSlice(d3)
+	s31.StoreSlice(d3[lanes512:])
 }
 
-// outer512 computes one row of at most two vectors of columns.
-func outer512(a, b, dst []float32, n int) {
+// outer512 computes one row.
+func outer512(a []float32, panel *[panelDepth512 * panelColumns512]float32, dst []float32, first bool) {
 	var s0, s1 vec512
-	for p, x := range a {
-		row := b[p*n:]
+	if !first {
+		s0, s1 = archsimd.LoadFloat32x16Slice(dst), archsimd.LoadFloat32x16Slice(dst[lanes512:])
+	}
+	for p, x := range a[:min(len(a), panelDepth512)] {
 		v := archsimd.BroadcastFloat32x16(x)
-		s0 = v.MulAdd(archsimd.LoadFloat32x16SlicePart(row), s0)
-		if len(dst) > lanes512 {
-			s1 = v.MulAdd(archsimd.LoadFloat32x16SlicePart(row[lanes512:]), s1)
-		}
+		s0 = v.MulAdd(at512(panel, p*panelColumns512), s0)
+		s1 = v.MulAdd(at512(panel, p*panelColumns512+lanes512), s1)
 	}
-	s0.StoreSlicePart(dst)
-	if len(dst) > lanes512 {
-		s1.StoreSlicePart(dst[lanes512:])
-	}
+	s0.StoreSlice(dst)
+	s1.StoreSlice(dst[lanes512:])
 }

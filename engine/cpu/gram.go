@@ -16,15 +16,14 @@ func (e *Engine) Gram(ctx context.Context, x []float32, n int, out []float32) er
 	d := len(x) / n
 	room := make([]float32, e.padded(n)*d) // products read whole tiles
 	copy(room, x)
-	e.pool.each((n+gramBand-1)/gramBand, func(w *worker, band int) {
+	return e.pool.each((n+gramBand-1)/gramBand, func(w *worker, band int) {
 		lo, hi := band*gramBand, min((band+1)*gramBand, n)
 		dst := w.floats(slotHeadLogits, e.padded(hi-lo)*hi)
-		e.mul.product(w.id, shape{n: hi, k: d}, hi-lo, operand{f32: room[lo*d:]}, operand{f32: room[:hi*d]}, dst)
+		e.mul.product(w, shape{n: hi, k: d}, hi-lo, operand{f32: room[lo*d:]}, operand{f32: room[:hi*d]}, dst)
 		for i := lo; i < hi; i++ {
 			copy(out[i*n:][:i+1], dst[(i-lo)*hi:])
 		}
 	})
-	return nil
 }
 
 // gramBand rows share one product; the quantum of any provider divides it.

@@ -56,26 +56,26 @@ func (e *Engine) Head(m *model.Model, stream bool) (engine.Head, error) {
 		h.passed = func(lo, hi int64) { m.Source.ReleasePart(projection.Name, lo, hi) }
 	}
 	if m.Spec.HeadUnitRows {
-		h.perRow = h.inverseNorms()
+		h.perRow, err = h.inverseNorms()
 	}
-	return h, nil
+	return h, err
 }
 
 func (h *head) Release() { h.raw, h.whole = nil, operand{} }
 
 // inverseNorms returns 1 / max(|w|, 1e-12) of every row w of the head, as torch's
 // normalize divides.
-func (h *head) inverseNorms() []float32 {
+func (h *head) inverseNorms() ([]float32, error) {
 	d := h.s.Hidden
 	out := make([]float32, h.s.Vocab)
-	h.e.pool.split(h.s.Vocab, headBlock, 1, func(w *worker, lo, hi int) {
+	err := h.e.pool.split(h.s.Vocab, headBlock, 1, func(w *worker, lo, hi int) {
 		row := w.floats(slotRow, d)
 		for i := lo; i < hi; i++ {
 			h.e.widen(row, h.raw[i*d*h.dtype.Size():], h.dtype)
 			out[i] = float32(1 / max(math.Sqrt(h.e.k.sumSquares(row)), 1e-12))
 		}
 	})
-	return out
+	return out, err
 }
 
 // Norm implements engine.Head.
@@ -86,12 +86,11 @@ func (h *head) Norm(ctx context.Context, x, y engine.Hidden) error {
 	d := h.s.Hidden
 	in := floats(x, x.Rows(), d)
 	out := floats(y, x.Rows(), d)
-	h.e.pool.split(x.Rows(), rowTile, 1, func(_ *worker, lo, hi int) {
+	return h.e.pool.split(x.Rows(), rowTile, 1, func(_ *worker, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			h.e.k.rmsNorm(out[i*d:][:d], in[i*d:][:d], h.norm, h.s.NormEps)
 		}
 	})
-	return nil
 }
 
 // block returns vocabulary rows [lo, hi) as products take them.
@@ -105,58 +104,12 @@ func (h *head) block(w *worker, lo, hi int) operand {
 	return block
 }
 
-// gather normalises the given rows of x and returns them as matrix input.
-func (h *head) gather(x engine.Hidden, rows []int) operand {
-	d := h.s.Hidden
-	in := floats(x, x.Rows(), d)
-	dst := h.e.newOperand(h.e.padded(len(rows)) * d)
-	h.e.pool.split(len(rows), rowTile, 1, func(w *worker, lo, hi int) {
-		for i := lo; i < hi; i++ {
-			h.e.normRows(w, dst.from(i*d), in[rows[i]*d:][:d], h.norm, h.s.NormEps)
-		}
-	})
-	return dst
-}
-
-// blocks runs f over every block of the vocabulary with the logits of all rows
-// for that block, [hi-lo rows, width] a tile of rows at a time.
-func (h *head) blocks(rows int, x operand, f func(block, lo, hi, column, width int, logits []float32)) {
-	d, v := h.s.Hidden, h.s.Vocab
-	h.e.pool.each((v+headBlock-1)/headBlock, func(w *worker, block int) {
-		column := block * headBlock
-		width := min(headBlock, v-column)
-		weights := h.block(w, column, column+width)
-		for lo := 0; lo < rows; lo += rowTile {
-			hi := min(lo+rowTile, rows)
-			logits := w.floats(slotHeadLogits, h.e.padded(hi-lo)*width)
-			h.e.mul.product(w.id, shape{n: width, k: d}, hi-lo, x.from(lo*d), weights, logits)
-			h.finish(logits[:(hi-lo)*width], column, width)
-			f(block, lo, hi, column, width, logits)
-		}
-		h.leave(column, width)
-	})
-}
-
 // leave lets the pages of a block go, where they stream.
 func (h *head) leave(column, width int) {
 	if h.passed != nil {
 		row := int64(h.s.Hidden * h.dtype.Size())
 		h.passed(int64(column)*row, int64(column+width)*row)
 	}
-}
-
-// Logits implements engine.Head.
-func (h *head) Logits(ctx context.Context, x engine.Hidden, rows []int, out []float32) error {
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
-	v := h.s.Vocab
-	h.blocks(len(rows), h.gather(x, rows), func(_, lo, hi, column, width int, logits []float32) {
-		for i := lo; i < hi; i++ {
-			copy(out[i*v+column:][:width], logits[(i-lo)*width:])
-		}
-	})
-	return nil
 }
 
 // finish turns products [rows, width] from a column on into logits.
@@ -178,65 +131,182 @@ type partial struct {
 	sum float64 // of exp(logit - top)
 }
 
-// LogProbs implements engine.Head.
-func (h *head) LogProbs(ctx context.Context, x engine.Hidden, targets []engine.Target, out []engine.TokenScore) error {
-	if err := ctx.Err(); err != nil {
+// Logits implements engine.Head.
+func (h *head) Logits(ctx context.Context, x engine.Hidden, rows []int, out []float32) error {
+	if err := ctx.Err(); err != nil || len(rows) == 0 {
 		return context.Cause(ctx)
 	}
-	rows, of := distinctRows(targets)
-	if len(rows) == 0 {
-		return nil
+	s := h.e.scorings.take()
+	defer h.e.scorings.put(s)
+	s.rows, s.logits = append(s.rows[:0], rows...), out
+	err := s.run(h, x)
+	s.logits = nil
+	return err
+}
+
+// LogProbs implements engine.Head.
+func (h *head) LogProbs(ctx context.Context, x engine.Hidden, targets []engine.Target, out []engine.TokenScore) error {
+	if err := ctx.Err(); err != nil || len(targets) == 0 {
+		return context.Cause(ctx)
 	}
-	nblocks := (h.s.Vocab + headBlock - 1) / headBlock
-	partials := make([]partial, nblocks*len(rows)) // [block, row]
-	named := make([]float32, len(targets))         // logit of each target
-	byBlock := groupTargets(targets, of, nblocks)
-	h.blocks(len(rows), h.gather(x, rows), func(block, lo, hi, column, width int, logits []float32) {
-		for _, t := range byBlock[block] {
-			if i := of[t]; i >= lo && i < hi {
-				named[t] = logits[(i-lo)*width+int(targets[t].Token)-column]
-			}
-		}
-		for i := lo; i < hi; i++ {
-			partials[block*len(rows)+i] = h.reduce(logits[(i-lo)*width:][:width], column)
-		}
-	})
-	norms := make([]float64, len(rows))
-	greedy := make([]int32, len(rows))
-	for i := range rows {
-		norms[i], greedy[i] = combine(partials[i:], len(rows))
+	s := h.e.scorings.take()
+	defer h.e.scorings.put(s)
+	s.sortTargets(targets, x.Rows(), blocksOf(h.s.Vocab))
+	s.targets = targets
+	err := s.run(h, x)
+	s.targets = nil
+	if err != nil {
+		return err
+	}
+	for i := range s.rows {
+		s.norms[i], s.greedy[i] = combine(s.partials[i:], len(s.rows))
 	}
 	for t, target := range targets {
-		out[t] = engine.TokenScore{LogProb: float64(named[t]) - norms[of[t]], Greedy: greedy[of[t]] == target.Token}
+		i := s.of[t]
+		out[t] = engine.TokenScore{LogProb: float64(s.named[t]) - s.norms[i], Greedy: s.greedy[i] == target.Token}
 	}
 	return nil
 }
 
-// distinctRows lists the rows that targets name, and for each target the place
-// of its row in that list.
-func distinctRows(targets []engine.Target) (rows, of []int) {
-	place := make(map[int]int, len(targets))
-	of = make([]int, len(targets))
-	for t, target := range targets {
-		i, ok := place[target.Row]
-		if !ok {
-			i = len(rows)
-			place[target.Row] = i
-			rows = append(rows, target.Row)
-		}
-		of[t] = i
-	}
-	return rows, of
+func blocksOf(vocab int) int { return (vocab + headBlock - 1) / headBlock }
+
+// scoring is one call of LogProbs or Logits, reused by later ones.
+type scoring struct {
+	e    *Engine
+	h    *head
+	in   []float32
+	rows []int   // of the hidden states, each once
+	x    operand // [rows, D] their norms
+
+	logits []float32 // [rows, V], wanted by Logits; else nil
+
+	targets  []engine.Target
+	of       []int     // [targets] place in rows
+	byBlock  []int     // [targets] sorted by the block of the vocabulary their token lies in
+	starts   []int     // [blocks+1] where each block's begin
+	place    []int     // [N] 1 + place in rows
+	named    []float32 // [targets] logit of each
+	partials []partial // [block, row]
+	norms    []float64 // [rows] log sum exp
+	greedy   []int32   // [rows] argmax
+
+	job job
 }
 
-// groupTargets sorts target indices by the block their token lies in.
-func groupTargets(targets []engine.Target, of []int, blocks int) [][]int {
-	groups := make([][]int, blocks)
-	for t := range of {
-		b := int(targets[t].Token) / headBlock
-		groups[b] = append(groups[b], t)
+func (e *Engine) newScoring() *scoring {
+	s := &scoring{e: e}
+	s.job.init()
+	s.job.phases = make([]phase, 2)
+	s.job.phases[0].run, s.job.phases[1].run = s.gather, s.blocks
+	return s
+}
+
+// sortTargets lists the rows that targets name, for each target the place of
+// its row in that list, and the targets block by block.
+func (s *scoring) sortTargets(targets []engine.Target, rows, blocks int) {
+	n := len(targets)
+	s.place, s.starts = resize(s.place, rows), resize(s.starts, blocks+1)
+	s.of, s.byBlock, s.named = resize(s.of, n), resize(s.byBlock, n), resize(s.named, n)
+	clear(s.place)
+	clear(s.starts)
+	s.rows = s.rows[:0]
+	for t, target := range targets {
+		if s.place[target.Row] == 0 {
+			s.rows = append(s.rows, target.Row)
+			s.place[target.Row] = len(s.rows)
+		}
+		s.of[t] = s.place[target.Row] - 1
+		s.starts[target.Token/headBlock]++
 	}
-	return groups
+	at := 0
+	for b, count := range s.starts {
+		s.starts[b] = at
+		at += count
+	}
+	for t, target := range targets {
+		b := target.Token / headBlock
+		s.byBlock[s.starts[b]] = t
+		s.starts[b]++
+	}
+	copy(s.starts[1:], s.starts) // each now stands where the next begins
+	s.starts[0] = 0
+	s.partials = resize(s.partials, blocks*len(s.rows))
+	s.norms, s.greedy = resize(s.norms, len(s.rows)), resize(s.greedy, len(s.rows))
+}
+
+func resize[T any](xs []T, n int) []T {
+	if cap(xs) < n {
+		return make([]T, n)
+	}
+	return xs[:n]
+}
+
+func (s *scoring) run(h *head, x engine.Hidden) error {
+	s.h, s.in = h, floats(x, x.Rows(), h.s.Hidden)
+	s.x = s.e.growOperand(s.x, s.e.padded(len(s.rows))*h.s.Hidden)
+	s.e.pool.evenly(&s.job.phases[0], len(s.rows), rowTile, 1)
+	s.job.phases[1].n, s.job.phases[1].step = blocksOf(h.s.Vocab), 1
+	err := s.e.pool.run(&s.job)
+	s.h, s.in = nil, nil
+	return err
+}
+
+// gather normalises rows [lo, hi) as matrix input.
+func (s *scoring) gather(w *worker, lo, hi int) {
+	s.h.gather(w, s.x, s.in, s.rows, lo, hi)
+	w.lap(lapNorms)
+}
+
+// gather writes the norm of rows[lo:hi] of in as rows of a matrix input.
+func (h *head) gather(w *worker, dst operand, in []float32, rows []int, lo, hi int) {
+	d := h.s.Hidden
+	for i := lo; i < hi; i++ {
+		h.e.normRows(w, dst.from(i*d), in[rows[i]*d:][:d], h.norm, h.s.NormEps)
+	}
+}
+
+// blocks computes the logits of blocks [from, to) of the vocabulary, a tile of
+// rows at a time, and what is wanted of them.
+func (s *scoring) blocks(w *worker, from, to int) {
+	h, d, n := s.h, s.h.s.Hidden, len(s.rows)
+	for block := from; block < to; block++ {
+		column := block * headBlock
+		p := shape{n: min(headBlock, h.s.Vocab-column), k: d}
+		weights := h.block(w, column, column+p.n)
+		for lo := 0; lo < n; lo += rowTile {
+			hi := min(lo+rowTile, n)
+			logits := w.floats(slotHeadLogits, s.e.padded(hi-lo)*p.n)
+			if n <= fewRows {
+				s.e.mul.narrow(w, p, n, 0, p.n, s.x, weights, logits)
+			} else {
+				s.e.mul.product(w, p, hi-lo, s.x.from(lo*d), weights, logits)
+			}
+			w.lap(lapProducts)
+			h.finish(logits[:(hi-lo)*p.n], column, p.n)
+			s.keep(block, lo, hi, column, p.n, logits)
+			w.lap(lapHead)
+		}
+		h.leave(column, p.n)
+	}
+}
+
+// keep takes what is wanted of the logits [hi-lo, width] of rows [lo, hi) for a
+// block; the logits are overwritten.
+func (s *scoring) keep(block, lo, hi, column, width int, logits []float32) {
+	if s.logits != nil {
+		for i := lo; i < hi; i++ {
+			copy(s.logits[i*s.h.s.Vocab+column:][:width], logits[(i-lo)*width:])
+		}
+		return
+	}
+	for _, t := range s.byBlock[s.starts[block]:s.starts[block+1]] {
+		if i := s.of[t]; i >= lo && i < hi {
+			s.named[t] = logits[(i-lo)*width+int(s.targets[t].Token)-column]
+		}
+	}
+	for i := lo; i < hi; i++ {
+		s.partials[block*len(s.rows)+i] = s.h.reduce(logits[(i-lo)*width:][:width], column)
+	}
 }
 
 // reduce overwrites the logits.

@@ -21,19 +21,27 @@ func (h *head) KL(ctx context.Context, p engine.Hidden, q []engine.Hidden, rows 
 	if len(rows) == 0 || len(q) == 0 {
 		return nil
 	}
-	xs := []operand{h.gather(p, rows)}
-	for _, y := range q {
-		xs = append(xs, h.gather(y, rows))
+	var xs []operand
+	for _, y := range append([]engine.Hidden{p}, q...) {
+		x, in := h.e.newOperand(h.e.padded(len(rows))*h.s.Hidden), floats(y, y.Rows(), h.s.Hidden)
+		err := h.e.pool.split(len(rows), rowTile, 1, func(w *worker, lo, hi int) { h.gather(w, x, in, rows, lo, hi) })
+		if err != nil {
+			return err
+		}
+		xs = append(xs, x)
 	}
-	blocks := (h.s.Vocab + headBlock - 1) / headBlock
+	blocks := blocksOf(h.s.Vocab)
 	parts := make([]divergence, blocks*len(q)*len(rows)) // [block, q, row]
-	h.e.pool.each(blocks, func(w *worker, block int) {
+	err := h.e.pool.each(blocks, func(w *worker, block int) {
 		column := block * headBlock
 		width := min(headBlock, h.s.Vocab-column)
 		weights := h.block(w, column, column+width)
 		h.compare(w, xs, weights, len(rows), column, width, parts[block*len(q)*len(rows):])
 		h.leave(column, width)
 	})
+	if err != nil {
+		return err
+	}
 	stride := len(q) * len(rows)
 	for j := range q {
 		for i := range rows {
@@ -59,7 +67,7 @@ func (h *head) compare(w *worker, xs []operand, weights operand, rows, column, w
 		logits := w.floats(slotHeadLogits, 2*room+width)
 		a, b, exps := logits[:room], logits[room:2*room], logits[2*room:]
 		project := func(x operand, dst []float32) {
-			h.e.mul.product(w.id, shape{n: width, k: d}, n, x.from(lo*d), weights, dst)
+			h.e.mul.product(w, shape{n: width, k: d}, n, x.from(lo*d), weights, dst)
 			h.finish(dst[:n*width], column, width)
 		}
 		project(xs[0], a)

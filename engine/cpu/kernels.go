@@ -40,6 +40,12 @@ type kernels struct {
 	// products sets dst [m, n] = a [m, k] x b, where b is [n, k] or, for
 	// productsPlain, [k, n]. A row's bits do not depend on m.
 	products, productsPlain func(m, n, k int, a, b, dst []float32)
+	// narrow sets columns [lo, hi) of dst [m, n] to what products gives, for few rows.
+	narrow func(m, n, k, lo, hi int, a, b, dst []float32)
+	// columns and columnsHalf do the same in the order of another library's sums
+	// (see gemv.go).
+	columns     func(m, n, k, run, lo, hi int, a, b, dst []float32)
+	columnsHalf func(m, n, k, run, lo, hi int, a []float32, b []uint16, dst []float32)
 }
 
 func scalarKernels() *kernels {
@@ -49,7 +55,8 @@ func scalarKernels() *kernels {
 		rotate: rotate, rotatePairs: rotatePairs,
 		scaleMax: scaleMax, argmax: argmax, expSum: expSum, softCap: softCap,
 		pack: packBF16, widen: widenBF16, widenHalf: widenF16,
-		products: productRows, productsPlain: productPlain,
+		products: productRows, productsPlain: productPlain, narrow: narrowRows,
+		columns: columns, columnsHalf: columnsHalf,
 	}
 }
 
@@ -146,14 +153,10 @@ func add(dst, a, b []float32) {
 	}
 }
 
-// addRows adds a bias [width] to every row of x; a nil bias adds nothing.
-func (k *kernels) addRows(x, bias []float32) {
-	if bias == nil {
-		return
-	}
-	for len(x) > 0 {
-		k.add(x[:len(bias)], x[:len(bias)], bias)
-		x = x[len(bias):]
+// addBias adds a bias to a row; a nil one adds nothing.
+func (k *kernels) addBias(row, bias []float32) {
+	if bias != nil {
+		k.add(row, row, bias)
 	}
 }
 

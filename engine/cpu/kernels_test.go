@@ -254,7 +254,7 @@ func BenchmarkProducts(b *testing.B) {
 		for _, k := range variants() {
 			b.Run(fmt.Sprintf("%dx%d plain=%v/%s", s.n, s.k, s.plain, k.name), func(b *testing.B) {
 				for b.Loop() {
-					goMultiplier{k}.product(0, s, m, operand{f32: x}, operand{f32: w}, y)
+					goMultiplier{k}.product(nil, s, m, operand{f32: x}, operand{f32: w}, y)
 				}
 				b.ReportMetric(2*float64(m*s.n*s.k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
 			})

@@ -52,20 +52,18 @@ func (c *kvCache) check(b *engine.Batch) error {
 	return nil
 }
 
-// append stores the batch's keys and values [N, K*HeadDim].
-func (c *kvCache) append(b *engine.Batch, k, v []float32) {
+// append stores a segment's keys and values, its rows of [N, K*HeadDim].
+func (c *kvCache) append(s engine.Segment, k, v []float32) {
 	stride := c.heads * c.width
-	for _, s := range b.Segments {
-		for h := range c.heads {
-			to := c.at(s.Slot, h) + s.Past*c.width
-			for i := s.Start; i < s.Start+s.Len; i++ {
-				copy(c.k[to:to+c.width], k[i*stride+h*c.width:])
-				copy(c.v[to:to+c.width], v[i*stride+h*c.width:])
-				to += c.width
-			}
+	for h := range c.heads {
+		to := c.at(s.Slot, h) + s.Past*c.width
+		for i := s.Start; i < s.Start+s.Len; i++ {
+			copy(c.k[to:to+c.width], k[i*stride+h*c.width:])
+			copy(c.v[to:to+c.width], v[i*stride+h*c.width:])
+			to += c.width
 		}
-		c.used[s.Slot] = s.Past + s.Len
 	}
+	c.used[s.Slot] = s.Past + s.Len
 }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }

@@ -45,14 +45,14 @@ func (p *Products) Run() time.Duration {
 		}
 		weights := p.weights.from(p.at)
 		p.at += x.N * x.K
-		rows := (x.M + p.e.pool.workers - 1) / p.e.pool.workers
-		p.e.pool.split(x.M, rows, p.e.mul.quantum(), func(w *worker, lo, hi int) {
+		rows := (x.M + len(p.e.pool.workers) - 1) / len(p.e.pool.workers)
+		_ = p.e.pool.split(x.M, rows, p.e.mul.quantum(), func(w *worker, lo, hi int) {
 			s := shape{n: x.N, k: x.K}
 			a, dst := p.inputs.from(lo*x.K), p.outputs[lo*x.N:]
 			if u, ok := p.e.mul.(untiled); ok {
-				u.untiled(w.id, s, hi-lo, a, weights, dst)
+				u.untiled(w, s, hi-lo, a, weights, dst)
 			} else {
-				p.e.mul.product(w.id, s, hi-lo, a, weights, dst)
+				p.e.mul.product(w, s, hi-lo, a, weights, dst)
 			}
 		})
 	}
@@ -62,7 +62,7 @@ func (p *Products) Run() time.Duration {
 // untiled is a multiplier that cuts products up to keep rows independent; for
 // the limit it runs them whole.
 type untiled interface {
-	untiled(worker int, s shape, m int, a, b operand, dst []float32)
+	untiled(w *worker, s shape, m int, a, b operand, dst []float32)
 }
 
 // Diagnosis is what the engine found out about the machine.

@@ -27,7 +27,11 @@ type multiplier interface {
 	quantum() int
 	// product sets dst [m, n] = a [m, k] x b, sums in float32; b is [n, k] as
 	// weights are stored, or [k, n] when plain is set. dst overlaps nothing.
-	product(worker int, s shape, m int, a, b operand, dst []float32)
+	// It panics with a *productError when the provider fails.
+	product(w *worker, s shape, m int, a, b operand, dst []float32)
+	// narrow sets columns [lo, hi) of dst [m, n] to what product gives, bit for
+	// bit, for at most fewRows rows; b is not plain.
+	narrow(w *worker, s shape, m, lo, hi int, a, b operand, dst []float32)
 	// startWorker and stopWorker run on the worker's own thread.
 	startWorker(worker int)
 	stopWorker(worker int)
@@ -48,12 +52,16 @@ func (goMultiplier) quantum() int    { return 1 }
 func (goMultiplier) startWorker(int) {}
 func (goMultiplier) stopWorker(int)  {}
 
-func (g goMultiplier) product(_ int, s shape, m int, a, b operand, dst []float32) {
+func (g goMultiplier) product(_ *worker, s shape, m int, a, b operand, dst []float32) {
 	if s.plain {
 		g.k.productsPlain(m, s.n, s.k, a.f32, b.f32, dst)
 	} else {
 		g.k.products(m, s.n, s.k, a.f32, b.f32, dst)
 	}
+}
+
+func (g goMultiplier) narrow(_ *worker, s shape, m, lo, hi int, a, b operand, dst []float32) {
+	g.k.narrow(m, s.n, s.k, lo, hi, a.f32, b.f32, dst)
 }
 
 // productRows: dst [m, n] = a [m, k] x b [n, k]ᵀ. Four rows of b stay in cache
@@ -108,6 +116,13 @@ func productRows(m, n, k int, a, b, dst []float32) {
 			}
 			dst[i*n+j] = s
 		}
+	}
+}
+
+// narrowRows is productRows for columns [lo, hi) of dst [m, n].
+func narrowRows(m, n, k, lo, hi int, a, b, dst []float32) {
+	for i := range m {
+		productRows(1, hi-lo, k, a[i*k:], b[lo*k:], dst[i*n+lo:])
 	}
 }
 

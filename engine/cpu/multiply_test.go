@@ -48,7 +48,7 @@ func TestProductsMatchFloat64(t *testing.T) {
 
 // product runs one product on the worker's own thread.
 func (e *Engine) product(s shape, m int, a, b operand, dst []float32) {
-	e.pool.each(1, func(w *worker, _ int) { e.mul.product(w.id, s, m, a, b, dst) })
+	_ = e.pool.each(1, func(w *worker, _ int) { e.mul.product(w, s, m, a, b, dst) })
 }
 
 func dot64(s shape, row, b []float32, j int) (sum float64) {
@@ -94,4 +94,38 @@ func sameFloats(a, b []float32) bool {
 		}
 	}
 	return true
+}
+
+// TestNarrow holds products of few rows, computed by columns, to the same bits
+// as the whole product.
+func TestNarrow(t *testing.T) {
+	for _, c := range []Options{{DType: "float32"}, {DType: "bfloat16"}, {DType: "float32", OneDNN: "off"}, {DType: "float32", OneDNN: "off", Kernels: "AVX2"}, {DType: "float32", OneDNN: "off", Kernels: "scalar"}, {DType: "bfloat16", Kernels: "scalar"}} {
+		if kernelsNamed(c.Kernels) == nil {
+			continue
+		}
+		c.Threads = 1
+		e, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = e.Close() })
+		for _, s := range []shape{{n: 5, k: 3}, {n: 64, k: 64}, {n: 172, k: 100}, {n: 600, k: 77}, {n: 512, k: 576}, {n: 576, k: 1536}, {n: 512, k: 2048}, {n: 200, k: 5632}} {
+			for _, m := range []int{1, 2, fewRows} {
+				t.Run(fmt.Sprintf("%s/%s/%s/%dx%dx%d", e.info.Provider, e.info.DType, e.k.name, m, s.n, s.k), func(t *testing.T) {
+					padded := e.padded(m)
+					a, b := noise(padded*s.k, e.half, 5), noise(s.n*s.k, e.half, 6)
+					want, got := make([]float32, padded*s.n), make([]float32, m*s.n)
+					e.product(s, m, a, b, want)
+					_ = e.pool.each(1, func(w *worker, _ int) {
+						for lo := 0; lo < s.n; lo += 96 {
+							e.mul.narrow(w, s, m, lo, min(lo+96, s.n), a, b, got)
+						}
+					})
+					if !sameFloats(got, want[:len(got)]) {
+						t.Error("columns differ from the product")
+					}
+				})
+			}
+		}
+	}
 }

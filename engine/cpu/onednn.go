@@ -28,8 +28,10 @@ type oneDNN struct {
 	rows    int // quantum
 
 	workers []*dnnlWorker
+	kernels *kernels
 	mu      sync.Mutex
 	exact   map[productKey]bool // what probing said of a number of rows
+	runs    map[shapeKey]int    // what probing said of the order of sums, 0 of one unknown
 }
 
 type shapeKey struct {
@@ -41,6 +43,7 @@ type shapeKey struct {
 type dnnlWorker struct {
 	stream     uintptr
 	primitives map[productKey]*dnnlPrimitive
+	runs       map[shapeKey]int // what this worker has seen of oneDNN.runs
 }
 
 type productKey struct {
@@ -76,14 +79,14 @@ func candidates() []int { return []int{2, 4, 6, 8, 12, 16, 24} }
 
 // loadOneDNN opens the library and finds out how to use it. Path is "" to look
 // for the known names.
-func loadOneDNN(path string, workers int) (*oneDNN, error) {
+func loadOneDNN(path string, workers int, k *kernels) (*oneDNN, error) {
 	lib, version, err := openDNNL(path)
 	if err != nil {
 		return nil, err
 	}
-	d := &oneDNN{lib: lib, version: version, exact: map[productKey]bool{}}
+	d := &oneDNN{lib: lib, version: version, kernels: k, exact: map[productKey]bool{}, runs: map[shapeKey]int{}}
 	for range workers {
-		d.workers = append(d.workers, &dnnlWorker{primitives: map[productKey]*dnnlPrimitive{}})
+		d.workers = append(d.workers, &dnnlWorker{primitives: map[productKey]*dnnlPrimitive{}, runs: map[shapeKey]int{}})
 	}
 	err = d.onThread(func() error { return d.probe() })
 	if err != nil {
@@ -132,23 +135,23 @@ func (d *oneDNN) forget(w *dnnlWorker) {
 }
 
 // product implements multiplier.
-func (d *oneDNN) product(worker int, s shape, m int, a, b operand, dst []float32) {
+func (d *oneDNN) product(w *worker, s shape, m int, a, b operand, dst []float32) {
 	key := shapeKey{s, a.bf16 != nil}
 	padded := roundUp(m, d.rows)
 	for lo := 0; lo < padded; {
-		n := d.rowsAtOnce(worker, key, padded-lo, b)
-		if err := d.multiply(worker, key, n, a.from(lo*s.k), b, dst[lo*s.n:]); err != nil {
+		n := d.rowsAtOnce(w.id, key, padded-lo, b)
+		if err := d.multiply(w.id, key, n, a.from(lo*s.k), b, dst[lo*s.n:]); err != nil {
 			// the same primitive ran when it was probed: only memory can be short
-			panic(fmt.Sprintf("cpu: oneDNN product %dx%dx%d: %v", n, s.n, s.k, err))
+			panic(&productError{fmt.Errorf("oneDNN product %dx%dx%d: %w", n, s.n, s.k, err)})
 		}
 		lo += n
 	}
 }
 
 // untiled implements the limit's products: one call whatever the rows.
-func (d *oneDNN) untiled(worker int, s shape, m int, a, b operand, dst []float32) {
-	if err := d.multiply(worker, shapeKey{s, a.bf16 != nil}, roundUp(m, d.rows), a, b, dst); err != nil {
-		panic(fmt.Sprintf("cpu: oneDNN product %dx%dx%d: %v", m, s.n, s.k, err))
+func (d *oneDNN) untiled(w *worker, s shape, m int, a, b operand, dst []float32) {
+	if err := d.multiply(w.id, shapeKey{s, a.bf16 != nil}, roundUp(m, d.rows), a, b, dst); err != nil {
+		panic(&productError{fmt.Errorf("oneDNN product %dx%dx%d: %w", m, s.n, s.k, err)})
 	}
 }
 

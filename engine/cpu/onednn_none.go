@@ -10,6 +10,6 @@ type oneDNN struct {
 	notes []string
 }
 
-func loadOneDNN(string, int) (*oneDNN, error) {
+func loadOneDNN(string, int, *kernels) (*oneDNN, error) {
 	return nil, errors.New("this build has no foreign libraries")
 }

@@ -46,7 +46,7 @@ func (d *oneDNN) probe() error {
 }
 
 // maxRows bounds the rows of one primitive; longer products are cut.
-const maxRows = 192
+const maxRows = rowTile
 
 // independent tests small products of both layouts with many numbers of quanta
 // up to maxRows: each row must equal what a single quantum gives, whatever its
@@ -141,8 +141,7 @@ func (d *oneDNN) agrees(worker int, key shapeKey, n int, a, b operand) (same, te
 	if d.multiply(worker, key, n, a, b, whole) != nil {
 		return false, true
 	}
-	row := whole[:key.n]
-	telling = key.n == 1 || slices.ContainsFunc(row, func(x float32) bool { return x != row[0] && x == x && x != 0 })
+	telling = differ(whole[:key.n])
 	for lo := 0; lo < n; lo += q {
 		if middle := n / 2 / q * q; key.n*key.k >= 1<<20 && lo > q && lo != middle && lo < n-2*q {
 			continue
@@ -152,6 +151,12 @@ func (d *oneDNN) agrees(worker int, key shapeKey, n int, a, b operand) (same, te
 		}
 	}
 	return true, telling
+}
+
+// differ reports whether a row of a product can tell anything: weights that
+// make all columns equal, or not finite, prove nothing about others.
+func differ(row []float32) bool {
+	return len(row) == 1 || slices.ContainsFunc(row, func(x float32) bool { return x != row[0] && x == x && x != 0 })
 }
 
 func (o operand) upTo(n int) operand {

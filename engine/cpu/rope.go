@@ -51,12 +51,14 @@ func newRopeTable(r model.Rope, positions int) *ropeTable {
 
 // rope returns a table that reaches the given position.
 func (e *Engine) rope(r model.Rope, position int32) *ropeTable {
-	e.ropeMu.Lock()
-	defer e.ropeMu.Unlock()
+	e.ropeMu.RLock()
 	old := e.ropes[r]
+	e.ropeMu.RUnlock()
 	if old != nil && int(position) < old.positions() {
 		return old
 	}
+	e.ropeMu.Lock()
+	defer e.ropeMu.Unlock()
 	n := 256
 	for n <= int(position) {
 		n *= 2

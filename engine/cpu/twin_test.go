@@ -15,17 +15,18 @@ var update = flag.Bool("update", false, "write the AVX2 kernels anew")
 func TestTwin(t *testing.T) {
 	narrow := strings.NewReplacer(
 		"Float32x16", "Float32x8", "Uint32x16", "Uint32x8", "Int32x16", "Int32x8",
-		"Uint16x16", "Uint16x8", "Float64x8", "Float64x4",
+		"Uint16x16", "Uint16x8", "Uint64x8", "Uint64x4", "Float64x8", "Float64x4",
 		"[16]uint32{1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14}", "[8]uint32{1, 0, 3, 2, 5, 4, 7, 6}",
 		"lanes512 = 16", "lanes256 = 8", "TrailingZeros16(uint16(", "TrailingZeros8(uint8(",
 		"// The AVX-512 kernels. simd256.go, with the AVX2 ones, is made from this file\n"+
 			"// by the substitutions in twin_test.go: go test ./engine/cpu -run Twin -update.\n",
 		"// The AVX2 kernels, made from simd512.go: see there.\n",
 		"The AVX-512 products; gemm256.go is their AVX2 twin (see simd512.go).", "The AVX2 products, made from gemm512.go.",
-		"depthBlock512 = 64 * lanes512", "depthBlock256 = 128 * lanes256",
+		"gemv256.go is the AVX2\n// twin (see simd512.go).", "Made from gemv512.go.",
+		"panelDepth512   = 256", "panelDepth256   = 512",
 		"512", "256",
 	)
-	for from, to := range map[string]string{"simd512.go": "simd256.go", "gemm512.go": "gemm256.go"} {
+	for from, to := range map[string]string{"simd512.go": "simd256.go", "gemm512.go": "gemm256.go", "gemv512.go": "gemv256.go"} {
 		source, err := os.ReadFile(from)
 		if err != nil {
 			t.Fatal(err)

@@ -59,10 +59,10 @@ func (e *Engine) matrix(m *model.Model, w model.Weight) (*matrix, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", w.Name, err)
 	}
-	e.pool.split(x.out, max(1, 1<<18/x.in), 1, func(wk *worker, lo, hi int) {
+	err = e.pool.split(x.out, max(1, 1<<18/x.in), 1, func(wk *worker, lo, hi int) {
 		e.convert(wk, x.from(lo*x.in), raw[lo*x.in*d.Size():], d, (hi-lo)*x.in)
 	})
-	return x, nil
+	return x, err
 }
 
 // convert writes n stored values to dst in the form products take.

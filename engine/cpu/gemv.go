@@ -1,0 +1,74 @@
+package cpu
+
+import "math"
+
+// columns: dst[i, j] = a [m, k] x b[j] for rows lo <= j < hi of b [n, k]. Sums
+// run over the depth in order, run values at a time, each run from zero, and
+// then over the runs: the order in which oneDNN's kernels sum.
+func columns(m, n, k, run, lo, hi int, a, b, dst []float32) {
+	for i := range m {
+		for j := lo; j < hi; j++ {
+			row := b[j*k:][:k]
+			var total float32
+			for from := 0; from < k; from += run {
+				var sum float32
+				for p, x := range a[i*k:][from:min(from+run, k)] {
+					sum = fma32(x, row[from+p], sum)
+				}
+				total = plus(total, sum, from)
+			}
+			dst[i*n+j] = total
+		}
+	}
+}
+
+// columnsHalf is columns for weights in bfloat16, as are the values of a. Of
+// the two values of a pair the second goes first (VDPBF16PS). Products of
+// bfloat16 are exact in float32, so that no fused multiply-add is needed.
+func columnsHalf(m, n, k, run, lo, hi int, a []float32, b []uint16, dst []float32) {
+	for i := range m {
+		for j := lo; j < hi; j++ {
+			x, row := a[i*k:][:k], b[j*k:][:k]
+			var total float32
+			for from := 0; from < k; from += run {
+				var sum float32
+				to := min(from+run, k)
+				for p := from; p < to; p += 2 {
+					if p+1 < to {
+						sum += float32(x[p+1] * fromBF16(row[p+1]))
+					}
+					sum += float32(x[p] * fromBF16(row[p]))
+				}
+				total = plus(total, sum, from)
+			}
+			dst[i*n+j] = total
+		}
+	}
+}
+
+// plus adds a run's sum; the first is taken as it is, which keeps a negative zero.
+func plus(total, sum float32, from int) float32 {
+	if from == 0 {
+		return sum
+	}
+	return total + sum
+}
+
+// fma32 is x*y + z, rounded once. The product is exact in float64; where the sum
+// is not, it is rounded to odd first, which the rounding to float32 cannot see
+// through (Boldo & Melquiond 2008).
+func fma32(x, y, z float32) float32 {
+	p, c := float64(x)*float64(y), float64(z)
+	s := p + c
+	b := s - p
+	rest := (p - (s - b)) + (c - b)
+	if bits := math.Float64bits(s); rest != 0 && rest == rest && bits&1 == 0 {
+		if (rest > 0) == (s > 0) {
+			bits++
+		} else {
+			bits--
+		}
+		s = math.Float64frombits(bits)
+	}
+	return float32(s)
+}
