@@ -203,7 +203,7 @@ func TestSpill(t *testing.T) {
 	}
 	work, vs := forest.Sequences(seqs), variants(lists, func(int, int, []engine.TokenScore) {})
 	last := 0
-	for _, memory := range []int64{0, 1 << 30, 96 << 20, 82 << 20, 79 << 20, 78 << 20, 1} {
+	for _, memory := range []int64{0, 1 << 30, 96 << 20, 84 << 20, 82 << 20, 81 << 20, 1} {
 		c, err := newRunner(t, m, e, forest.Options{Memory: memory}).Cost(vs, work)
 		if err != nil {
 			t.Fatal(err)
