@@ -14,8 +14,9 @@ func carriedKeys() []string {
 }
 
 // card is the README.md of a pruned checkpoint: YAML front matter for the hub,
-// then what was cut from what. old is the original's card, which may be empty.
-func card(p Plan, old string, opt Options) string {
+// then what was cut from what. note is what other programs make of it, and old
+// the original's card; either may be empty.
+func card(p Plan, note, old string, opt Options) string {
 	var b strings.Builder
 	b.WriteString("---\n")
 	if isHubID(opt.SourceName) {
@@ -27,6 +28,9 @@ func card(p Plan, old string, opt Options) string {
 	}
 	b.WriteString("tags:\n- pruned\n- layer-pruning\n- coppice\n---\n\n")
 	cardText(&b, p, opt)
+	if note != "" {
+		fmt.Fprintf(&b, "\nBefore you run this with other programs: %s.\n", note)
+	}
 	return b.String()
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/model"
@@ -51,12 +50,12 @@ func Write(ctx context.Context, c *checkpoint.Checkpoint, spec *model.Spec, plan
 	// A missing or unreadable card is no reason not to prune.
 	old, _ := os.ReadFile(filepath.Join(c.Dir(), "README.md"))
 	if opt.SourceName == "" {
-		opt.SourceName = sourceName(c.Dir())
+		opt.SourceName = dirName(c.Dir())
 	}
 	surgery := checkpoint.Surgery{
 		Rename: spec.Renamer(plan.Keep),
 		Config: config,
-		Card:   card(plan, string(old), opt),
+		Card:   card(plan, spec.PruneNote(plan.Keep), string(old), opt),
 		Extra:  map[string][]byte{PlanFile: file},
 	}
 	return checkpoint.Write(ctx, c, out, surgery, checkpoint.WriteOptions{Force: opt.Force, Progress: opt.Progress})
@@ -88,18 +87,10 @@ func planFile(p Plan) ([]byte, error) {
 	return append(raw, '\n'), nil
 }
 
-// sourceName is the hub's name of a model that lies in the hub's cache, in
-// models--ORG--NAME/snapshots/REVISION; else the last part of the path, also of ".".
-func sourceName(dir string) string {
+// dirName is the last part of a path, also of ".".
+func dirName(dir string) string {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
-	}
-	snapshots := filepath.Dir(dir)
-	if filepath.Base(snapshots) == "snapshots" {
-		name, ok := strings.CutPrefix(filepath.Base(filepath.Dir(snapshots)), "models--")
-		if id := strings.Replace(name, "--", "/", 1); ok && isHubID(id) {
-			return id
-		}
 	}
 	return filepath.Base(dir)
 }

@@ -278,27 +278,3 @@ func TestWriteRejects(t *testing.T) {
 		})
 	}
 }
-
-// A model in the hub's cache says by its place what it is called.
-func TestCardNamesTheHub(t *testing.T) {
-	for place, want := range map[string]string{
-		"models--org--some-model/snapshots/0123abcd": "base_model: \"org/some-model\"\n",
-		"models--some-model/snapshots/0123abcd":      "",
-		"org/some-model":                             "",
-		"models--org--some-model":                    "",
-	} {
-		dir := filepath.Join(t.TempDir(), filepath.FromSlash(place))
-		if err := testkit.WriteLlama(dir, testkit.Options{}); err != nil {
-			t.Fatal(err)
-		}
-		got, _ := cut(t, dir, []int{1}, prune.Options{})
-		raw, err := os.ReadFile(filepath.Join(got.Dir(), "README.md"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		card := string(raw)
-		if strings.Contains(card, "base_model") != (want != "") || !strings.Contains(card, want) {
-			t.Errorf("%s: the card lacks %q:\n%s", place, want, card)
-		}
-	}
-}
