@@ -1,0 +1,53 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/coppice-ml/coppice/internal/testkit"
+	"github.com/coppice-ml/coppice/report"
+)
+
+// TestReferenceScript runs docs/reference.py as users do, except that the
+// transformers it imports is a stand-in that computes with the oracle's forward
+// pass, and compares with what selfcheck makes of its output.
+func TestReferenceScript(t *testing.T) {
+	testkit.Slow(t)
+	python := testkit.Torch(t)
+	root, err := testkit.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range testkit.Families(t) {
+		t.Run(family, func(t *testing.T) {
+			dir := filepath.Join(testkit.Shared(t, "oracle", "goldens", family), "checkpoint")
+			c := exec.Command(python, filepath.Join(root, "docs", "reference.py"), dir, "30")
+			c.Env = append(os.Environ(), "PYTHONPATH="+filepath.Join(root, "internal", "cli", "testdata", "python"), "ORACLE="+testkit.Shared(t, "oracle"), "PYTHONDONTWRITEBYTECODE=1")
+			var stderr bytes.Buffer
+			c.Stderr = &stderr
+			raw, err := c.Output()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, stderr.String())
+			}
+			ref := filepath.Join(t.TempDir(), "ref.json")
+			if err := os.WriteFile(ref, raw, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			var out, errs bytes.Buffer
+			if code := Main([]string{"selfcheck", dir, ref, "--json", "--tolerance", "2e-4"}, System{Out: &out, Err: &errs, Getenv: os.Getenv}); code != exitOK {
+				t.Fatalf("exit code %d: %s%s", code, out.String(), errs.String())
+			}
+			var got report.Selfcheck
+			if err := json.Unmarshal(out.Bytes(), &got); err != nil {
+				t.Fatal(err)
+			}
+			if got.Sequences != 4 || got.Positions != 12 || got.Greedy != 1 || got.Versions["transformers"] != "stand-in" {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
