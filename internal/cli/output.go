@@ -13,7 +13,7 @@ func writeNew(path string, content []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name())
+	defer func() { _ = os.Remove(tmp.Name()) }()
 	if _, err = tmp.Write(content); err == nil {
 		err = errors.Join(tmp.Chmod(0o644), tmp.Sync())
 	}

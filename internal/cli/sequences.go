@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -150,10 +151,8 @@ func (f sequenceFlags) draw(ctx context.Context, texts corpus, t *tokenizer.Toke
 		}
 		return nil, err
 	}
-	if len(bos) > 0 {
-		for i, seq := range seqs {
-			seqs[i] = append(bos[:len(bos):len(bos)], seq...)
-		}
+	for i, seq := range seqs {
+		seqs[i] = slices.Concat(bos, seq)
 	}
 	return seqs, nil
 }
