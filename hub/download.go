@@ -125,30 +125,7 @@ type download struct {
 // stops the others.
 func (d *download) all(ctx context.Context, files []File) error {
 	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(b.Size, a.Size) })
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	queue := make(chan File)
-	var wg sync.WaitGroup
-	for range min(d.c.parallel(), len(files)) {
-		wg.Go(func() {
-			for f := range queue {
-				if err := d.one(ctx, f); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-feed:
-	for _, f := range files {
-		select {
-		case queue <- f:
-		case <-ctx.Done():
-			break feed
-		}
-	}
-	close(queue)
-	wg.Wait()
-	return context.Cause(ctx)
+	return forEach(ctx, files, d.c.parallel(), d.one)
 }
 
 func (c *Client) parallel() int {

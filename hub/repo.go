@@ -72,6 +72,12 @@ func (r Repo) check() error {
 	return nil
 }
 
+// cutID splits org/name.
+func cutID(id string) (org, name string) {
+	org, name, _ = strings.Cut(id, "/")
+	return org, name
+}
+
 // isRevision follows git's rules for refs, and keeps out what would be another
 // file than refs/REVISION in the cache.
 func isRevision(s string) bool {
