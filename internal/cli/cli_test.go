@@ -133,7 +133,7 @@ func TestFlagsAreDocumented(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"inspect", "tokenize", "logprobs", "ppl", "generate", "score", "prune", "pull", "bench", "doctor", "version", "completion", "demo"} {
+	for _, want := range []string{"inspect", "tokenize", "logprobs", "ppl", "generate", "score", "prune", "pull", "push", "bench", "doctor", "version", "completion", "demo"} {
 		if !slices.Contains(names, want) {
 			t.Errorf("there is no command %s", want)
 		}

@@ -1,0 +1,119 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Measured is one number of a result file.
+type Measured struct {
+	Task   string
+	Metric string
+	Value  Number
+	StdErr Number // NaN where it is not known
+	N      int    // documents or tokens; 0 where it is not known
+	// Limited is set for results of a part of the documents (--limit).
+	Limited bool
+}
+
+// ReadMeasured reads numbers from a results.json in the form of
+// lm-evaluation-harness, or from JSON lines of type result or perplexity as
+// commands print them. There must be one at least.
+func ReadMeasured(path string) ([]Measured, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var file harnessFile
+	if json.Unmarshal(raw, &file) == nil && file.Results != nil {
+		return file.measured(), nil
+	}
+	var out []Measured
+	n := 0
+	for line := range strings.Lines(string(raw)) {
+		n++
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		m, ok, err := measuredLine([]byte(line))
+		if err != nil {
+			return nil, fmt.Errorf("%s: line %d: %w; want a results.json, or the lines that eval or ppl print with --json", path, n, err)
+		}
+		if ok {
+			out = append(out, m)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s: holds no results; want a results.json, or the lines that eval or ppl print with --json", path)
+	}
+	return out, nil
+}
+
+// harnessFile is what of results.json a table needs.
+type harnessFile struct {
+	Results map[string]map[string]any `json:"results"`
+	Samples map[string]struct {
+		Original  int `json:"original"`
+		Effective int `json:"effective"`
+	} `json:"n-samples"`
+	Config struct {
+		Limit *float64 `json:"limit"`
+	} `json:"config"`
+}
+
+// measured lists the metrics: keys such as "acc,none", with "acc_stderr,none"
+// beside them.
+func (f harnessFile) measured() []Measured {
+	var out []Measured
+	for _, task := range slices.Sorted(maps.Keys(f.Results)) {
+		metrics := f.Results[task]
+		for _, key := range slices.Sorted(maps.Keys(metrics)) {
+			value, isNumber := metrics[key].(float64)
+			name, filter, _ := strings.Cut(key, ",")
+			if !isNumber || strings.HasSuffix(name, "_stderr") || !strings.Contains(key, ",") {
+				continue
+			}
+			m := Measured{Task: task, Metric: filtered(name, filter), Value: Number(value), StdErr: nan(), N: f.Samples[task].Effective}
+			m.Limited = f.Config.Limit != nil || m.N < f.Samples[task].Original
+			if e, ok := metrics[name+"_stderr,"+filter].(float64); ok {
+				m.StdErr = Number(e)
+			}
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func nan() Number { return Number(math.NaN()) }
+
+// filtered names the filter that answers went through, where there is one.
+func filtered(metric, filter string) string {
+	if filter == "" || filter == "none" {
+		return metric
+	}
+	return metric + " (" + filter + ")"
+}
+
+func measuredLine(line []byte) (Measured, bool, error) {
+	l := struct {
+		Type, Task, Metric, Filter, Data string
+		Value, StdErr, Perplexity        Number
+		N, Tokens                        int
+		Partial                          bool
+	}{StdErr: nan()}
+	if err := json.Unmarshal(line, &l); err != nil {
+		return Measured{}, false, err
+	}
+	switch l.Type {
+	case "result":
+		return Measured{Task: l.Task, Metric: filtered(l.Metric, l.Filter), Value: l.Value, StdErr: l.StdErr, N: l.N, Limited: l.Partial}, true, nil
+	case "perplexity":
+		return Measured{Task: l.Data, Metric: "perplexity", Value: l.Perplexity, StdErr: nan(), N: l.Tokens}, true, nil
+	}
+	return Measured{}, false, nil
+}
