@@ -19,7 +19,7 @@ type Model struct {
 	DType        string   `json:"dtype"`
 	Tied         bool     `json:"tied"`
 	MACsPerToken int64    `json:"macs_per_token"`
-	Hash         string   `json:"hash,omitempty"` // with --deep
+	Hash         string   `json:"hash,omitempty"`    // with --deep
 	Ignored      []string `json:"ignored,omitempty"` // tensors that are there and not read
 	Problems     []string `json:"problems"`
 }
