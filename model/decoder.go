@@ -114,7 +114,7 @@ func (c *config) windows(layers, window int, sliding func(i int) bool) []int {
 		c.problem("layer_types has %d entries for %d layers", len(types), layers)
 		return nil
 	}
-	windows, any := make([]int, layers), false
+	windows, some := make([]int, layers), false
 	for i := range windows {
 		slides := sliding(i)
 		if types != nil {
@@ -124,10 +124,10 @@ func (c *config) windows(layers, window int, sliding func(i int) bool) []int {
 			}
 		}
 		if slides && window > 0 {
-			windows[i], any = window, true
+			windows[i], some = window, true
 		}
 	}
-	if !any {
+	if !some {
 		return nil
 	}
 	return windows
