@@ -106,7 +106,7 @@ func replaceFilter(r *run, text string, a args) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	new, err := r.str(v[1])
+	with, err := r.str(v[1])
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func replaceFilter(r *run, text string, a args) (any, error) {
 	if n, ok := integer(given(v[2], nil)); ok {
 		most = n
 	}
-	return r.replace(text, old, new, int(most))
+	return r.replace(text, old, with, int(most))
 }
 
 func indent(r *run, text string, a args) (any, error) {

@@ -145,8 +145,7 @@ func sameAs(_ *run, v any, a args) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	switch v.(type) {
-	case float64: // never the same object, unless it is one constant
+	if _, ok := v.(float64); ok { // never the same object, unless it is one constant
 		return false, nil
 	}
 	return v == to, nil

@@ -335,26 +335,26 @@ func replaceMethod(r *run, s string, a args) (any, error) {
 		return nil, err
 	}
 	old, ok1 := v[0].(string)
-	new, ok2 := v[1].(string)
+	with, ok2 := v[1].(string)
 	most, ok3 := integer(given(v[2], int64(-1)))
 	if !ok1 || !ok2 || !ok3 {
 		return nil, errorf("replace() takes two strings and a count")
 	}
-	return r.replace(s, old, new, int(most))
+	return r.replace(s, old, with, int(most))
 }
 
-func (r *run) replace(s, old, new string, most int) (any, error) {
+func (r *run) replace(s, old, with string, most int) (any, error) {
 	n := strings.Count(s, old)
 	if most >= 0 {
 		n = min(n, most)
 	}
-	if grown := len(new) - len(old); grown > 0 && n > r.bytes/grown {
+	if grown := len(with) - len(old); grown > 0 && n > r.bytes/grown {
 		return nil, r.make(r.bytes + 1)
 	}
-	if err := r.make(len(s) + n*max(0, len(new)-len(old))); err != nil {
+	if err := r.make(len(s) + n*max(0, len(with)-len(old))); err != nil {
 		return nil, err
 	}
-	return strings.Replace(s, old, new, most), nil
+	return strings.Replace(s, old, with, most), nil
 }
 
 func joinMethod(r *run, s string, a args) (any, error) {
