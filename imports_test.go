@@ -37,6 +37,7 @@ const importRule = `
 	prune       < internal/cli
 
 	# what surrounds them
+	internal/plot    < internal/cli
 	internal/nearest < score prune hub eval internal/cli
 	hub              < data internal/cli
 	forest             < internal/selfcheck

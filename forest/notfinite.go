@@ -20,8 +20,16 @@ func (e *NotFiniteError) Error() string {
 	if e.Entering {
 		side = "entering"
 	}
-	return fmt.Sprintf("layer %d: sequence %d, token %d: the hidden state %s the layer is NaN or Inf; check the checkpoint's weights, or use --dtype float32", e.Layer, e.Sequence, e.Token, side)
+	return fmt.Sprintf("layer %d: sequence %d, token %d: the hidden state %s the layer is NaN or Inf", e.Layer, e.Sequence, e.Token, side)
 }
+
+// ErrNotFinite is what errors about NaN and Inf are.
+var ErrNotFinite = errors.New("not finite")
+
+// Is makes errors.Is find ErrNotFinite.
+func (e *NotFiniteError) Is(target error) bool { return target == ErrNotFinite }
+
+func (e *badScore) Is(target error) bool { return target == ErrNotFinite }
 
 // NotFinite is the error for row t of a step, whose state on the given side
 // was found not to be finite.
@@ -43,7 +51,7 @@ type badScore struct {
 }
 
 func (e *badScore) Error() string {
-	return fmt.Sprintf("head: sequence %d: score %d is NaN or Inf while all hidden states are finite; check the weights of the head", e.work, e.target)
+	return fmt.Sprintf("head: sequence %d: score %d is NaN or Inf while all hidden states are finite", e.work, e.target)
 }
 
 // explain runs a Work whose scores are no numbers once more and looks for the

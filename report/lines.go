@@ -153,7 +153,9 @@ type Ranking struct {
 	Seed      uint64   `json:"seed"`
 	Sequences int      `json:"sequences"` // that it was measured on
 	Tokens    int      `json:"tokens"`
-	Data      *Data    `json:"data,omitempty"` // of metrics that run the model
+	Data      *Data    `json:"data,omitempty"`   // of metrics that run the model
+	Matrix    Matrix   `json:"matrix,omitempty"` // cka: every two depths, [L+1][L+1]
+	Losses    []Number `json:"losses,omitempty"` // greedy-ppl: mean loss after each round
 	Seconds   float64  `json:"seconds,omitempty"`
 	*Compute           // of metrics that run the model
 }

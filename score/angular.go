@@ -2,6 +2,7 @@ package score
 
 import (
 	"math"
+	"slices"
 
 	"github.com/coppice-ml/coppice/forest"
 )
@@ -72,8 +73,13 @@ type Block struct {
 	Best   int       // start of the block that goes; -1 where every block holds a protected layer
 }
 
-// bestBlock finds the block of n layers with the smallest distance, the later
-// of two equal ones, passing over those with a protected layer.
+// BestBlock finds the block of n layers with the smallest distance in angular's
+// matrix of the whole model, the later of two equal ones, passing over those
+// with a protected layer.
+func BestBlock(matrix [][]float64, n int, protect []int) Block {
+	return bestBlock(matrix, n, func(layer int) bool { return slices.Contains(protect, layer) })
+}
+
 func bestBlock(matrix [][]float64, n int, protected func(place int) bool) Block {
 	b := Block{Layers: n, Best: -1}
 	for l := 0; l+n < len(matrix); l++ {

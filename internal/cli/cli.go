@@ -125,7 +125,8 @@ cancelled; 4 (quality gate not met) is reserved.`,
 	root.SetHelpCommand(newHelp())
 	root.AddCommand(
 		newInspect(a), newTokenize(a), newLogProbs(a), newPPL(a), newGenerate(a),
-		newScore(a), newPrune(a), newPull(a), newPush(a), newSelfcheck(a),
+		newScore(a), newCurve(a), newVariants(a), newPrune(a),
+		newPull(a), newPush(a), newSelfcheck(a),
 		newBench(a), newDoctor(a), newDemo(a),
 		newVersion(a), newCompletion(),
 	)

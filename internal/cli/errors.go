@@ -14,6 +14,7 @@ import (
 
 	"github.com/coppice-ml/coppice/chat"
 	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/internal/nearest"
 	"github.com/coppice-ml/coppice/tokenizer"
@@ -42,12 +43,12 @@ func exitCode(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.Is(err, errPartial):
+		return exitPartial
 	case errors.Is(err, errCancelled), errors.Is(err, context.Canceled):
 		return exitCancelled
 	case errors.Is(err, errUsage):
 		return exitUsage
-	case errors.Is(err, errPartial):
-		return exitPartial
 	case errors.Is(err, errGate):
 		return exitGate
 	case errors.Is(err, errClosedOutput):
@@ -59,6 +60,9 @@ func exitCode(err error) int {
 // cancelled is the error of a command that a signal ended: what can be resumed
 // says so.
 func cancelled(err error) error {
+	if errors.Is(err, errPartial) {
+		return err
+	}
 	var e *hub.Error
 	if errors.As(err, &e) && e.Partial {
 		return &hinted{err: err, kind: errCancelled, hint: e.Remedy}
@@ -116,6 +120,7 @@ func withRemedy(err error) error {
 		{tokenizer.ErrNone, "pass token ids with --tokens, which need no tokenizer"},
 		{chat.ErrNone, "pass --chat-template with a file or a built-in name"},
 		{checkpoint.ErrNoConfig, "MODEL is a directory with config.json and weights, safetensors or pytorch_model.bin"},
+		{forest.ErrNotFinite, "look for damaged weights with `coppice inspect --deep`, or try --dtype float32"},
 		{fs.ErrPermission, "check who may read or write there"},
 	} {
 		if errors.Is(err, r.is) {

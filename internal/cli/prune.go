@@ -235,6 +235,7 @@ func (o pruneOptions) plan(ctx context.Context, a *app, s *session, needsData []
 	if err != nil {
 		return prune.Plan{}, err
 	}
+	defer sc.close()
 	return o.byMetric(ctx, sc, protect, rounds)
 }
 
@@ -279,6 +280,7 @@ func (o pruneOptions) byMetric(ctx context.Context, sc *scorer, protect, rounds 
 	spec := sc.s.m.Spec
 	var drop, keep []int // keep nil: the whole model
 	for i, n := range rounds {
+		sc.opt.Block, sc.opt.Rounds = n, n
 		rankings, err := sc.rank(ctx, []string{o.by}, keep, protect)
 		if err != nil {
 			return prune.Plan{}, err

@@ -58,6 +58,8 @@ func TestScripts(t *testing.T) {
 			"shorten":   shorten,
 			"interrupt": interrupt,
 			"loss":      sameLoss,
+			"point":     point,
+			"last":      last,
 			"nothing":   nothing,
 			"hub":       hubCommand,
 		},
@@ -184,6 +186,25 @@ func sameLoss(ts *testscript.TestScript, _ bool, args []string) {
 	if loss[0] != loss[1] || loss[0] == 0 {
 		ts.Fatalf("loss %v and %v", loss[0], loss[1])
 	}
+}
+
+// point SUMMARY CURVE N wants point N of a curve to have the loss of a summary.
+func point(ts *testscript.TestScript, _ bool, args []string) {
+	var summary struct{ Loss float64 }
+	var curve struct{ Loss []float64 }
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[0])), &summary))
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &curve))
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	if d := summary.Loss - curve.Loss[n]; d > 1e-12 || d < -1e-12 {
+		ts.Fatalf("loss %v, and point %d of the curve is %v", summary.Loss, n, curve.Loss[n])
+	}
+}
+
+// last FROM TO copies the last line of a file.
+func last(ts *testscript.TestScript, _ bool, args []string) {
+	lines := strings.Split(strings.TrimSpace(ts.ReadFile(args[0])), "\n")
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(lines[len(lines)-1]+"\n"), 0o666))
 }
 
 // nothing GLOB wants no file to match; "*" alone would not match hidden ones.

@@ -7,6 +7,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
@@ -33,7 +35,7 @@ func (f *engineFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.device, "device", "auto", "auto or cpu")
 	c.Flags().StringVar(&f.dtype, "dtype", "auto", "matrix inputs: auto, bfloat16 or float32")
 	c.Flags().IntVar(&f.threads, "threads", 0, "worker threads (default: one for each usable core)")
-	c.Flags().StringVar(&f.memory, "memory", "", "memory that weights and data should take, such as 4GiB: less of it streams layers (default 0.8 of what is free)")
+	c.Flags().StringVar(&f.memory, "memory", "", "most memory the process may hold, mapped files included, such as 4GiB: with less of it layers stream (default 0.8 of what is free)")
 }
 
 func engineFlagNames() []string { return []string{"device", "dtype", "threads", "memory"} }
@@ -129,6 +131,8 @@ type session struct {
 	e    engine.Engine
 	run  *forest.Runner
 	keep []int // of a pruning; nil: the whole model
+
+	memory int64 // bound on the process; 0: none
 }
 
 // isDir refuses a MODEL that is not there, before anything else is tried.
@@ -169,13 +173,29 @@ func (s *session) start(a *app, f engineFlags, progress func(done, total int64))
 	}
 	s.e = e
 	memory := f.memoryOrDefault()
+	s.memory = memory
 	info := e.Info()
 	a.detail("engine: %s, %s by %s, %s, memory %s", info.Device, info.DType, info.Provider, plural(info.Threads, "thread"), report.FormatBytes(memory))
 	for _, n := range info.Notes {
 		a.detail("engine: %s", n)
 	}
-	s.run = forest.New(s.m, e, forest.Options{Memory: memory, Progress: progress})
+	s.run = forest.New(s.m, e, bounded(forest.Options{Progress: progress}, memory))
 	return nil
+}
+
+// bounded makes a Runner keep what is left of the process's memory, and Go's
+// collector with it. What the process holds by now is part of the bound.
+func bounded(opt forest.Options, memory int64) forest.Options {
+	if memory == 0 {
+		return opt
+	}
+	resident, _ := doctor.Process()
+	opt.Memory = max(1, memory-resident)
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	held := int64(stats.Sys - stats.HeapReleased)
+	opt.Heap = func(bytes int64) { debug.SetMemoryLimit(held + max(bytes, 64<<20)) }
+	return opt
 }
 
 func newEngine(a *app, f engineFlags) (engine.Engine, error) {

@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"strconv"
+
+	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/score"
+)
+
+// openStore opens what is kept of finished work on this model and data by this
+// engine. Without a cache directory nothing is kept.
+func (s *session) openStore(ctx context.Context, a *app, seqs [][]int32) (*score.Store, error) {
+	dir := cacheDir(a.sys.Getenv)
+	if dir == "" {
+		return nil, nil
+	}
+	c, err := checkpoint.Open(s.c.Dir(), checkpoint.WithHashCache(dir))
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	hash, err := c.Hash(ctx)
+	if err != nil {
+		return nil, err
+	}
+	by := s.compute()
+	store, err := score.OpenStore(filepath.Join(dir, "scores"), hash, hashSequences(seqs), by.Device, by.DType, by.Provider, strconv.Itoa(by.Threads))
+	if err != nil {
+		a.warn("partial results are not kept: %v", err)
+		return nil, nil
+	}
+	if n := store.Kept(); n > 0 {
+		a.note("%s of an earlier run are used again (from %s)", plural(n, "partial result"), dir)
+	}
+	return store, nil
+}
+
+// hashSequences identifies data: lengths and ids.
+func hashSequences(seqs [][]int32) string {
+	h := sha256.New()
+	for _, s := range seqs {
+		_ = binary.Write(h, binary.LittleEndian, int64(len(s)))
+		_ = binary.Write(h, binary.LittleEndian, s)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// partial turns a cancellation into exit code 3 where finished work was kept.
+func partial(ctx context.Context, store *score.Store, err error) error {
+	if err == nil || ctx.Err() == nil || store.New() == 0 {
+		return err
+	}
+	return &hinted{err: fmt.Errorf("cancelled, with %s kept", plural(store.New(), "partial result")), kind: errPartial,
+		hint: "the same command goes on from there"}
+}
