@@ -117,3 +117,31 @@ func isError(e ast.Expr) bool {
 	f, ok := call.Fun.(*ast.SelectorExpr)
 	return ok && (f.Sel.Name == "New" || f.Sel.Name == "Errorf")
 }
+
+// TestNobodyBranchesOnAFamily: what a model does differently is a field of its
+// Spec, so nothing compares the names of families or architectures, except the
+// file of a family that has several (config.name).
+func TestNobodyBranchesOnAFamily(t *testing.T) {
+	for _, s := range sources(t, parser.SkipObjectResolution) {
+		if s.isTest() {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			var operands []ast.Expr
+			switch n := n.(type) {
+			case *ast.BinaryExpr:
+				operands = []ast.Expr{n.X, n.Y}
+			case *ast.SwitchStmt:
+				operands = []ast.Expr{n.Tag}
+			case *ast.IndexExpr:
+				operands = []ast.Expr{n.Index}
+			}
+			for _, e := range operands {
+				if f, ok := e.(*ast.SelectorExpr); ok && (f.Sel.Name == "Family" || f.Sel.Name == "Architecture") {
+					t.Errorf("%s/%s: looks at %s: give model.Spec a field for what differs", s.dir, s.name, f.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+}

@@ -21,14 +21,17 @@ func Slow(tb testing.TB) {
 }
 
 // Fresh has the oracle make a checkpoint and its goldens that nobody has seen
-// before: family, seed and shape ("A" or "B") are the oracle's. It takes some
-// seconds. The test is skipped, with the reason, where the oracle or PyTorch
-// is absent.
-func Fresh(tb testing.TB, family string, seed int, shape string) *Goldens {
+// before: family, seed and shape ("A" or "B") are the oracle's, and so is set,
+// config keys as KEY=JSON. It takes some seconds. The test is skipped, with the
+// reason, where the oracle or PyTorch is absent.
+func Fresh(tb testing.TB, family string, seed int, shape string, set ...string) *Goldens {
 	tb.Helper()
 	oracle := Shared(tb, "oracle", "oracle.py")
 	dir := tb.TempDir()
 	c := exec.Command(Torch(tb), oracle, "--family", family, "--seed", strconv.Itoa(seed), "--shape", shape, "--out", dir)
+	for _, s := range set {
+		c.Args = append(c.Args, "--set", s)
+	}
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
 	if err := c.Run(); err != nil {
