@@ -121,13 +121,14 @@ func comparing(name string) (string, bool) {
 func divides(name string) test {
 	return func(_ *run, v any, a args) (bool, error) {
 		by, rest := int64(2), int64(0)
-		if name == "divisibleby" {
+		switch name {
+		case "divisibleby":
 			to, err := a.one(name)
 			if err != nil {
 				return false, err
 			}
 			by, _ = integer(to)
-		} else if name == "odd" {
+		case "odd":
 			rest = 1
 		}
 		n, ok := integer(v)

@@ -180,7 +180,7 @@ func unescape(out *strings.Builder, text string) (int, error) {
 		out.WriteByte(values[i])
 		return 2, nil
 	}
-	length, base := 0, 16
+	var length int
 	switch c := text[1]; {
 	case c == '\n':
 		return 2, nil
@@ -205,7 +205,7 @@ func unescape(out *strings.Builder, text string) (int, error) {
 	if len(text) < 2+length {
 		return 0, errorf("an escape %s that is cut off", text[:2])
 	}
-	v, err := strconv.ParseUint(text[2:2+length], base, 32)
+	v, err := strconv.ParseUint(text[2:2+length], 16, 32)
 	if err != nil || v > unicode.MaxRune {
 		return 0, errorf("an escape %s that is no character", text[:2+length])
 	}

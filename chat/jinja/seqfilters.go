@@ -147,15 +147,15 @@ func filterMap(r *run, a args) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	each := func(item any) (any, error) { return nil, errorf("map requires a filter argument") }
+	var each func(item any) (any, error)
 	if len(a.plain) > 1 {
 		name, _ := a.plain[1].(string)
 		rest := args{slices.Clone(a.plain[2:]), a.named}
 		each = func(item any) (any, error) { return r.filter(name, item, rest) }
 	} else {
 		v, err := args{named: a.named}.bind("map", "attribute", "default")
-		if err != nil {
-			return nil, err
+		if err != nil || v[0] == (absent{}) {
+			return nil, orError(err, "map requires a filter argument")
 		}
 		each = func(item any) (any, error) {
 			got, err := r.path(item, v[0])
