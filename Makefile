@@ -35,7 +35,7 @@ oracle:
 
 # Needs gcc: the race detector is C.
 race:
-	CGO_ENABLED=1 $(GO) test -race ./engine/... ./forest ./score ./generate ./checkpoint ./tokenizer
+	CGO_ENABLED=1 $(GO) test -race ./engine/... ./forest ./score ./generate ./checkpoint ./tokenizer ./hub
 
 FUZZTIME ?= 3s
 fuzz:

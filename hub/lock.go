@@ -8,8 +8,12 @@ import (
 	"time"
 )
 
-// lockPause is how often a lock that somebody else has is tried again.
-const lockPause = 50 * time.Millisecond
+// lockPause is how often a lock that somebody else has is tried again, and
+// lockPatience when it is time to say so.
+const (
+	lockPause    = 50 * time.Millisecond
+	lockPatience = time.Second
+)
 
 // acquire takes the lock of a blob, and waits while another process has it.
 // The function returned gives it back.
@@ -18,7 +22,8 @@ func (s *store) acquire(ctx context.Context, c *Client, f File) (release func(),
 	if err := s.root.MkdirAll(path.Dir(name), 0o777); err != nil {
 		return nil, s.unsafe(path.Dir(name), err)
 	}
-	for told := false; ; told = true {
+	start, told := time.Now(), false
+	for {
 		file, err := s.tryAcquire(name)
 		if err != nil {
 			return nil, err
@@ -26,8 +31,9 @@ func (s *store) acquire(ctx context.Context, c *Client, f File) (release func(),
 		if file != nil {
 			return func() { _ = file.Close() }, nil
 		}
-		if !told {
-			c.note("another process is downloading %s; waiting for it", f.Name)
+		if !told && time.Since(start) > lockPatience {
+			told = true
+			c.note("%s is being downloaded by somebody else; waiting for it", f.Name)
 		}
 		select {
 		case <-ctx.Done():
