@@ -95,11 +95,14 @@ func (c *Client) follow(ctx context.Context, r request, hop func(*http.Response)
 				return nil, err
 			}
 		}
-		next, err := res.Location()
-		if res.StatusCode/100 != 3 || res.StatusCode == http.StatusNotModified || err != nil {
+		if res.StatusCode/100 != 3 || res.Header.Get("Location") == "" {
 			return res, nil
 		}
 		res.Body.Close()
+		next, err := res.Location()
+		if err != nil {
+			return nil, fmt.Errorf("%s redirects to what is no address", publicURL(at))
+		}
 		if at.Scheme == "https" && next.Scheme != "https" {
 			return nil, fmt.Errorf("%s: %w", publicURL(at), errDowngrade)
 		}

@@ -156,11 +156,11 @@ var errChanged = errors.New("the file changed while it was pushed")
 
 // put sends n bytes of a file, from a place in it on, and returns the ETag.
 func (p *push) put(ctx context.Context, i *item, address string, header http.Header, from, n int64) (etag string, err error) {
-	in, closeIn, err := i.open()
+	in, closer, err := i.open()
 	if err != nil {
 		return "", err
 	}
-	defer closeIn()
+	defer closer.Close()
 	var sent atomic.Int64 // of the try under way
 	r := request{
 		method: http.MethodPut, url: p.c.here(address), header: header, size: n,

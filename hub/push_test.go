@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -87,7 +88,12 @@ func TestPush(t *testing.T) {
 	s, files := newServer(t), pushFiles()
 	c := newClient(t, s)
 	var said []string
-	c.Trace = func(text string) { said = append(said, text) }
+	var mu sync.Mutex
+	c.Trace = func(text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		said = append(said, text)
+	}
 	dir := writeFiles(t, files)
 	var done, total int64
 	out, err := push(c, dir, hub.PushOptions{Progress: func(d, of int64) { done, total = d, of }})

@@ -63,7 +63,7 @@ func (r Repo) check() error {
 	part := regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?$`)
 	switch {
 	case !part.MatchString(org) || !part.MatchString(name):
-		return fmt.Errorf("%q is not the id of a repository: want org/name, of letters, digits, -, _ and .", r.ID)
+		return fmt.Errorf("%q is not the id of a repository: want org/name, of letters, digits and -_. between them", r.ID)
 	case strings.Contains(r.ID, "--"), strings.Contains(r.ID, ".."), strings.HasSuffix(name, ".git"):
 		return fmt.Errorf("%q is not the id of a repository: -- and .. are not allowed in it, nor .git at its end", r.ID)
 	case !isRevision(r.revision()):

@@ -31,7 +31,7 @@ func freeSpace(dir string) (free int64, ok bool) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, false
 	}
-	return int64(st.Bavail) * int64(st.Bsize), true
+	return int64(st.Bavail) * int64(st.Bsize), true //nolint:unconvert // the types differ between systems
 }
 
 // diskFull recognises a full disk, a used-up quota, and a limit on files.

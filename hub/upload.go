@@ -66,15 +66,12 @@ func skipped(name string) bool {
 }
 
 // open returns the content and what closes it.
-func (u Upload) open() (io.ReaderAt, func() error, error) {
+func (u Upload) open() (io.ReaderAt, io.Closer, error) {
 	if u.Content != nil {
-		return bytes.NewReader(u.Content), func() error { return nil }, nil
+		return bytes.NewReader(u.Content), io.NopCloser(nil), nil
 	}
 	f, err := os.Open(u.Path)
-	if err != nil {
-		return nil, nil, err
-	}
-	return f, f.Close, nil
+	return f, f, err
 }
 
 // sampleSize is how much of a file the hub looks at to tell text from binary.
@@ -84,11 +81,11 @@ func (u Upload) sample() ([]byte, error) { return u.read(min(u.Size, sampleSize)
 
 // read returns the first n bytes.
 func (u Upload) read(n int64) ([]byte, error) {
-	in, closeIn, err := u.open()
+	in, closer, err := u.open()
 	if err != nil {
 		return nil, err
 	}
-	defer closeIn()
+	defer closer.Close()
 	p := make([]byte, n)
 	if got, err := in.ReadAt(p, 0); int64(got) < n {
 		return nil, fmt.Errorf("%s: %w", u.Path, errors.Join(errChanged, err))
@@ -107,11 +104,11 @@ func (u Upload) blobHash(ctx context.Context, read func(int64)) (string, error) 
 
 // sum hashes the content; read is told of the bytes.
 func (u Upload) sum(ctx context.Context, h hash.Hash, read func(int64)) (string, error) {
-	in, closeIn, err := u.open()
+	in, closer, err := u.open()
 	if err != nil {
 		return "", err
 	}
-	defer closeIn()
+	defer closer.Close()
 	buf := make([]byte, bufferSize)
 	for at := int64(0); at < u.Size; {
 		if ctx.Err() != nil {

@@ -63,7 +63,7 @@ func (b *watched) Read(p []byte) (int, error) {
 	if n > 0 {
 		b.w.alive()
 	}
-	if err != nil && err != io.EOF && b.at != nil {
+	if err != nil && !errors.Is(err, io.EOF) && b.at != nil {
 		err = b.w.explain(b.at, err)
 	}
 	return n, err

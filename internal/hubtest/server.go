@@ -219,9 +219,9 @@ func (s *Server) Objects() int {
 // commit is called with the lock held.
 func (s *Server) commit(r *Repo, branch string, files map[string][]byte) string {
 	h := sha1.New()
-	fmt.Fprint(h, r.Kind, r.ID, r.heads[branch])
+	_, _ = fmt.Fprint(h, r.Kind, r.ID, r.heads[branch])
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		fmt.Fprintf(h, "%s %d\n%s", name, len(files[name]), files[name])
+		_, _ = fmt.Fprintf(h, "%s %d\n%s", name, len(files[name]), files[name])
 		if s.isLFS(len(files[name])) {
 			s.objects[SHA256(files[name])] = files[name]
 		}
