@@ -34,6 +34,7 @@ const importRule = `
 	score       < internal/cli
 	generate    < eval internal/cli
 	eval        < internal/cli
+	eval/compare < internal/cli
 	prune       < internal/cli
 
 	# what surrounds them

@@ -204,7 +204,7 @@ func newSampler(p *prompter, docs []Doc, shots int, seed uint64) (*sampler, erro
 		s.draw++
 	}
 	if s.draw > len(docs) {
-		return nil, fmt.Errorf("task %s: %d examples are asked for, and the split %q holds %d documents", t.Name, shots, t.fewshotSplit(), len(docs))
+		return nil, fmt.Errorf("task %s: %d examples are asked for, and the split %q holds %d documents", t.Name, shots, t.FewshotFrom(), len(docs))
 	}
 	return s, nil
 }
@@ -250,3 +250,7 @@ func (s *sampler) sample() []int {
 	}
 	return out
 }
+
+// Target is what the i-th document's right answer is: a text, the index of a
+// choice, or several.
+func (a *Asked) Target(i int) any { return a.targets[i] }

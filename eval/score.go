@@ -137,9 +137,10 @@ func Generate(run *forest.Runner, layers []int) Generator {
 // values of its whole length.
 const maxGenerated = 32
 
-// WriteAll answers the requests of a task with texts, at most batch of them at a
-// time; progress, which may be nil, hears how many are done.
-func WriteAll(ctx context.Context, g Generator, a *Asked, e *Encoder, batch int, progress func(done, total int64)) ([]Response, error) {
+// WriteAll answers the requests of a task with texts, the longest prompts
+// first; progress, which may be nil, hears how many are done. An answer ends
+// before the first stop string, or after the task's largest number of tokens.
+func WriteAll(ctx context.Context, g Generator, a *Asked, e *Encoder, progress func(done, total int64)) ([]Response, error) {
 	t := a.Task
 	until := slices.Clone(t.Generation.Until)
 	stop := e.stopIDs(until)
@@ -158,8 +159,8 @@ func WriteAll(ctx context.Context, g Generator, a *Asked, e *Encoder, batch int,
 	}
 	slices.SortStableFunc(order, func(x, y int) int { return len(prompts[y]) - len(prompts[x]) })
 	out := make([]Response, len(prompts))
-	for lo := 0; lo < len(order); lo += batch {
-		some := order[lo:min(lo+batch, len(order))]
+	for lo := 0; lo < len(order); lo += maxGenerated {
+		some := order[lo:min(lo+maxGenerated, len(order))]
 		if err := write(ctx, g, t, e, prompts, some, until, stop, out); err != nil {
 			return nil, err
 		}

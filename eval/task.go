@@ -204,8 +204,8 @@ func (t *Task) Split() string {
 	return t.ValidationSplit
 }
 
-// fewshotSplit is the split examples are drawn from.
-func (t *Task) fewshotSplit() string {
+// FewshotFrom is the split examples are drawn from.
+func (t *Task) FewshotFrom() string {
 	for _, s := range []string{t.FewshotSplit, t.TrainingSplit, t.ValidationSplit} {
 		if s != "" {
 			return s

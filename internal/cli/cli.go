@@ -110,8 +110,8 @@ MODEL is a checkpoint directory, or the name of a model on the Hugging Face hub,
 org/name[@revision], which is pulled into the hub's cache. Layers are counted
 from 0, and lists of them are written 3,7,24-31, both ends included.
 
-Exit codes: 0 ok, 1 failed, 3 partial (the same command goes on), 64 usage, 130
-cancelled; 4 (quality gate not met) is reserved.`,
+Exit codes: 0 ok, 1 failed, 3 partial (the same command goes on), 4 quality gate
+not met, 64 usage, 130 cancelled.`,
 		Args:              unknownCommand,
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors:     true,
@@ -125,7 +125,7 @@ cancelled; 4 (quality gate not met) is reserved.`,
 	root.SetHelpCommand(newHelp())
 	root.AddCommand(
 		newInspect(a), newTokenize(a), newLogProbs(a), newPPL(a), newGenerate(a),
-		newScore(a), newCurve(a), newVariants(a), newPrune(a),
+		newScore(a), newEval(a), newCompare(a), newCurve(a), newVariants(a), newPrune(a),
 		newPull(a), newPush(a), newSelfcheck(a),
 		newBench(a), newDoctor(a), newDemo(a),
 		newVersion(a), newCompletion(),
