@@ -21,7 +21,7 @@ type span struct{ seq, lo, hi int }
 
 // minShared is how many tokens sequences must begin with in common to be put
 // into one tree: a branch costs a look-up of its parent in every layer.
-const minShared = 8
+const minShared = 4
 
 // Pack puts sequences into batches of about batchTokens tokens. Those of one
 // group (a document's) stay together unless they are more than a batch; groups

@@ -177,10 +177,14 @@ func coin(k, n int) float64 {
 
 // Sentence says what a difference means.
 func (d Difference) Sentence(what string, higherIsBetter bool) string {
-	numbers := fmt.Sprintf("%.4g against %.4g, a difference of %+.4f, 95 %% interval %+.4f to %+.4f, %d documents", d.B, d.A, d.Difference, d.Low, d.High, d.Documents)
+	documents := fmt.Sprintf("%d documents", d.Documents)
+	if d.Documents == 1 {
+		documents = "1 document"
+	}
+	numbers := fmt.Sprintf("%.4g against %.4g, a difference of %+.4f, 95 %% interval %+.4f to %+.4f, %s", d.B, d.A, d.Difference, d.Low, d.High, documents)
 	switch {
 	case d.Difference == 0 && d.Low == 0 && d.High == 0:
-		return fmt.Sprintf("%s: A and B gave the same results (%d documents).", what, d.Documents)
+		return fmt.Sprintf("%s: A and B gave the same results (%s).", what, documents)
 	case !d.Significant():
 		return fmt.Sprintf("%s: these documents cannot tell A and B apart (%s).", what, numbers)
 	case d.Worse(higherIsBetter):

@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/eval"
+	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/report"
 )
 
@@ -124,7 +124,7 @@ func (o evalOptions) run(ctx context.Context, a *app) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	if o.dir != "" {
+	if o.dir != "" && !isRemote(o.dir) { // before anything else is tried
 		if err := isDir(o.dir); err != nil {
 			return err
 		}
@@ -153,7 +153,11 @@ func (o evalOptions) run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
-	r := &evalRun{o: o, a: a, selection: selection, asked: asked, source: source}
+	name := o.dir
+	if o.dir, err = a.findModel(ctx, o.dir, hub.NeedAll); err != nil {
+		return err
+	}
+	r := &evalRun{o: o, a: a, name: name, selection: selection, asked: asked, source: source}
 	if err := r.run(ctx); err != nil {
 		return evalHints(err)
 	}
@@ -170,7 +174,7 @@ func (o evalOptions) outputsFree() error {
 			continue
 		}
 		if _, err := os.Lstat(path); err == nil {
-			return fmt.Errorf("%w: %s", checkpoint.ErrExists, path)
+			return failed("%s exists", path).withHint("replace it with --force, or name another file")
 		}
 	}
 	return nil

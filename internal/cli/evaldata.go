@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -49,9 +50,21 @@ func (d *taskData) docs(ctx context.Context, t *eval.Task, split string) ([]eval
 	}
 	paths, err := d.fetch(ctx, t, split)
 	if err != nil {
-		return nil, failed("task %s: dataset %s: %w", t.Name, t.DatasetPath, err).withHint("files that are here already are read with --data-dir")
+		return nil, unreachable(t, err)
 	}
 	return eval.ReadDocs(t, paths)
+}
+
+// unreachable adds what else can be done to an error of the hub.
+func unreachable(t *eval.Task, err error) error {
+	err = hubError(fmt.Errorf("task %s: dataset %s: %w", t.Name, t.DatasetPath, err))
+	const offline = "files that are here already are read with --data-dir"
+	var h *hinted
+	if errors.As(err, &h) {
+		h.hint = strings.TrimPrefix(h.hint+"; "+offline, "; ")
+		return err
+	}
+	return failed("%w", err).withHint(offline)
 }
 
 // fetch brings a split's files from the hub.
@@ -101,11 +114,10 @@ func (d *taskData) info(ctx context.Context, name string) (*hub.Info, error) {
 		return info, nil
 	}
 	if d.client == nil {
-		client, err := hub.FromEnv(d.a.sys.Getenv)
+		client, err := d.a.hubClient()
 		if err != nil {
 			return nil, err
 		}
-		client.Note = func(text string) { d.a.note("%s", text) }
 		d.client = client
 	}
 	repo, err := hub.ParseRepo(hub.Dataset, name)

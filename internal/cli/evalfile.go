@@ -31,7 +31,7 @@ func (r *evalRun) file() (report.EvalFile, error) {
 
 func (r *evalRun) origin() report.EvalOrigin {
 	o := report.EvalOrigin{
-		Version: version().Version, Model: r.o.dir, ModelHash: r.hash, Layers: r.s.m.Spec.Layers, Compute: r.s.compute(),
+		Version: version().Version, Model: r.name, ModelHash: r.hash, Layers: r.s.m.Spec.Layers, Compute: r.s.compute(),
 		AddBOS: r.encoder.AddBOS, Limit: r.o.limit, Seconds: seconds(r.start), Datasets: map[string]report.EvalDataset{}, Means: map[string]report.EvalMean{},
 	}
 	for _, a := range r.asked {
@@ -48,7 +48,7 @@ func (r *evalRun) config() map[string]any {
 	}
 	c := r.s.compute()
 	return map[string]any{
-		"model": "coppice", "model_args": "pretrained=" + r.o.dir, "model_dtype": c.DType, "device": c.Device,
+		"model": "coppice", "model_args": "pretrained=" + r.name, "model_dtype": c.DType, "device": c.Device,
 		"batch_size": "packed", "batch_sizes": []int{}, "use_cache": nil, "limit": limit, "bootstrap_iters": r.o.bootstrap, "gen_kwargs": nil,
 		"random_seed": 0, "numpy_seed": 1234, "torch_seed": 1234, "fewshot_seed": r.o.fewshotSeed,
 	}

@@ -25,6 +25,7 @@ func newBuffered(w io.Writer) *bufio.Writer { return bufio.NewWriterSize(w, 1<<1
 type evalRun struct {
 	o         evalOptions
 	a         *app
+	name      string // of the model, as it was given
 	selection *eval.Selection
 	asked     []*eval.Asked
 	source    *taskData

@@ -1,0 +1,249 @@
+package eval
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/engine/cpu"
+	"github.com/coppice-ml/coppice/engine/enginetest"
+	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/internal/testkit"
+	"github.com/coppice-ml/coppice/tokenizer"
+)
+
+// modelAt opens a model in float32 and its encoder.
+func modelAt(t testing.TB, dir string, opt forest.Options) (*forest.Runner, *Encoder) {
+	t.Helper()
+	m := enginetest.Open(t, dir)
+	e, err := cpu.New(cpu.Options{DType: "float32", OneDNN: os.Getenv("COPPICE_ONEDNN")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := forest.New(m, e, opt)
+	t.Cleanup(func() {
+		run.Close()
+		_ = e.Close()
+	})
+	tok, err := tokenizer.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run, &Encoder{Tokenizer: tok, MaxLength: m.Spec.MaxPositions, Vocab: m.Spec.Vocab}
+}
+
+// naive scores the sequences one at a time, nothing shared.
+func naive(t testing.TB, run *forest.Runner, seqs []Sequence, of []int, requests int) []Response {
+	t.Helper()
+	out := make([]Response, requests)
+	for i := range out {
+		out[i].Greedy = true
+	}
+	for i, s := range seqs {
+		err := run.LogProbs(context.Background(), nil, [][]int32{s.Tokens}, func(_ int, scores []engine.TokenScore) error {
+			r := &out[of[i]]
+			for _, score := range scores[len(scores)-s.Scored:] {
+				r.LogProb += score.LogProb
+				r.Greedy = r.Greedy && score.Greedy
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+// TestScoresEqualNaive: packed trees score what one request at a time scores,
+// and come to the same metrics. All subjects, and 40 documents of each task,
+// are asked with COPPICE_SLOW=1.
+func TestScoresEqualNaive(t *testing.T) {
+	d := benchmarks(t)
+	run, e := modelAt(t, testkit.Shared(t, "data", "models", "stories260K"), forest.Options{})
+	limit, names := 6, []string{"piqa", "hellaswag", "winogrande", "arc_easy", "arc_challenge", "openbookqa", "mmlu_anatomy", "mmlu_philosophy", "cmmlu_arts"}
+	if os.Getenv("COPPICE_SLOW") != "" {
+		limit, names = 40, []string{"layer-pruning"}
+	}
+	s, err := library(t).Select(append(names, "lambada_openai", "wikitext"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, task := range s.Tasks {
+		t.Run(task.Name, func(t *testing.T) {
+			d := d
+			if task.Output != MultipleChoice {
+				d = "testdata/data"
+			}
+			a := build(t, task, docs(t, d, task, task.Split()), nil, BuildOptions{Limit: limit})
+			seqs, of, err := a.Encode(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := naive(t, run, seqs, of, len(a.Requests))
+			got := scoreAll(t, run, e, a, 512)
+			for i := range got {
+				if math.Abs(got[i].LogProb-want[i].LogProb) > 1e-5 || got[i].Greedy != want[i].Greedy {
+					t.Errorf("request %d: %+v, want %+v", i, got[i], want[i])
+				}
+			}
+			if diff := cmp.Diff(results(t, a, want), results(t, a, got)); diff != "" {
+				t.Errorf("metrics (-naive +packed):\n%s", diff)
+			}
+		})
+	}
+}
+
+func scoreAll(t testing.TB, run *forest.Runner, e *Encoder, a *Asked, batchTokens int) []Response {
+	t.Helper()
+	all, err := ScoreAll(context.Background(), run, [][]int{nil}, []*Asked{a}, e, batchTokens)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all[0][0]
+}
+
+// results are the metrics by name, rounded to what 1e-5 may move.
+func results(t testing.TB, a *Asked, r []Response) map[string]string {
+	t.Helper()
+	metrics, err := a.Score(r, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]string{}
+	for _, m := range metrics {
+		out[m.Key()] = fmt.Sprintf("%.5g", m.Result)
+	}
+	return out
+}
+
+// TestPackingChangesNothing: batch size, order of documents and memory leave
+// every bit of a score as it is.
+func TestPackingChangesNothing(t *testing.T) {
+	dir := testkit.Llama(t, testkit.Options{Layers: 2, MaxPositions: 200, Tokenizer: true})
+	run, e := modelAt(t, dir, forest.Options{})
+	tight, _ := modelAt(t, dir, forest.Options{Memory: 1})
+	task := task(t, "gsm8k")
+	all := docs(t, "testdata/data", task, "train")
+	choice := &Task{Name: "x", Output: MultipleChoice, TestSplit: "test", DatasetPath: "x",
+		DocToText: Field{Text: "question", set: true}, DocToChoice: Field{List: []string{"one", "on", "two and two", "two"}, set: true}, DocToTarget: Field{Number: new(int), set: true}}
+	if err := choice.check(); err != nil {
+		t.Fatal(err)
+	}
+	a := build(t, choice, all, nil, BuildOptions{})
+	want := scoreAll(t, run, e, a, 2048)
+	for _, n := range []int{1, 30, 100, 1 << 20} {
+		if diff := cmp.Diff(want, scoreAll(t, run, e, a, n)); diff != "" {
+			t.Errorf("batches of %d tokens:\n%s", n, diff)
+		}
+		if diff := cmp.Diff(want, scoreAll(t, tight, e, a, n)); diff != "" {
+			t.Errorf("batches of %d tokens, weights streaming:\n%s", n, diff)
+		}
+	}
+	slices.Reverse(all)
+	back := build(t, choice, all, nil, BuildOptions{})
+	got := scoreAll(t, run, e, back, 70)
+	for i := range all {
+		if diff := cmp.Diff(want[a.first[i]:a.first[i+1]], got[back.first[len(all)-1-i]:back.first[len(all)-i]]); diff != "" {
+			t.Errorf("document %d, asked in another order:\n%s", i, diff)
+		}
+	}
+}
+
+// TestPack: for random sequences, every scored token is asked of the row that
+// stands before it, every path through a tree is its sequence, and nothing that
+// is shared stands twice.
+func TestPack(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 1))
+	for round := range 200 {
+		var seqs []Sequence
+		var groups []int
+		for g := range 1 + random.IntN(6) {
+			context := tokens(random, 1+random.IntN(20))
+			for range 1 + random.IntN(4) {
+				s := slices.Concat(context, tokens(random, 1+random.IntN(5)))
+				seqs = append(seqs, Sequence{Tokens: s, Scored: 1 + random.IntN(len(s)-1)})
+				groups = append(groups, g)
+			}
+		}
+		p := Pack(seqs, groups, 1+random.IntN(80))
+		covered := map[int]bool{}
+		for i, w := range p.Work {
+			if err := w.Batch.Validate(5); err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+			for _, s := range p.spans[i] {
+				if covered[s.seq] {
+					t.Fatalf("round %d: sequence %d twice", round, s.seq)
+				}
+				covered[s.seq] = true
+				checkTargets(t, &w, seqs[s.seq], w.Targets[s.lo:s.hi])
+			}
+		}
+		if len(covered) != len(seqs) {
+			t.Fatalf("round %d: %d of %d sequences packed", round, len(covered), len(seqs))
+		}
+	}
+}
+
+func tokens(random *rand.Rand, n int) []int32 {
+	out := make([]int32, n)
+	for i := range out {
+		out[i] = int32(random.IntN(5))
+	}
+	return out
+}
+
+// checkTargets reads what each target's row has seen.
+func checkTargets(t *testing.T, w *forest.Work, s Sequence, targets []engine.Target) {
+	t.Helper()
+	if len(targets) != s.Scored {
+		t.Fatalf("%d targets, want %d", len(targets), s.Scored)
+	}
+	for i, target := range targets {
+		at := len(s.Tokens) - s.Scored + i
+		if target.Token != s.Tokens[at] {
+			t.Fatalf("target %d asks for %d, want %d", i, target.Token, s.Tokens[at])
+		}
+		if seen := pathTo(&w.Batch, target.Row); !slices.Equal(seen, s.Tokens[:at]) {
+			t.Fatalf("target %d follows %v, want %v", i, seen, s.Tokens[:at])
+		}
+	}
+}
+
+func pathTo(b *engine.Batch, row int) []int32 {
+	at := slices.IndexFunc(b.Segments, func(s engine.Segment) bool { return row >= s.Start && row < s.Start+s.Len })
+	out := slices.Clone(b.Tokens[b.Segments[at].Start : row+1])
+	for p := b.Segments[at].Parent; p != engine.NoParent; p = b.Segments[p].Parent {
+		out = slices.Concat(b.Tokens[b.Segments[p].Start:b.Segments[p].Start+b.Segments[p].Len], out)
+	}
+	return out
+}
+
+// TestVariantsTogether: several prunings at once answer as each alone.
+func TestVariantsTogether(t *testing.T) {
+	run, e := modelAt(t, testkit.Llama(t, testkit.Options{Layers: 4, Tokenizer: true}), forest.Options{})
+	task := task(t, "lambada_openai")
+	a := build(t, task, docs(t, "testdata/data", task, "test"), nil, BuildOptions{})
+	prunings := [][]int{nil, {0, 1, 2}, {0, 3}}
+	together, err := ScoreAll(context.Background(), run, prunings, []*Asked{a}, e, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, layers := range prunings {
+		alone, err := ScoreAll(context.Background(), run, [][]int{layers}, []*Asked{a}, e, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(alone[0], together[i]); diff != "" {
+			t.Errorf("layers %v:\n%s", layers, diff)
+		}
+	}
+}
