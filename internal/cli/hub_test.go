@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -8,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -162,5 +165,47 @@ func wantAsked(ts *testscript.TestScript, s *hubtest.Server, pattern string, wan
 	if len(asked) != want {
 		slices.Sort(asked)
 		ts.Fatalf("%d requests %q, want %d: %s", len(asked), pattern, want, strings.Join(asked, "\n"))
+	}
+}
+
+// TestHubExitCodes: what the hub's errors mean to a script, and that their
+// remedy arrives as the hint.
+func TestHubExitCodes(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		err  error
+		want int
+	}{
+		{"final", &hub.Error{Kind: hub.ErrCorrupt, Text: "x", Remedy: "do"}, exitFailed},
+		{"gated", fmt.Errorf("x: %w", &hub.Error{Kind: hub.ErrGated, Text: "x", Remedy: "do"}), exitFailed},
+		{"partial", &hub.Error{Kind: hub.ErrServer, Text: "x", Remedy: "do", Partial: true}, exitPartial},
+		{"full", fmt.Errorf("x: %w", &hub.Error{Kind: hub.ErrNoSpace, Text: "x", Remedy: "do", Partial: true}), exitPartial},
+		{"cancelled", &hub.Error{Kind: context.Canceled, Text: "x", Remedy: "do", Partial: true}, exitCancelled},
+	} {
+		err := withRemedy(c.err)
+		var h *hinted
+		if exitCode(err) != c.want || !errors.As(err, &h) || h.hint != "do" {
+			t.Errorf("%s: exit code %d, want %d; %+v", c.name, exitCode(err), c.want, h)
+		}
+	}
+	var h *hinted
+	if err := cancelled(&hub.Error{Kind: context.Canceled, Text: "x", Remedy: "do", Partial: true}); exitCode(err) != exitCancelled || !errors.As(err, &h) || h.hint != "do" {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestModelName(t *testing.T) {
+	for in, want := range map[string]string{
+		"org/name": "org/name", "org/name@v1": "org/name", "./org/name": "", "testdata": "", "a/b/c": "",
+		filepath.Join("x", "models--org--na-me", "snapshots", "0123"):   "org/na-me",
+		filepath.Join("x", "datasets--org--name", "snapshots", "0123"):  "",
+		filepath.Join("x", "models--org--name", "elsewhere", "0123"):    "",
+		filepath.Join("x", "models--org--..", "snapshots", "0123"):      "",
+		filepath.Join("x", "models--a--b--c", "snapshots", "0123"):      "",
+		filepath.Join("models--org--name", "snapshots", "0123", "more"): "",
+	} {
+		if got := modelName(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
 	}
 }

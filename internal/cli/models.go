@@ -136,7 +136,10 @@ func hubError(err error) error {
 		return err
 	}
 	out := &hinted{err: err, hint: e.Remedy}
-	if errors.Is(err, hub.ErrPartial) {
+	switch {
+	case errors.Is(err, context.Canceled):
+		out.kind = errCancelled
+	case e.Partial:
 		out.kind = errPartial
 	}
 	return out
