@@ -31,7 +31,7 @@ const importRule = `
 	engine      < engine/cpu forest
 	engine/cpu  < internal/bench internal/cli internal/doctor
 	forest      < score generate eval internal/bench
-	score       < internal/cli
+	score       < internal/bench internal/cli
 	generate    < eval internal/cli
 	eval        < internal/cli
 	eval/compare < internal/cli

@@ -212,6 +212,12 @@ type Bench struct {
 	Threads              int    `json:"threads"`
 	Runs                 int    `json:"runs"` // medians are over so many
 	Spread               Number `json:"spread"`
+
+	PeakBytes      int64   `json:"peak_bytes,omitempty"` // of the process, where weights stream
+	ReadBytes      int64   `json:"read_bytes,omitempty"`
+	Passes         int     `json:"passes,omitempty"`
+	DiskSeconds    float64 `json:"disk_seconds,omitempty"` // what the limit is the larger of
+	ProductSeconds float64 `json:"product_seconds,omitempty"`
 }
 
 // Typed implements Line.

@@ -23,6 +23,8 @@ type Options struct {
 	Memory int64         // bytes that weights may take; 0 means no bound
 	Seed   uint64        // of weights and tokens
 	Engine engine.Engine // what is measured; the caller's
+
+	Streaming Streaming // for "score" and "curve"
 }
 
 // Result is one measurement. Rates are medians over the rounds.
@@ -48,6 +50,14 @@ type Result struct {
 	Ratio float64 `json:"ratio"`
 	// Spread is (slowest - fastest) / median of the measured times.
 	Spread float64 `json:"spread"`
+
+	// Of what streams: the peak of the process's memory, bytes read, passes over
+	// the weights, and the two times the limit is the larger of.
+	Peak           int64   `json:"peak_bytes,omitempty"`
+	Read           int64   `json:"read_bytes,omitempty"`
+	Passes         int     `json:"passes,omitempty"`
+	DiskSeconds    float64 `json:"disk_seconds,omitempty"`
+	ProductSeconds float64 `json:"product_seconds,omitempty"`
 }
 
 // limiter prepares the products of one forward pass and returns what computes
@@ -64,7 +74,9 @@ func limiterOf(e engine.Engine) limiter {
 }
 
 // Whats lists what can be measured.
-func Whats() []string { return []string{"forward"} }
+func Whats() []string {
+	return []string{"forward", whatScore, whatCurve, whatMetrics, whatCKA, whatPPL, whatTail}
+}
 
 // Run measures and passes on every result as it comes.
 func Run(ctx context.Context, opt Options, emit func(Result)) error {
@@ -72,11 +84,24 @@ func Run(ctx context.Context, opt Options, emit func(Result)) error {
 	if err != nil {
 		return err
 	}
+	if opt.What == whatScore || opt.What == whatCurve {
+		r, err := opt.stream(ctx, s)
+		if err == nil {
+			emit(r)
+		}
+		return err
+	}
 	m, err := synthetic(s, opt)
 	if err != nil {
 		return err
 	}
-	r, err := opt.forward(ctx, m, limiterOf(opt.Engine))
+	measure := func(ctx context.Context, m *model.Model) (Result, error) {
+		return opt.forward(ctx, m, limiterOf(opt.Engine))
+	}
+	if slices.Contains([]string{whatMetrics, whatCKA, whatPPL, whatTail}, opt.What) {
+		measure = opt.passes
+	}
+	r, err := measure(ctx, m)
 	if err != nil {
 		return err
 	}

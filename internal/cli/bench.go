@@ -5,7 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/internal/bench"
+	"github.com/coppice-ml/coppice/internal/doctor"
 	"github.com/coppice-ml/coppice/report"
 )
 
@@ -22,7 +24,13 @@ func newBench(a *app) *cobra.Command {
 		Long: `Measure speed on weights made up for the purpose, beside the limit taken in the
 same run: the time that the matrix products alone need, dense, untiled, with
 weights rotating through memory. The two are measured in turns; the ratio is
-the median of the pairs.`,
+the median of the pairs.
+
+"score" (bi and angular) and "curve" write a checkpoint to disk, run it on 10 x 128
+tokens within --memory, and compare with the larger of what its products and what
+reading it from disk take; the peak of the process's memory is in the result.
+"metrics", "cka", "ppl" and "tail" run metrics on 10 x 128 tokens beside plain
+forward passes: their limit is the time that the count of layers predicts.`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return o.run(c, a) },
 	}
@@ -32,6 +40,8 @@ the median of the pairs.`,
 	c.Flags().IntVar(&o.opt.Tokens, "tokens", 512, "length of the sequence")
 	c.Flags().IntVar(&o.opt.Rounds, "rounds", 5, "pairs of measurements")
 	c.Flags().Uint64Var(&o.opt.Seed, "seed", 42, "seed of weights and tokens")
+	c.Flags().StringVar(&o.opt.Streaming.Dir, "dir", "", "score, curve: keep the weights in this directory for the next run (default: a temporary one)")
+	nonEmpty(c, "dir")
 	o.engine.register(c)
 	return c
 }
@@ -56,6 +66,8 @@ func (o benchOptions) run(c *cobra.Command, a *app) error {
 	defer func() { _ = e.Close() }()
 	o.opt.Engine = e
 	o.opt.Memory = o.engine.memoryOrDefault()
+	o.opt.Streaming.Bound = func(f forest.Options) forest.Options { return bounded(f, o.opt.Memory) }
+	o.opt.Streaming.Peak = func() int64 { _, peak := doctor.Process(); return peak }
 	a.note("measuring %s of %s, %s and a warm-up", o.opt.What, o.opt.Shape, plural(o.opt.Rounds, "pair"))
 	var results []bench.Result
 	err = bench.Run(c.Context(), o.opt, func(r bench.Result) { results = append(results, r) })
@@ -88,6 +100,7 @@ func benchLine(r bench.Result) report.Bench {
 		What: r.What, Shape: r.Shape, DType: r.DType, Tokens: r.Tokens,
 		TokensPerSecond: report.Number(r.TokensPerSecond), GEMMGFLOPS: report.Number(r.GEMMGFLOPS),
 		LimitTokensPerSecond: report.Number(r.LimitTokensPerSecond), Ratio: report.Number(r.Ratio),
+		PeakBytes: r.Peak, ReadBytes: r.Read, Passes: r.Passes, DiskSeconds: r.DiskSeconds, ProductSeconds: r.ProductSeconds,
 		Device: r.Device, Provider: r.Provider, Threads: r.Threads, Runs: r.Rounds, Spread: report.Number(r.Spread),
 	}
 }

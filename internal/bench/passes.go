@@ -1,0 +1,105 @@
+package bench
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/score"
+)
+
+// What passes measures, beside a plain forward pass of the same sequences.
+const (
+	whatMetrics = "metrics" // the metrics of hidden states together, cka's neighbours only
+	whatCKA     = "cka"     // cka alone, the whole matrix
+	whatPPL     = "ppl"     // all single removals
+	whatTail    = "tail"    // the tail curve
+)
+
+// passes measures metrics in pairs with a plain forward pass through the layers,
+// and the head where they meet it. The limit is the time that the count of
+// token-layers predicts from that pass, the head counted as the layers it equals.
+func (opt Options) passes(ctx context.Context, m *model.Model) (Result, error) {
+	run := forest.New(m, opt.Engine, forest.Options{})
+	defer run.Close()
+	seqs := opt.sequences(m.Spec.Vocab)
+	measured, cost, err := opt.measured(ctx, run, seqs)
+	if err != nil {
+		return Result{}, err
+	}
+	opt.Tokens = streamSequences * streamLength
+	plain := forest.Cost{TokenLayers: int64(opt.Tokens * m.Spec.Layers)}
+	forward := forest.Variant{Observe: func(forest.Step) error { return nil }}
+	if cost.HeadRows > 0 {
+		plain.HeadRows = int64(opt.Tokens - len(seqs))
+		forward = forest.Variant{Scores: func(int, []engine.TokenScore) error { return nil }}
+	}
+	work := forest.Sequences(seqs)
+	predicted := operationsOf(m.Spec, cost) / operationsOf(m.Spec, plain)
+
+	var took, limits, ratios []float64
+	for round := range opt.Rounds + 1 {
+		start := time.Now()
+		if err := run.Run(ctx, []forest.Variant{forward}, work); err != nil {
+			return Result{}, err
+		}
+		limit := time.Since(start).Seconds() * predicted
+		start = time.Now()
+		if err := measured(); err != nil {
+			return Result{}, err
+		}
+		if t := time.Since(start).Seconds(); round > 0 { // the first pair warms up
+			took, limits, ratios = append(took, t), append(limits, limit), append(ratios, limit/t)
+		}
+	}
+	r := opt.result(nil, median(took))
+	r.GEMMGFLOPS = operationsOf(m.Spec, cost) / median(took) / 1e9
+	r.Spread = (slices.Max(took) - slices.Min(took)) / median(took)
+	r.LimitTokensPerSecond, r.Ratio = float64(opt.Tokens)/median(limits), median(ratios)
+	return r, nil
+}
+
+// measured returns what runs once, and what it computes.
+func (opt Options) measured(ctx context.Context, run *forest.Runner, seqs [][]int32) (func() error, forest.Cost, error) {
+	if opt.What == whatTail {
+		m := score.Measurement{Run: run, Sequences: seqs}
+		cost, err := m.Cost(tails(run.Model().Spec.Layers))
+		return func() error {
+			m := score.Measurement{Run: run, Sequences: seqs} // keeps nothing of the last round
+			_, err := m.Losses(ctx, tails(run.Model().Spec.Layers))
+			return err
+		}, cost, err
+	}
+	ask := score.Options{Sequences: seqs}
+	switch opt.What {
+	case whatMetrics:
+		ask.Metrics = []string{score.BI, score.BIGlobal, score.Relative, score.Angular, score.CKA}
+	case whatCKA:
+		ask.Metrics, ask.Matrix = []string{score.CKA}, true
+	case whatPPL:
+		ask.Metrics = []string{score.PPL}
+	}
+	costs, err := score.Costs(run.Model(), run, ask)
+	if err != nil {
+		return nil, forest.Cost{}, err
+	}
+	return func() error {
+		_, err := score.Rank(ctx, run.Model(), run, ask)
+		return err
+	}, costs[0].Forest, nil
+}
+
+// tails are the lists of the first L, L-1, … layers.
+func tails(layers int) (lists [][]int) {
+	for n := range layers {
+		list := make([]int, layers-n)
+		for i := range list {
+			list[i] = i
+		}
+		lists = append(lists, list)
+	}
+	return lists
+}

@@ -1,0 +1,44 @@
+package bench
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/internal/synth"
+)
+
+func TestStream(t *testing.T) {
+	dir := t.TempDir()
+	for _, what := range []string{whatScore, whatCurve} {
+		opt := Options{Shape: "pico", What: what, Engine: newEngine(t, "float32"), Streaming: Streaming{
+			Dir:   dir, // the second run finds the first one's weights
+			Bound: func(o forest.Options) forest.Options { o.Memory = 1; return o },
+			Peak:  func() int64 { return 7 },
+		}}
+		r, err := opt.stream(t.Context(), shape{"pico", synth.Options{Layers: 3}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Peak != 7 || r.Read <= 0 || r.Passes < streamSequences || r.Ratio <= 0 || r.TokensPerSecond <= 0 || r.DiskSeconds <= 0 || r.ProductSeconds <= 0 {
+			t.Errorf("%s: %+v", what, r)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "model.safetensors")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPasses(t *testing.T) {
+	for _, what := range []string{whatMetrics, whatCKA, whatPPL, whatTail} {
+		opt := Options{Shape: "pico", What: what, Rounds: 1, Engine: newEngine(t, "float32")}
+		r, err := opt.passes(t.Context(), pico(t, opt))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Tokens != streamSequences*streamLength || r.Ratio <= 0 || r.GEMMGFLOPS <= 0 {
+			t.Errorf("%s: %+v", what, r)
+		}
+	}
+}
