@@ -22,7 +22,7 @@ const importRule = `
 	checkpoint  < model prune
 	model       < engine prune internal/bench
 	tokenizer   < internal/cli
-	chat/jinja  < chat
+	chat/jinja  < chat eval
 	chat        < internal/cli
 	data        < eval internal/cli
 	report      < internal/cli

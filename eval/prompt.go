@@ -52,6 +52,14 @@ func (p *prompter) field(f Field, doc Doc) (value any, rendered bool, err error)
 	return text, true, err
 }
 
+func anys(texts []string) []any {
+	out := make([]any, len(texts))
+	for i, t := range texts {
+		out[i] = t
+	}
+	return out
+}
+
 // or is the field to use where few-shot examples may have their own.
 func (f Field) or(other Field) Field {
 	if f.set {

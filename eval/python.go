@@ -31,9 +31,6 @@ func capitalize(s string) string {
 	return title.String(s[:n]) + lower.String(s)[len(lower.String(s[:n])):]
 }
 
-// fields is str.split(): runs of white space separate.
-func fields(s string) []string { return strings.FieldsFunc(s, isSpace) }
-
 // countWords is len(re.split(r"\s+", s)): one more than there are runs of
 // white space, also where the text begins or ends with one.
 func countWords(s string) int {

@@ -363,6 +363,9 @@ func (e *filtered) eval(r *run) (any, error) {
 // filter calls a filter by name, as map also does.
 func (r *run) filter(name string, v any, a args) (any, error) {
 	f, ok := filterNamed(name)
+	if own := r.dialect.Filters[name]; own != nil {
+		f, ok = r.own(own), true
+	}
 	if !ok {
 		return nil, errorf("unknown filter %q", name)
 	}

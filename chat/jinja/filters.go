@@ -254,3 +254,24 @@ func filterAttr(r *run, a args) (any, error) {
 	}
 	return missing(v[0], name), nil
 }
+
+// own makes a filter of a caller's function.
+func (r *run) own(f func(text string, args []string) (string, error)) filter {
+	return func(r *run, a args) (any, error) {
+		texts := make([]string, len(a.plain))
+		for i, v := range a.plain {
+			var err error
+			if texts[i], err = r.str(v); err != nil {
+				return nil, err
+			}
+		}
+		if len(a.named) > 0 {
+			return nil, errorf("arguments by name are not taken here")
+		}
+		out, err := f(texts[0], texts[1:])
+		if err != nil {
+			return nil, err
+		}
+		return out, r.make(len(out))
+	}
+}

@@ -44,23 +44,38 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Template is a parsed template. It is immutable and safe for concurrent use.
 type Template struct {
-	body  []statement
-	spans bool
+	body    []statement
+	spans   bool
+	dialect Dialect
+}
+
+// Dialect is what may differ between one use of Jinja2 and another.
+type Dialect struct {
+	// Plain leaves white space and the last line end as they are, where no sign takes them away: Jinja2's own
+	// defaults, with keep_trailing_newline. Otherwise blocks are trimmed as in transformers.
+	Plain bool
+	// Strict makes writing a name that is not there an error, as StrictUndefined does.
+	Strict bool
+	// Filters are filters of the caller's own, on texts alone.
+	Filters map[string]func(text string, args []string) (string, error)
 }
 
 // Span is a part of the output in bytes, from Start up to End.
 type Span struct{ Start, End int }
 
-// Parse reads a template.
-func Parse(source string) (*Template, error) {
+// Parse reads a template of a chat model.
+func Parse(source string) (*Template, error) { return ParseAs(source, Dialect{}) }
+
+// ParseAs reads a template of some dialect.
+func ParseAs(source string, d Dialect) (*Template, error) {
 	if len(source) > maxSource {
 		return nil, fmt.Errorf("a template of %d bytes (at most %d)", len(source), maxSource)
 	}
-	tokens, err := lex(source)
+	tokens, err := lex(source, d.Plain)
 	if err != nil {
 		return nil, err
 	}
-	p := &parser{tokens: tokens}
+	p := &parser{tokens: tokens, dialect: d}
 	body, err := p.statements()
 	if err != nil {
 		return nil, err
@@ -68,7 +83,7 @@ func Parse(source string) (*Template, error) {
 	if !p.at(tokEnd, "") {
 		return nil, p.errorf("unexpected %s", p.peek())
 	}
-	return &Template{body, p.spans}, nil
+	return &Template{body, p.spans, d}, nil
 }
 
 // MarksGeneration reports whether the template says by {% generation %} which parts a model writes.
@@ -78,6 +93,7 @@ func (t *Template) MarksGeneration() bool { return t.spans }
 // (which keeps its order) and json.RawMessage (which keeps it too). Spans are the parts in {% generation %}.
 func (t *Template) Render(values map[string]any, o Options) (string, []Span, error) {
 	r := newRun(o)
+	r.dialect = t.dialect
 	global := r.globals()
 	for name, v := range values {
 		value, err := fromGo(v, 0)

@@ -13,6 +13,8 @@ type parser struct {
 	depth  int
 	loops  int  // loops around, for break and continue
 	spans  bool // there is a {% generation %}
+
+	dialect Dialect
 }
 
 func (p *parser) peek() token { return p.tokens[p.pos] }
@@ -316,7 +318,8 @@ func (p *parser) filter(e expr) (expr, error) {
 		return nil, err
 	}
 	f := &filtered{of: e, name: name.text}
-	if _, ok := filterNamed(name.text); !ok {
+	_, own := p.dialect.Filters[name.text]
+	if _, ok := filterNamed(name.text); !ok && !own {
 		return nil, &Error{name.line, errorf("unknown filter %q", name.text)}
 	}
 	if p.op("(") {

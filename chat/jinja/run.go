@@ -8,6 +8,8 @@ import (
 
 // run is one rendering. Everything that takes time passes step, everything that takes memory passes make.
 type run struct {
+	dialect Dialect
+
 	now   func() time.Time
 	steps int
 	bytes int

@@ -30,13 +30,17 @@ type lexer struct {
 	at        int
 	line      int
 	lineStart bool // the text that follows begins a line
+	plain     bool // neither of these options, and the last line break stays
 	tokens    []token
 }
 
 // lex turns a template into tokens: text, and what is inside of tags.
-func lex(source string) ([]token, error) {
+func lex(source string, plain bool) ([]token, error) {
 	source = strings.ReplaceAll(strings.ReplaceAll(source, "\r\n", "\n"), "\r", "\n")
-	l := &lexer{text: strings.TrimSuffix(source, "\n"), line: 1, lineStart: true}
+	l := &lexer{text: source, line: 1, lineStart: true, plain: plain}
+	if !plain {
+		l.text = strings.TrimSuffix(source, "\n")
+	}
 	for l.at < len(l.text) {
 		if err := l.part(); err != nil {
 			return nil, err
@@ -99,7 +103,7 @@ func (l *lexer) trimBefore(text string, g tag, sign byte) string {
 	if sign == '-' {
 		return strings.TrimRightFunc(text, isSpace)
 	}
-	if sign == '+' || !g.block {
+	if sign == '+' || !g.block || l.plain {
 		return text
 	}
 	start := strings.LastIndexByte(text, '\n') + 1
@@ -142,7 +146,7 @@ func (l *lexer) trimAfter(g tag, minus, plus bool) {
 	switch {
 	case minus:
 		l.move(len(l.text[l.at:]) - len(strings.TrimLeftFunc(l.text[l.at:], isSpace)))
-	case g.block && !plus && strings.HasPrefix(l.text[l.at:], "\n"):
+	case g.block && !plus && !l.plain && strings.HasPrefix(l.text[l.at:], "\n"):
 		l.move(1)
 	}
 	l.lineStart = l.at > start && l.text[l.at-1] == '\n'

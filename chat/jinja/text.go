@@ -23,6 +23,9 @@ func (r *run) str(v any) (string, error) {
 	case string:
 		return v, nil
 	case *undefined:
+		if r.dialect.Strict {
+			return "", v.err()
+		}
 		return "", nil
 	}
 	w := &writer{r: r}
