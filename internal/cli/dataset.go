@@ -72,11 +72,10 @@ func hubData(ctx context.Context, a *app, id, part string) (corpus, error) {
 	if err != nil {
 		return corpus{}, err
 	}
-	client, err := hub.FromEnv(a.sys.Getenv)
+	client, err := a.hubClient()
 	if err != nil {
 		return corpus{}, err
 	}
-	client.Note = func(text string) { a.note("%s", text) }
 	info, layout, err := hubLayout(ctx, client, repo)
 	if none := (*data.Error)(nil); errors.As(err, &none) && repo.Revision == "" {
 		repo.Revision = convertedBranch
@@ -87,17 +86,17 @@ func hubData(ctx context.Context, a *app, id, part string) (corpus, error) {
 		}
 	}
 	if err != nil {
-		return corpus{}, fromHub(err)
+		return corpus{}, hubError(err)
 	}
 	config, split, err := layout.Find(part)
 	if err != nil {
 		return corpus{}, err
 	}
 	a.note("data: %s of %s, config %s, split %s", plural(len(split.Files), "file"), info.Repo, config.Name, split.Name)
-	dir, err := client.Download(ctx, info, split.Files, a.byteProgress("downloading"))
+	dir, err := client.Download(ctx, info, split.Files, a.byteProgress("pulling "+repo.ID))
 	a.stopProgress()
 	if err != nil {
-		return corpus{}, fromHub(err)
+		return corpus{}, hubError(err)
 	}
 	c := corpus{source: fmt.Sprintf("%s@%s:%s/%s", repo.ID, info.Commit, config.Name, split.Name)}
 	for _, f := range split.Files {
@@ -127,17 +126,4 @@ func hubLayout(ctx context.Context, client *hub.Client, repo hub.Repo) (*hub.Inf
 	}
 	layout, err := data.Discover(repo.String(), info.Names(), card)
 	return info, layout, err
-}
-
-// fromHub gives an error of the hub its hint and exit code.
-func fromHub(err error) error {
-	var e *hub.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	h := failed("%w", err).withHint("%s", e.Remedy)
-	if errors.Is(err, hub.ErrPartial) {
-		h.kind = errPartial
-	}
-	return h
 }
