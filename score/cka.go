@@ -47,6 +47,8 @@ type cka struct {
 
 	states []gathering // [L+1]
 	grams  []triangle  // [L+1]; nil before and after use
+	square []float32   // [n, n], reused
+	spare  [][]float32 // rows of depths that are complete, for others
 	inner  [][]float64 // [L+1][L+1] <K_i, K_j>; NaN where not wanted
 }
 
@@ -158,7 +160,7 @@ func (c *cka) see(s forest.Step) error {
 func (c *cka) gather(depth int, s forest.Step, states []float32) error {
 	g := &c.states[depth]
 	if g.x == nil {
-		g.x = make([]float32, c.n*c.width)
+		g.x = c.room()
 	}
 	for i, segment := range s.Batch.Segments {
 		for t := range segment.Len {
@@ -174,6 +176,16 @@ func (c *cka) gather(depth int, s forest.Step, states []float32) error {
 	return c.complete(depth)
 }
 
+// room is memory for a depth's rows, all of which will be written.
+func (c *cka) room() []float32 {
+	if n := len(c.spare); n > 0 {
+		x := c.spare[n-1]
+		c.spare = c.spare[:n-1]
+		return x
+	}
+	return make([]float32, c.n*c.width)
+}
+
 // complete turns a depth's rows into its Gram matrix and compares it with those
 // that are there.
 func (c *cka) complete(depth int) error {
@@ -181,6 +193,7 @@ func (c *cka) complete(depth int) error {
 	c.states[depth].x = nil
 	centre(x, c.n)
 	k, err := c.gram(x)
+	c.spare = append(c.spare, x)
 	if err != nil {
 		return err
 	}
@@ -218,12 +231,14 @@ func (c *cka) forget() {
 func (c *cka) gram(x []float32) (triangle, error) {
 	out := make(triangle, 0, c.n*(c.n+1)/2)
 	if fast, ok := c.e.(engine.Gram); ok && c.n > 64 {
-		square := make([]float32, c.n*c.n)
-		if err := fast.Gram(c.ctx, x, c.n, square); err != nil {
+		if c.square == nil {
+			c.square = make([]float32, c.n*c.n)
+		}
+		if err := fast.Gram(c.ctx, x, c.n, c.square); err != nil {
 			return nil, err
 		}
 		for i := range c.n {
-			out = append(out, square[i*c.n:][:i+1]...)
+			out = append(out, c.square[i*c.n:][:i+1]...)
 		}
 		return out, nil
 	}
@@ -231,7 +246,7 @@ func (c *cka) gram(x []float32) (triangle, error) {
 	parallel(c.n, func(i int) {
 		a := x[i*c.width:][:c.width]
 		for j := range i + 1 {
-			out[i*(i+1)/2+j] = float32(momentsOf(a, x[j*c.width:][:c.width]).xy)
+			out[i*(i+1)/2+j] = float32(dot(a, x[j*c.width:][:c.width]))
 		}
 	})
 	return out, nil
@@ -241,15 +256,23 @@ func (c *cka) gram(x []float32) (triangle, error) {
 func centre(x []float32, n int) {
 	w := len(x) / n
 	mean := make([]float64, w)
-	for i := range n {
-		for j, v := range x[i*w:][:w] {
-			mean[j] += float64(v)
+	parts := runtime.GOMAXPROCS(0)
+	parallel(parts, func(part int) { // each has columns of its own
+		lo, hi := w*part/parts, w*(part+1)/parts
+		for i := range n {
+			row := x[i*w+lo : i*w+hi]
+			for j, v := range row {
+				mean[lo+j] += float64(v)
+			}
 		}
-	}
+		for j := lo; j < hi; j++ {
+			mean[j] /= float64(n)
+		}
+	})
 	parallel(n, func(i int) {
 		row := x[i*w:][:w]
-		for j := range row {
-			row[j] = float32(float64(row[j]) - mean[j]/float64(n))
+		for j, m := range mean {
+			row[j] = float32(float64(row[j]) - m)
 		}
 	})
 }
@@ -259,8 +282,7 @@ func centre(x []float32, n int) {
 func innerProduct(a, b triangle) float64 {
 	var sum float64
 	for row := 1; len(a) > 0; row++ {
-		below := momentsOf(a[:row-1], b[:row-1]).xy
-		sum += 2*below + float64(a[row-1])*float64(b[row-1])
+		sum += 2*dot(a[:row-1], b[:row-1]) + float64(a[row-1])*float64(b[row-1])
 		a, b = a[row:], b[row:]
 	}
 	return sum
@@ -269,6 +291,22 @@ func innerProduct(a, b triangle) float64 {
 // results implements probe.
 func (c *cka) results() map[string][]float64 {
 	return map[string][]float64{CKA: flatten(c.matrix())}
+}
+
+// dot is the product of two vectors of one length, summed in float64 by four
+// chains of additions.
+func dot(a, b []float32) float64 {
+	var s0, s1, s2, s3 float64
+	for ; len(a) >= 4 && len(b) >= 4; a, b = a[4:], b[4:] {
+		s0 += float64(a[0]) * float64(b[0])
+		s1 += float64(a[1]) * float64(b[1])
+		s2 += float64(a[2]) * float64(b[2])
+		s3 += float64(a[3]) * float64(b[3])
+	}
+	for i, v := range a {
+		s0 += float64(v) * float64(b[i])
+	}
+	return (s0 + s1) + (s2 + s3)
 }
 
 // matrix is cka of every two depths [L+1][L+1]; NaN for pairs that were not

@@ -14,12 +14,15 @@ func (e *Engine) Gram(ctx context.Context, x []float32, n int, out []float32) er
 		return context.Cause(ctx)
 	}
 	d := len(x) / n
-	room := make([]float32, e.padded(n)*d) // products read whole tiles
-	copy(room, x)
 	return e.pool.each((n+gramBand-1)/gramBand, func(w *worker, band int) {
 		lo, hi := band*gramBand, min((band+1)*gramBand, n)
+		rows := x[lo*d:]
+		if tile := e.padded(hi-lo) * d; len(rows) < tile { // products read whole tiles
+			rows = w.floats(slotConvert, tile)
+			copy(rows, x[lo*d:hi*d])
+		}
 		dst := w.floats(slotHeadLogits, e.padded(hi-lo)*hi)
-		e.mul.product(w, shape{n: hi, k: d}, hi-lo, operand{f32: room[lo*d:]}, operand{f32: room[:hi*d]}, dst)
+		e.mul.product(w, shape{n: hi, k: d}, hi-lo, operand{f32: rows}, operand{f32: x[:hi*d]}, dst)
 		for i := lo; i < hi; i++ {
 			copy(out[i*n:][:i+1], dst[(i-lo)*hi:])
 		}
