@@ -19,7 +19,8 @@ type Result struct {
 	Shots          int    `json:"shots"`
 	Group          bool   `json:"group"`
 	HigherIsBetter bool   `json:"higher_is_better"`
-	Partial        bool   `json:"partial"` // not all documents of the published split
+	Partial        bool   `json:"partial"`        // not all documents of the published split
+	Plan           string `json:"plan,omitempty"` // file of the pruning, with --plans
 	Compute
 }
 

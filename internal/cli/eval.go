@@ -35,6 +35,7 @@ type evalOptions struct {
 	requestsOnly bool
 	failUnder    []string
 	bootstrap    int
+	plans        []string
 	layers       layerFlags
 	engine       engineFlags
 }
@@ -90,6 +91,10 @@ when the same command is given again.
 	f.BoolVar(&o.requestsOnly, "requests-only", false, "write --requests-out and stop")
 	f.StringArrayVar(&o.failUnder, "fail-under", nil, "exit with code 4 when a metric is worse than this: TASK:METRIC=VALUE, such as piqa:acc=0.7")
 	f.IntVar(&o.bootstrap, "bootstrap-iters", 100000, "resamples for the standard errors of perplexities")
+	f.StringSliceVar(&o.plans, "plans", nil, "plan files, separated by commas: evaluate all of them and the whole model together")
+	for _, other := range []string{"drop", "keep", "plan", "out", "samples-out", "fail-under", "show", "requests-only"} {
+		exclusive(c, "plans", other)
+	}
 	nonEmpty(c, "tasks", "data-dir", "task-dir", "show", "out", "samples-out", "requests-out")
 	exclusive(c, "show", "tasks")
 	o.layers.register(c)
@@ -158,6 +163,9 @@ func (o evalOptions) run(ctx context.Context, a *app) error {
 		return err
 	}
 	r := &evalRun{o: o, a: a, name: name, selection: selection, asked: asked, source: source}
+	if len(o.plans) > 0 {
+		return evalHints(r.runPlans(ctx))
+	}
 	if err := r.run(ctx); err != nil {
 		return evalHints(err)
 	}
