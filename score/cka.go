@@ -49,6 +49,7 @@ type cka struct {
 	grams  []triangle  // [L+1]; nil before and after use
 	square []float32   // [n, n], reused
 	spare  [][]float32 // rows of depths that are complete, for others
+	free   []triangle  // likewise
 	inner  [][]float64 // [L+1][L+1] <K_i, K_j>; NaN where not wanted
 }
 
@@ -220,8 +221,8 @@ func (c *cka) forget() {
 	for i := range c.grams {
 		before := i == 0 || !math.IsNaN(c.inner[i][i-1])
 		after := i == c.layers || !math.IsNaN(c.inner[i][i+1])
-		if before && after {
-			c.grams[i] = nil
+		if before && after && c.grams[i] != nil {
+			c.free, c.grams[i] = append(c.free, c.grams[i]), nil
 		}
 	}
 }
@@ -229,7 +230,12 @@ func (c *cka) forget() {
 // gram is x xᵀ of x [n, W]: by the engine where it is large and the engine can,
 // else in float64.
 func (c *cka) gram(x []float32) (triangle, error) {
-	out := make(triangle, 0, c.n*(c.n+1)/2)
+	var out triangle
+	if n := len(c.free); n > 0 {
+		out, c.free = c.free[n-1][:0], c.free[:n-1]
+	} else {
+		out = make(triangle, 0, c.n*(c.n+1)/2)
+	}
 	if fast, ok := c.e.(engine.Gram); ok && c.n > 64 {
 		if c.square == nil {
 			c.square = make([]float32, c.n*c.n)
@@ -237,9 +243,8 @@ func (c *cka) gram(x []float32) (triangle, error) {
 		if err := fast.Gram(c.ctx, x, c.n, c.square); err != nil {
 			return nil, err
 		}
-		for i := range c.n {
-			out = append(out, c.square[i*c.n:][:i+1]...)
-		}
+		out = out[:cap(out)]
+		parallel(c.n, func(i int) { copy(out[i*(i+1)/2:], c.square[i*c.n:][:i+1]) })
 		return out, nil
 	}
 	out = out[:cap(out)]

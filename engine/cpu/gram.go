@@ -14,7 +14,9 @@ func (e *Engine) Gram(ctx context.Context, x []float32, n int, out []float32) er
 		return context.Cause(ctx)
 	}
 	d := len(x) / n
-	return e.pool.each((n+gramBand-1)/gramBand, func(w *worker, band int) {
+	bands := (n + gramBand - 1) / gramBand
+	return e.pool.each(bands, func(w *worker, i int) {
+		band := bands - 1 - i // the longest first, so that workers end together
 		lo, hi := band*gramBand, min((band+1)*gramBand, n)
 		rows := x[lo*d:]
 		if tile := e.padded(hi-lo) * d; len(rows) < tile { // products read whole tiles
