@@ -36,8 +36,8 @@ type Sequence struct {
 	Scored int
 }
 
-// ErrNoBOS: special tokens are asked for, and the tokenizer has none to begin a
-// text with.
+// ErrNoBOS says that special tokens are asked for, and the tokenizer has none to
+// begin a text with.
 var ErrNoBOS = fmt.Errorf("the tokenizer has no BOS token")
 
 // LengthError is a request that the model cannot hold.

@@ -37,12 +37,12 @@ func (p *literalParser) value() (any, error) {
 	if p.rest == "" {
 		return nil, fmt.Errorf("not a Python literal: it ends where a value is expected")
 	}
-	switch c := p.rest[0]; {
-	case c == '\'' || c == '"':
+	switch c := p.rest[0]; c {
+	case '\'', '"':
 		return p.text(c)
-	case c == '[':
+	case '[':
 		return p.list(']')
-	case c == '(':
+	case '(':
 		return p.list(')')
 	}
 	n := strings.IndexAny(p.rest, ",])  \t\n\r")

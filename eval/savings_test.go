@@ -55,7 +55,7 @@ func TestSavings(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			theirs, ours := 0, 0
+			ours := 0
 			var all []Sequence
 			for _, task := range s.Tasks {
 				a := build(t, task, docs(t, d, task, task.Split()), nil, BuildOptions{Limit: tt.limit})
@@ -70,7 +70,7 @@ func TestSavings(t *testing.T) {
 				all = append(all, seqs...)
 				ours += w.packed.Tokens()
 			}
-			theirs = harnessTokens(all)
+			theirs := harnessTokens(all)
 			ratio := float64(theirs) / float64(ours)
 			t.Logf("harness %d tokens, here %d: %.2f times fewer", theirs, ours, ratio)
 			if ratio < tt.want {

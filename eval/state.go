@@ -82,8 +82,8 @@ func (s *State) read(raw, want []byte) (kept int64, err error) {
 			}
 		} else {
 			var t stateLine
-			if json.Unmarshal(line, &t) != nil {
-				break
+			if !decodes(line, &t) {
+				break // cut short, or damaged: that task is asked again
 			}
 			s.done[t.Task] = t
 		}
@@ -91,6 +91,8 @@ func (s *State) read(raw, want []byte) (kept int64, err error) {
 	}
 	return kept, nil
 }
+
+func decodes(raw []byte, into any) bool { return json.Unmarshal(raw, into) == nil }
 
 // sameSettings says what differs.
 func sameSettings(path string, have, want []byte) error {
@@ -156,7 +158,7 @@ func (s *State) Remove() error { return errors.Join(s.f.Close(), os.Remove(s.pat
 func (a *Asked) Hash() string {
 	h := sha256.New()
 	for _, r := range a.Requests {
-		fmt.Fprintf(h, "%d %d %q %q\n", r.Doc, r.Choice, r.Context, r.Continuation)
+		_, _ = fmt.Fprintf(h, "%d %d %q %q\n", r.Doc, r.Choice, r.Context, r.Continuation)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -27,7 +27,7 @@ type Result struct {
 // Typed implements Line.
 func (l Result) Typed() any { l.Type = "result"; return l }
 
-// Requests is what --show and --requests-out write, a line each: it has no type.
+// Request is what --show and --requests-out write, a line each: it has no type.
 type Request struct {
 	Task         string `json:"task"`
 	DocID        int    `json:"doc_id"`

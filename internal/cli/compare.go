@@ -75,7 +75,7 @@ func (o compareOptions) run(a *app) error {
 		return err
 	}
 	if o.failIfWorse && len(worse) > 0 {
-		return &hinted{err: fmt.Errorf("B is worse than A in %s", strings.Join(worse, ", ")), kind: errGate}
+		return &hinted{err: fmt.Errorf("in %s B is worse than A, beyond chance", strings.Join(worse, ", ")), kind: errGate}
 	}
 	return nil
 }
@@ -180,7 +180,7 @@ func transform(aggregation string) compare.Transform {
 
 func pairs(a, b report.EvalList) ([]compare.Pair, error) {
 	if len(a.Values) != len(b.Values) || len(a.Values) == 0 {
-		return nil, fmt.Errorf("A has %d values and B %d", len(a.Values), len(b.Values))
+		return nil, fmt.Errorf("%d values in A and %d in B", len(a.Values), len(b.Values))
 	}
 	out := make([]compare.Pair, len(a.Values))
 	for i := range out {
