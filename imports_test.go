@@ -25,7 +25,7 @@ const importRule = `
 	chat/jinja  < chat eval
 	chat        < internal/cli
 	data        < eval internal/cli
-	report      < internal/cli
+	report      < internal/cli internal/bench
 
 	# what runs models
 	engine      < engine/cpu forest

@@ -75,6 +75,17 @@ func rules() []rule {
 		{"params.json", RoleOther, false, 0},
 		{".*", RoleOther, false, 0},
 
+		// What describes the original, or how it was trained, and not the copy.
+		{"adapter_*", RoleOther, false, 0},
+		{"*_results.json", RoleOther, false, 0},
+		{"results*.json", RoleOther, false, 0},
+		{"trainer_state.json", RoleOther, false, 0},
+		{"training_args*", RoleOther, false, 0},
+		{"optimizer*", RoleOther, false, 0},
+		{"scheduler*", RoleOther, false, 0},
+		{"rng_state*", RoleOther, false, 0},
+		{"zero_to_fp32.py", RoleOther, false, 0},
+
 		{"tokenizer.json", RoleTokenizer, true, 0},
 		{"tokenizer.model*", RoleTokenizer, true, 0},
 		{"tokenizer_config.json", RoleTokenizer, true, 0},

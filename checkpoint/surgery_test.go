@@ -275,7 +275,9 @@ func TestCarriedFiles(t *testing.T) {
 		"additional_chat_templates/tool.jinja"}
 	left := []string{"pytorch_model.bin", "pytorch_model.bin.index.json", "consolidated.00.pth", "consolidated.safetensors", "params.json",
 		"x.pt", "x.gguf", "tf_model.h5", "flax_model.msgpack", "model.onnx", "x.ckpt", "other.safetensors", "original/params.json",
-		"original/consolidated.00.pth", ".git/config", ".cache/x", ".gitattributes", "photo.png", "TRAINING.LOG"}
+		"original/consolidated.00.pth", ".git/config", ".cache/x", ".gitattributes", "photo.png", "TRAINING.LOG",
+		"adapter_config.json", "adapter_model.safetensors", "all_results.json", "eval_results.json", "results_piqa.json", "trainer_state.json",
+		"training_args.json", "optimizer.json", "scheduler.json", "rng_state.json", "zero_to_fp32.py"}
 	files := layered(t, 1)
 	for _, name := range slices.Concat(carried, left) {
 		files[name] = "content of " + name

@@ -26,3 +26,6 @@ func isReadOnly(error) bool { return false }
 
 // syncDir does nothing where it is not known to work.
 func syncDir(string) error { return nil }
+
+// hold would mark a directory as in use, were it known how.
+func hold(string) (release func(), err error) { return nil, errors.ErrUnsupported }

@@ -19,7 +19,24 @@ func freeSpace(dir string) (int64, error) {
 }
 
 // isFull tells a full disk in the ways other than ENOSPC.
-func isFull(err error) bool { return errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG) }
+func isFull(err error) bool { return errors.Is(err, unix.EDQUOT) }
+
+// hold marks a directory as in use until it is released or the process ends,
+// however it does. It fails with errHeld where another holder has it.
+func hold(dir string) (release func(), err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errHeld
+		}
+		return nil, os.NewSyscallError("flock", err)
+	}
+	return func() { f.Close() }, nil
+}
 
 func isReadOnly(err error) bool { return errors.Is(err, unix.EROFS) }
 

@@ -38,3 +38,6 @@ func isReadOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROT
 
 // syncDir does nothing: directories cannot be synced here.
 func syncDir(string) error { return nil }
+
+// hold would mark a directory as in use, were it known how.
+func hold(string) (release func(), err error) { return nil, errors.ErrUnsupported }

@@ -80,12 +80,11 @@ func write(ctx context.Context, c *Checkpoint, out string, s Surgery, opt WriteO
 	if err := checkSpace(out, b.bytes, sys.free); err != nil {
 		return Written{}, err
 	}
-	tmp, err := makeTemp(out)
+	tmp, done, err := makeTemp(out)
 	if err != nil {
 		return Written{}, err
 	}
-	// After a successful rename there is nothing left under this name.
-	defer os.RemoveAll(tmp)
+	defer done()
 	if err := newCopier(tmp, sys.copy, newCounter(b.bytes, opt.Progress)).writeAll(ctx, b.largestFirst()); err != nil {
 		return Written{}, err
 	}
@@ -145,22 +144,73 @@ func existing(path string) string {
 }
 
 // makeTemp makes the directory that will be renamed to out. It lies beside it,
-// because renaming does not cross file systems.
-func makeTemp(out string) (string, error) {
+// because renaming does not cross file systems. It is held until done is called,
+// which removes what is left under its name.
+func makeTemp(out string) (tmp string, done func(), err error) {
 	parent := filepath.Dir(out)
 	if err := os.MkdirAll(parent, 0o777); err != nil {
-		return "", writable(parent, err)
+		return "", nil, writable(parent, err)
 	}
-	tmp := sibling(out, "partial")
-	if err := os.Mkdir(tmp, 0o777); err != nil {
-		return "", writable(parent, err)
+	removeAbandoned(out)
+	for {
+		tmp := sibling(out, "partial")
+		if err := os.Mkdir(tmp, 0o777); err != nil {
+			return "", nil, writable(parent, err)
+		}
+		// Another run may take it for abandoned until it is held.
+		release, err := hold(tmp)
+		if _, gone := os.Lstat(tmp); errors.Is(err, errHeld) || gone != nil {
+			if err == nil {
+				release()
+			}
+			continue
+		}
+		if err != nil { // no locks here: nobody will take it for abandoned either
+			release = func() {}
+		}
+		return tmp, func() {
+			_ = os.RemoveAll(tmp)
+			release()
+		}, nil
 	}
-	return tmp, nil
 }
 
+// errHeld: another process, or another write of this one, holds a directory.
+var errHeld = errors.New("held")
+
+// removeAbandoned removes what earlier writes of the same output left when they
+// were killed. Directories that a living process holds stay, and so does all where
+// that cannot be known.
+func removeAbandoned(out string) {
+	parent, prefix := filepath.Dir(out), siblingPrefix(out, "partial")
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		suffix, ok := strings.CutPrefix(e.Name(), prefix)
+		if !ok || len(suffix) != siblingRandom || !e.IsDir() {
+			continue
+		}
+		dir := filepath.Join(parent, e.Name())
+		if release, err := hold(dir); err == nil {
+			_ = os.RemoveAll(dir)
+			release()
+		}
+	}
+}
+
+// siblingRandom is how many random letters and digits end a sibling's name.
+const siblingRandom = 8
+
+// sibling returns a hidden name beside out that nobody else has.
 func sibling(out, what string) string {
-	name := fmt.Sprintf(".%s.coppice-%s-%s", filepath.Base(out), what, strings.ToLower(rand.Text()[:8]))
+	name := siblingPrefix(out, what) + strings.ToLower(rand.Text()[:siblingRandom])
 	return filepath.Join(filepath.Dir(out), name)
+}
+
+func siblingPrefix(out, what string) string {
+	return fmt.Sprintf(".%s.coppice-%s-", filepath.Base(out), what)
 }
 
 func writable(dir string, err error) error {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -279,4 +280,29 @@ func FuzzRows(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestRowsStream: a file is not held in memory.
+func TestRowsStream(t *testing.T) {
+	line := `{"text": "` + strings.Repeat("some words ", 1000) + "\"}\n"
+	const lines = 5000 // 55 MB
+	path := write(t, "a.jsonl.zst", string(pack(t, ".zst", []byte(strings.Repeat(line, lines)))))
+	held := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before, most, n := held(), uint64(0), 0
+	for _, err := range Rows(path, RowOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; n%1000 == 0 {
+			most = max(most, held())
+		}
+	}
+	if n != lines || most > before+24<<20 {
+		t.Errorf("%d rows; %d MB are held while they are read, %d before", n, most>>20, before>>20)
+	}
 }

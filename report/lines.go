@@ -210,14 +210,27 @@ type Bench struct {
 	Device               string `json:"device"`
 	Provider             string `json:"provider"`
 	Threads              int    `json:"threads"`
-	Runs                 int    `json:"runs"` // medians are over so many
-	Spread               Number `json:"spread"`
+	// Runs is how many pairs of measurement and limit were taken. Rates are their
+	// medians, Ratio the median of limit time / measured time, Spread (slowest -
+	// fastest) / median of the measured times.
+	Runs   int    `json:"runs"`
+	Spread Number `json:"spread"`
+	// Profile is what the workers' time went to, where it was asked for.
+	Profile []Share `json:"profile,omitempty"`
 
-	PeakBytes      int64   `json:"peak_bytes,omitempty"` // of the process, where weights stream
+	// Of what streams from disk: the peak of the process's memory, the bytes read,
+	// passes over the weights, and the two times that the limit is the larger of.
+	PeakBytes      int64   `json:"peak_bytes,omitempty"`
 	ReadBytes      int64   `json:"read_bytes,omitempty"`
 	Passes         int     `json:"passes,omitempty"`
-	DiskSeconds    float64 `json:"disk_seconds,omitempty"` // what the limit is the larger of
+	DiskSeconds    float64 `json:"disk_seconds,omitempty"`
 	ProductSeconds float64 `json:"product_seconds,omitempty"`
+}
+
+// Share is a part of a whole, from 0 to 1.
+type Share struct {
+	Name  string `json:"name"`
+	Share Number `json:"share"`
 }
 
 // Typed implements Line.

@@ -24,7 +24,7 @@ func products512(m, n, k int, a, b, dst []float32) {
 		columns := min(panelColumns512, n-j)
 		for p := 0; p < k; p += panelDepth512 {
 			depth := min(panelDepth512, k-p)
-			transpose512(&panel, b[j*k+p:(j+columns-1)*k+p+depth], columns, k, depth)
+			transpose(panel[:], panelColumns512, b[j*k+p:(j+columns-1)*k+p+depth], columns, k, depth)
 			panelProduct512(m, a[p:], k, &panel, depth, dst[j:], n, columns, p == 0)
 		}
 	}
@@ -45,36 +45,6 @@ func productsPlain512(m, n, k int, a, b, dst []float32) {
 		}
 	}
 	archsimd.ClearAVXUpperBits()
-}
-
-// transpose512 fills the panel [depth, panelColumns] from rows of b, stride
-// values apart, one a column.
-func transpose512(panel *[panelDepth512 * panelColumns512]float32, b []float32, columns, stride, depth int) {
-	j := 0
-	for ; j+4 <= columns; j += 4 {
-		b0, b1, b2, b3 := b[j*stride:][:depth], b[(j+1)*stride:][:depth], b[(j+2)*stride:][:depth], b[(j+3)*stride:][:depth]
-		i := 0
-		for ; i+4 <= depth; i += 4 {
-			v0, v1 := archsimd.LoadFloat32x4Slice(b0[i:]).AsUint32x4(), archsimd.LoadFloat32x4Slice(b1[i:]).AsUint32x4()
-			v2, v3 := archsimd.LoadFloat32x4Slice(b2[i:]).AsUint32x4(), archsimd.LoadFloat32x4Slice(b3[i:]).AsUint32x4()
-			t0, t1 := v0.InterleaveLo(v1).AsUint64x2(), v2.InterleaveLo(v3).AsUint64x2()
-			t2, t3 := v0.InterleaveHi(v1).AsUint64x2(), v2.InterleaveHi(v3).AsUint64x2()
-			to := panel[i*panelColumns512+j:][:3*panelColumns512+4]
-			t0.InterleaveLo(t1).AsFloat32x4().StoreSlice(to)
-			t0.InterleaveHi(t1).AsFloat32x4().StoreSlice(to[panelColumns512:])
-			t2.InterleaveLo(t3).AsFloat32x4().StoreSlice(to[2*panelColumns512:])
-			t2.InterleaveHi(t3).AsFloat32x4().StoreSlice(to[3*panelColumns512:])
-		}
-		for ; i < depth; i++ {
-			to := panel[i*panelColumns512+j:][:4]
-			to[0], to[1], to[2], to[3] = b0[i], b1[i], b2[i], b3[i]
-		}
-	}
-	for ; j < columns; j++ {
-		for i, x := range b[j*stride:][:depth] {
-			panel[i*panelColumns512+j] = x
-		}
-	}
 }
 
 // panelProduct512 adds a [m, depth] x panel to columns of dst, or sets them

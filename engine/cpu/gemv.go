@@ -31,19 +31,22 @@ func columnsHalf(m, n, k, run, lo, hi int, a []float32, b []uint16, dst []float3
 			x, row := a[i*k:][:k], b[j*k:][:k]
 			var total float32
 			for from := 0; from < k; from += run {
-				var sum float32
-				to := min(from+run, k)
-				for p := from; p < to; p += 2 {
-					if p+1 < to {
-						sum += float32(x[p+1] * fromBF16(row[p+1]))
-					}
-					sum += float32(x[p] * fromBF16(row[p]))
-				}
-				total = plus(total, sum, from)
+				total = plus(total, sumPairs(0, x[from:min(from+run, k)], row[from:]), from)
 			}
 			dst[i*n+j] = total
 		}
 	}
+}
+
+// sumPairs adds the products of x and row to a sum.
+func sumPairs(sum float32, x []float32, row []uint16) float32 {
+	for p := 0; p < len(x); p += 2 {
+		if p+1 < len(x) {
+			sum += float32(x[p+1] * fromBF16(row[p+1]))
+		}
+		sum += float32(x[p] * fromBF16(row[p]))
+	}
+	return sum
 }
 
 // plus adds a run's sum; the first is taken as it is, which keeps a negative zero.

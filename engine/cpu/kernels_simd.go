@@ -22,9 +22,8 @@ func avx512Kernels() *kernels {
 	k.rotate, k.rotatePairs = rotate512, rotatePairs512
 	k.scaleMax, k.argmax, k.expSum, k.softCap = scaleMax512, argmax512, expSum512, softCap512
 	k.pack, k.widen, k.widenHalf = pack512, widen512, widenHalf512
-	k.columnsHalf = columnsHalf512
-	k.products, k.productsPlain, k.columns = products512, productsPlain512, columns512
-	k.narrow = func(m, n, k, lo, hi int, a, b, dst []float32) { columns512(m, n, k, k, lo, hi, a, b, dst) }
+	k.products, k.productsPlain, k.narrow = products512, productsPlain512, narrowVector
+	k.columns, k.columnsHalf = columnsVector, columnsHalfVector
 	return k
 }
 
@@ -36,7 +35,12 @@ func avx2Kernels() *kernels {
 	k.rotate, k.rotatePairs = rotate256, rotatePairs256
 	k.scaleMax, k.argmax, k.expSum, k.softCap = scaleMax256, argmax256, expSum256, softCap256
 	k.widen, k.widenHalf = widen256, widenHalf256
-	k.products, k.productsPlain, k.columns = products256, productsPlain256, columns256
-	k.narrow = func(m, n, k, lo, hi int, a, b, dst []float32) { columns256(m, n, k, k, lo, hi, a, b, dst) }
+	k.products, k.productsPlain, k.narrow = products256, productsPlain256, narrowVector
+	k.columns, k.columnsHalf = columnsVector, columnsHalfVector
 	return k
+}
+
+// narrowVector gives what products512 and products256 give: one run.
+func narrowVector(m, n, k, lo, hi int, a, b, dst []float32) {
+	columnsVector(m, n, k, k, lo, hi, a, b, dst)
 }

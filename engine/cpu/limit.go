@@ -1,6 +1,11 @@
 package cpu
 
-import "time"
+import (
+	"fmt"
+	"time"
+
+	"github.com/coppice-ml/coppice/model"
+)
 
 // Product is one matrix product: [M, K] x [N, K]ᵀ.
 type Product struct{ M, N, K int }
@@ -56,6 +61,56 @@ func (p *Products) Run() time.Duration {
 			}
 		})
 	}
+	return time.Since(start)
+}
+
+// Reads is every layer and the head of a model, read once from memory: what
+// decoding one token at a time cannot be faster than.
+type Reads struct {
+	e    *Engine
+	runs [][]float32
+	job  job
+	sums []float64 // by run, so that reading is not in vain
+}
+
+// readRun is how many bytes a worker reads at a time.
+const readRun = 1 << 20
+
+// NewReads lists the weights. They are read where decoding reads them from: the
+// source's own memory, so the dtype should be one the engine computes in.
+func (e *Engine) NewReads(m *model.Model) (*Reads, error) {
+	r := &Reads{e: e}
+	for w := range m.Spec.Weights() {
+		if w.Role == model.Embedding && !m.Spec.Tied {
+			continue
+		}
+		raw, err := m.Source.Data(w.Name)
+		if err != nil {
+			return nil, err
+		}
+		for raw = raw[:len(raw)/4*4]; len(raw) > 0; raw = raw[min(readRun, len(raw)):] {
+			values, ok := asFloat32(raw[:min(readRun, len(raw))])
+			if !ok {
+				return nil, fmt.Errorf("tensor %s cannot be read in place", w.Name)
+			}
+			r.runs = append(r.runs, values)
+		}
+	}
+	r.sums = make([]float64, len(r.runs))
+	r.job.init()
+	r.job.phases = []phase{{n: len(r.runs), step: 1, run: func(_ *worker, lo, hi int) {
+		for i := lo; i < hi; i++ {
+			_, at := e.k.argmax(r.runs[i])
+			r.sums[i] = float64(at)
+		}
+	}}}
+	return r, nil
+}
+
+// Run reads everything once and returns how long that took.
+func (r *Reads) Run() time.Duration {
+	start := time.Now()
+	_ = r.e.pool.run(&r.job) // reading cannot fail
 	return time.Since(start)
 }
 

@@ -12,74 +12,72 @@ import (
 	"github.com/coppice-ml/coppice/engine/cpu"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/report"
 )
 
 // Options choose what is measured.
 type Options struct {
 	Shape  string        // one of Shapes; "" means the first
 	What   string        // one of Whats; "" means the first
-	Tokens int           // length of the sequence; 0 means 512
+	Tokens int           // length of the sequence, or of the context that decoding starts from; 0 means 512, decoding 32
 	Rounds int           // pairs of measurements after one that warms up; 0 means 5
 	Memory int64         // bytes that weights may take; 0 means no bound
 	Seed   uint64        // of weights and tokens
 	Engine engine.Engine // what is measured; the caller's
+	// Profile also takes, in one more round, what the workers' time is spent on.
+	Profile bool
 
 	Streaming Streaming // for "score" and "curve"
 }
 
-// Result is one measurement. Rates are medians over the rounds.
-type Result struct {
-	What            string  `json:"what"`
-	Shape           string  `json:"shape"`
-	Device          string  `json:"device"`
-	DType           string  `json:"dtype"`
-	Provider        string  `json:"provider"`
-	Threads         int     `json:"threads"`
-	Tokens          int     `json:"tokens"`
-	Rounds          int     `json:"rounds"`
-	TokensPerSecond float64 `json:"tokens_per_second"`
-	// GEMMGFLOPS is the rate of the linear maps and the head, two operations a
-	// weight and token, over the whole time; attention is not counted.
-	GEMMGFLOPS float64 `json:"gemm_gflops"`
-	// LimitTokensPerSecond is the rate at which the products alone pass: same
-	// shapes, same provider, dense, untiled, weights rotating through memory,
-	// rows split over the workers. 0 when the engine cannot tell.
-	LimitTokensPerSecond float64 `json:"limit_tokens_per_second"`
-	// Ratio is the median over rounds of limit time / measured time, the two
-	// taken one after the other; 0 without a limit.
-	Ratio float64 `json:"ratio"`
-	// Spread is (slowest - fastest) / median of the measured times.
-	Spread float64 `json:"spread"`
-
-	// Of what streams: the peak of the process's memory, bytes read, passes over
-	// the weights, and the two times the limit is the larger of.
-	Peak           int64   `json:"peak_bytes,omitempty"`
-	Read           int64   `json:"read_bytes,omitempty"`
-	Passes         int     `json:"passes,omitempty"`
-	DiskSeconds    float64 `json:"disk_seconds,omitempty"`
-	ProductSeconds float64 `json:"product_seconds,omitempty"`
+// limiter is what can be known of an engine's limits.
+type limiter interface {
+	// products prepares matrix products; what it returns computes them once,
+	// nothing else, and says how long that took.
+	products(list []cpu.Product) (run func() time.Duration)
+	// reads does the same for reading a model's weights from memory.
+	reads(m *model.Model) (run func() time.Duration, err error)
+	// profile says what the workers' time goes to while f runs.
+	profile(f func() error) ([]cpu.Share, error)
 }
-
-// limiter prepares the products of one forward pass and returns what computes
-// them once, nothing else, and says how long that took.
-type limiter func(list []cpu.Product) (run func() time.Duration)
 
 // limiterOf returns the limiter of an engine, nil when it has none.
 func limiterOf(e engine.Engine) limiter {
-	c, ok := e.(*cpu.Engine)
-	if !ok {
-		return nil
+	if c, ok := e.(*cpu.Engine); ok {
+		return cpuLimiter{c}
 	}
-	return func(list []cpu.Product) func() time.Duration { return c.NewProducts(list).Run }
+	return nil
 }
+
+type cpuLimiter struct{ e *cpu.Engine }
+
+func (l cpuLimiter) products(list []cpu.Product) func() time.Duration {
+	return l.e.NewProducts(list).Run
+}
+
+func (l cpuLimiter) reads(m *model.Model) (func() time.Duration, error) {
+	r, err := l.e.NewReads(m)
+	if err != nil {
+		return nil, err
+	}
+	return r.Run, nil
+}
+
+func (l cpuLimiter) profile(f func() error) ([]cpu.Share, error) { return l.e.Profile(f) }
 
 // Whats lists what can be measured.
 func Whats() []string {
-	return []string{"forward", whatScore, whatCurve, whatMetrics, whatCKA, whatPPL, whatTail}
+	return []string{whatForward, whatDecode, whatScore, whatCurve, whatMetrics, whatCKA, whatPPL, whatTail}
 }
 
+// What is measured of a single sequence.
+const (
+	whatForward = "forward"
+	whatDecode  = "decode"
+)
+
 // Run measures and passes on every result as it comes.
-func Run(ctx context.Context, opt Options, emit func(Result)) error {
+func Run(ctx context.Context, opt Options, emit func(report.Bench)) error {
 	opt, s, err := opt.withDefaults()
 	if err != nil {
 		return err
@@ -95,13 +93,14 @@ func Run(ctx context.Context, opt Options, emit func(Result)) error {
 	if err != nil {
 		return err
 	}
-	measure := func(ctx context.Context, m *model.Model) (Result, error) {
-		return opt.forward(ctx, m, limiterOf(opt.Engine))
+	measure := opt.passes
+	switch opt.What {
+	case whatForward:
+		measure = opt.forward
+	case whatDecode:
+		measure = opt.decode
 	}
-	if slices.Contains([]string{whatMetrics, whatCKA, whatPPL, whatTail}, opt.What) {
-		measure = opt.passes
-	}
-	r, err := measure(ctx, m)
+	r, err := measure(ctx, m, limiterOf(opt.Engine))
 	if err != nil {
 		return err
 	}
@@ -115,6 +114,9 @@ func (opt Options) withDefaults() (Options, shape, error) {
 	}
 	if opt.What == "" {
 		opt.What = Whats()[0]
+	}
+	if opt.Tokens == 0 && opt.What == whatDecode {
+		opt.Tokens = 32
 	}
 	if opt.Tokens == 0 {
 		opt.Tokens = 512
@@ -132,49 +134,93 @@ func (opt Options) withDefaults() (Options, shape, error) {
 	return opt, s, err
 }
 
-// forward measures one sequence through all layers and the head, in pairs with
-// the limit, which may be nil: what disturbs the machine disturbs both.
-func (opt Options) forward(ctx context.Context, m *model.Model, limit limiter) (Result, error) {
+// forward measures one sequence through all layers and the head.
+func (opt Options) forward(ctx context.Context, m *model.Model, l limiter) (report.Bench, error) {
 	// No bound for the runner: the check in synthetic has seen to memory, and
 	// layers made again in every pass would be measured with it.
 	runner := forest.New(m, opt.Engine, forest.Options{BatchTokens: opt.Tokens})
 	defer runner.Close()
 	seq := [][]int32{tokens(opt, m.Spec.Vocab)}
 	list := products(m.Spec, opt.Tokens)
-	alone := func() time.Duration { return 0 }
-	if limit != nil {
-		alone = limit(list)
+	p := pairs{opt: opt, tokens: opt.Tokens, operations: operations(list), l: l}
+	p.run = func() error {
+		return runner.LogProbs(ctx, nil, seq, func(int, []engine.TokenScore) error { return nil })
 	}
-
-	var took, limits, ratios []float64
-	for round := range opt.Rounds + 1 {
-		start := time.Now()
-		err := runner.LogProbs(ctx, nil, seq, func(int, []engine.TokenScore) error { return nil })
-		if err != nil {
-			return Result{}, err
-		}
-		forward := time.Since(start).Seconds()
-		products := alone().Seconds()
-		if round > 0 { // the first pair warms up
-			took, limits, ratios = append(took, forward), append(limits, products), append(ratios, products/forward)
-		}
+	if l != nil {
+		p.limit = always(l.products(list))
 	}
-	r := opt.result(list, median(took))
-	r.Spread = (slices.Max(took) - slices.Min(took)) / median(took)
-	if limit != nil {
-		r.LimitTokensPerSecond, r.Ratio = float64(opt.Tokens)/median(limits), median(ratios)
-	}
-	return r, nil
+	return p.measure()
 }
 
-func (opt Options) result(list []cpu.Product, took float64) Result {
-	info := opt.Engine.Info()
-	return Result{
-		What: opt.What, Shape: opt.Shape, Tokens: opt.Tokens, Rounds: opt.Rounds,
-		Device: info.Device, DType: string(info.DType), Provider: info.Provider, Threads: info.Threads,
-		TokensPerSecond: float64(opt.Tokens) / took,
-		GEMMGFLOPS:      operations(list) / took / 1e9,
+// always is a limit that cannot fail to be taken.
+func always(run func() time.Duration) func() (time.Duration, error) {
+	return func() (time.Duration, error) { return run(), nil }
+}
+
+// pairs measures work in turns with its limit: what disturbs the machine
+// disturbs both.
+type pairs struct {
+	opt        Options
+	run        func() error
+	limit      func() (time.Duration, error) // nil where it is not known
+	tokens     int                           // of one run
+	operations float64                       // of one run's matrix products
+	l          limiter
+}
+
+func (p pairs) measure() (report.Bench, error) {
+	var took, limits, ratios []float64
+	for round := range p.opt.Rounds + 1 {
+		start := time.Now()
+		if err := p.run(); err != nil {
+			return report.Bench{}, err
+		}
+		run := time.Since(start).Seconds()
+		var limit time.Duration
+		if p.limit != nil {
+			var err error
+			if limit, err = p.limit(); err != nil {
+				return report.Bench{}, err
+			}
+		}
+		if round > 0 { // the first pair warms up
+			took, limits, ratios = append(took, run), append(limits, limit.Seconds()), append(ratios, limit.Seconds()/run)
+		}
 	}
+	typical := median(took)
+	r := p.opt.result(p.tokens, p.operations, typical)
+	r.Spread = report.Number((slices.Max(took) - slices.Min(took)) / typical)
+	if p.limit != nil {
+		r.LimitTokensPerSecond, r.Ratio = report.Number(float64(p.tokens)/median(limits)), report.Number(median(ratios))
+	}
+	return r, p.profile(&r)
+}
+
+// result is a measurement of what took so many seconds.
+func (opt Options) result(tokens int, operations, seconds float64) report.Bench {
+	info := opt.Engine.Info()
+	return report.Bench{
+		What: opt.What, Shape: opt.Shape, Tokens: opt.Tokens, Runs: opt.Rounds,
+		Device: info.Device, DType: string(info.DType), Provider: info.Provider, Threads: info.Threads,
+		TokensPerSecond: report.Number(float64(tokens) / seconds),
+		GEMMGFLOPS:      report.Number(operations / seconds / 1e9),
+	}
+}
+
+// profile adds what the workers' time goes to, as shares of all of it.
+func (p pairs) profile(r *report.Bench) error {
+	if !p.opt.Profile || p.l == nil {
+		return nil
+	}
+	shares, err := p.l.profile(p.run)
+	var total float64
+	for _, s := range shares {
+		total += s.Seconds
+	}
+	for _, s := range shares {
+		r.Profile = append(r.Profile, report.Share{Name: s.Name, Share: report.Number(s.Seconds / total)})
+	}
+	return err
 }
 
 func tokens(opt Options, vocab int) []int32 {

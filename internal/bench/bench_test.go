@@ -9,6 +9,7 @@ import (
 	"github.com/coppice-ml/coppice/engine/cpu"
 	"github.com/coppice-ml/coppice/internal/synth"
 	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/report"
 )
 
 func newEngine(tb testing.TB, dtype string) *cpu.Engine {
@@ -30,23 +31,48 @@ func pico(t *testing.T, opt Options) *model.Model {
 	return m
 }
 
-func TestForward(t *testing.T) {
-	opt := Options{Shape: "pico", What: "forward", Tokens: 16, Rounds: 3, Engine: newEngine(t, "float32")}
-	calls := 0
-	r, err := opt.forward(t.Context(), pico(t, opt), func([]cpu.Product) func() time.Duration {
-		return func() time.Duration { calls++; return time.Nanosecond }
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if calls != 4 {
-		t.Errorf("the limit was taken %d times, want once a round and once to warm up", calls)
-	}
-	if r.TokensPerSecond <= 0 || r.GEMMGFLOPS <= 0 || r.Ratio <= 0 || r.Ratio >= 1 || r.DType != "float32" || r.Provider != "Go" {
-		t.Errorf("result = %+v", r)
-	}
-	if want := 16e9; r.LimitTokensPerSecond < want*0.999 || r.LimitTokensPerSecond > want*1.001 {
-		t.Errorf("limit = %g tokens/s, want %g", r.LimitTokensPerSecond, want)
+// nanoseconds is a limiter whose every limit is one.
+type nanoseconds struct{ calls *int }
+
+func (n nanoseconds) products([]cpu.Product) func() time.Duration { return n.run }
+
+func (n nanoseconds) reads(*model.Model) (func() time.Duration, error) { return n.run, nil }
+
+func (n nanoseconds) run() time.Duration {
+	*n.calls++
+	return time.Nanosecond
+}
+
+func (n nanoseconds) profile(f func() error) ([]cpu.Share, error) {
+	return []cpu.Share{{Name: "products", Seconds: 3}, {Name: "waiting", Seconds: 1}}, f()
+}
+
+func TestMeasurements(t *testing.T) {
+	for what, limit := range map[string]float64{"forward": 16e9, "decode": 1e9} {
+		t.Run(what, func(t *testing.T) {
+			opt := Options{Shape: "pico", What: what, Tokens: 16, Rounds: 3, Engine: newEngine(t, "float32"), Profile: true}
+			measure := opt.forward
+			if what == "decode" {
+				measure = opt.decode
+			}
+			calls := 0
+			r, err := measure(t.Context(), pico(t, opt), nanoseconds{&calls})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if calls != 4 {
+				t.Errorf("the limit was taken %d times, want once a round and once to warm up", calls)
+			}
+			if r.TokensPerSecond <= 0 || r.GEMMGFLOPS <= 0 || r.Ratio <= 0 || r.Ratio >= 1 || r.DType != "float32" || r.Provider != "Go" {
+				t.Errorf("result = %+v", r)
+			}
+			if got := float64(r.LimitTokensPerSecond); got < limit*0.999 || got > limit*1.001 {
+				t.Errorf("limit = %g tokens/s, want %g", got, limit)
+			}
+			if len(r.Profile) != 2 || r.Profile[0] != (report.Share{Name: "products", Share: 0.75}) {
+				t.Errorf("profile = %+v", r.Profile)
+			}
+		})
 	}
 }
 
@@ -63,6 +89,25 @@ func TestForwardOfAnEngineWithoutLimit(t *testing.T) {
 	}
 	if r.Ratio != 0 || r.LimitTokensPerSecond != 0 || r.TokensPerSecond <= 0 {
 		t.Errorf("result = %+v", r)
+	}
+}
+
+// TestProfile: the engine's own profile accounts for what its workers do.
+func TestProfile(t *testing.T) {
+	e := newEngine(t, "float32")
+	opt := Options{What: "forward", Tokens: 64, Rounds: 1, Engine: e, Profile: true}
+	r, err := opt.forward(t.Context(), pico(t, opt), limiterOf(e))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum float64
+	seen := map[string]float64{}
+	for _, s := range r.Profile {
+		sum += float64(s.Share)
+		seen[s.Name] = float64(s.Share)
+	}
+	if sum < 0.999 || sum > 1.001 || seen["products"] == 0 || seen["attention softmax"] == 0 || seen["head softmax"] == 0 {
+		t.Errorf("profile = %+v", r.Profile)
 	}
 }
 
@@ -130,11 +175,11 @@ func TestRunRefuses(t *testing.T) {
 		want string
 	}{
 		{"shape", Options{Engine: e, Shape: "gpt"}, "choose from tinyllama-1.1b"},
-		{"what", Options{Engine: e, What: "everything"}, "choose from forward"},
+		{"what", Options{Engine: e, What: "everything"}, "choose from forward, decode"},
 		{"tokens", Options{Engine: e, Tokens: 1}, "at least 2 tokens"},
 		{"memory", Options{Engine: e, Memory: 1 << 20}, "--memory is"},
 	} {
-		err := Run(t.Context(), tt.opt, func(Result) { t.Error("a result") })
+		err := Run(t.Context(), tt.opt, func(report.Bench) { t.Error("a result") })
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
 		}
@@ -150,26 +195,30 @@ func TestMedian(t *testing.T) {
 	}
 }
 
-// BenchmarkForward reports tokens per second and the ratio to the limit.
-func BenchmarkForward(b *testing.B) {
-	for _, name := range []string{"smollm-135m", "tinyllama-1.1b"} {
-		b.Run(name, func(b *testing.B) {
-			e, err := cpu.New(cpu.Options{})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer e.Close()
-			b.Logf("%s, %d threads", e.Info().Provider, e.Info().Threads)
-			for b.Loop() {
-				err := Run(b.Context(), Options{Shape: name, Rounds: 3, Engine: e}, func(r Result) {
-					b.ReportMetric(r.TokensPerSecond, "tokens/s")
-					b.ReportMetric(r.GEMMGFLOPS, "GFLOP/s")
-					b.ReportMetric(r.Ratio, "ratio")
-				})
-				if err != nil {
-					b.Fatal(err)
-				}
-			}
+// BenchmarkModel reports tokens per second and the ratio to the limit.
+func BenchmarkModel(b *testing.B) {
+	for _, what := range Whats() {
+		for _, name := range []string{"smollm-135m", "tinyllama-1.1b"} {
+			b.Run(what+"/"+name, func(b *testing.B) { benchmark(b, what, name) })
+		}
+	}
+}
+
+func benchmark(b *testing.B, what, shape string) {
+	e, err := cpu.New(cpu.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer e.Close()
+	b.Logf("%s, %d threads", e.Info().Provider, e.Info().Threads)
+	for b.Loop() {
+		err := Run(b.Context(), Options{What: what, Shape: shape, Rounds: 5, Engine: e}, func(r report.Bench) {
+			b.ReportMetric(float64(r.TokensPerSecond), "tokens/s")
+			b.ReportMetric(float64(r.GEMMGFLOPS), "GFLOP/s")
+			b.ReportMetric(float64(r.Ratio), "ratio")
 		})
+		if err != nil {
+			b.Fatal(err)
+		}
 	}
 }

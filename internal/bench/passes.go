@@ -2,12 +2,12 @@ package bench
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/score"
 )
 
@@ -22,13 +22,13 @@ const (
 // passes measures metrics in pairs with a plain forward pass through the layers,
 // and the head where they meet it. The limit is the time that the count of
 // token-layers predicts from that pass, the head counted as the layers it equals.
-func (opt Options) passes(ctx context.Context, m *model.Model) (Result, error) {
+func (opt Options) passes(ctx context.Context, m *model.Model, l limiter) (report.Bench, error) {
 	run := forest.New(m, opt.Engine, forest.Options{})
 	defer run.Close()
 	seqs := opt.sequences(m.Spec.Vocab)
 	measured, cost, err := opt.measured(ctx, run, seqs)
 	if err != nil {
-		return Result{}, err
+		return report.Bench{}, err
 	}
 	opt.Tokens = streamSequences * streamLength
 	plain := forest.Cost{TokenLayers: int64(opt.Tokens * m.Spec.Layers)}
@@ -39,27 +39,13 @@ func (opt Options) passes(ctx context.Context, m *model.Model) (Result, error) {
 	}
 	work := forest.Sequences(seqs)
 	predicted := operationsOf(m.Spec, cost) / operationsOf(m.Spec, plain)
-
-	var took, limits, ratios []float64
-	for round := range opt.Rounds + 1 {
+	p := pairs{opt: opt, run: measured, tokens: opt.Tokens, operations: operationsOf(m.Spec, cost), l: l}
+	p.limit = func() (time.Duration, error) {
 		start := time.Now()
-		if err := run.Run(ctx, []forest.Variant{forward}, work); err != nil {
-			return Result{}, err
-		}
-		limit := time.Since(start).Seconds() * predicted
-		start = time.Now()
-		if err := measured(); err != nil {
-			return Result{}, err
-		}
-		if t := time.Since(start).Seconds(); round > 0 { // the first pair warms up
-			took, limits, ratios = append(took, t), append(limits, limit), append(ratios, limit/t)
-		}
+		err := run.Run(ctx, []forest.Variant{forward}, work)
+		return time.Duration(float64(time.Since(start)) * predicted), err
 	}
-	r := opt.result(nil, median(took))
-	r.GEMMGFLOPS = operationsOf(m.Spec, cost) / median(took) / 1e9
-	r.Spread = (slices.Max(took) - slices.Min(took)) / median(took)
-	r.LimitTokensPerSecond, r.Ratio = float64(opt.Tokens)/median(limits), median(ratios)
-	return r, nil
+	return p.measure()
 }
 
 // measured returns what runs once, and what it computes.

@@ -15,6 +15,7 @@ import (
 	"github.com/coppice-ml/coppice/engine/cpu"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/safetensors"
 	"github.com/coppice-ml/coppice/score"
 )
@@ -45,22 +46,22 @@ const (
 // compares with the larger of what its matrix products and what reading its
 // files take, both measured afterwards: the products of one layer and the head
 // on as many rows, and a part of the files that the system's cache has dropped.
-func (opt Options) stream(ctx context.Context, s shape) (Result, error) {
+func (opt Options) stream(ctx context.Context, s shape) (report.Bench, error) {
 	dir, err := opt.checkpoint(s)
 	if err != nil {
-		return Result{}, err
+		return report.Bench{}, err
 	}
 	if opt.Streaming.Dir == "" {
 		defer os.RemoveAll(dir)
 	}
 	c, err := checkpoint.Open(dir)
 	if err != nil {
-		return Result{}, err
+		return report.Bench{}, err
 	}
 	defer c.Close()
 	m, err := model.Open(c)
 	if err != nil {
-		return Result{}, err
+		return report.Bench{}, err
 	}
 	dropCache(dir)
 	run := forest.New(m, opt.Engine, opt.Streaming.Bound(forest.Options{}))
@@ -68,21 +69,20 @@ func (opt Options) stream(ctx context.Context, s shape) (Result, error) {
 	peak := opt.Streaming.Peak()
 	run.Close()
 	if err != nil {
-		return Result{}, err
+		return report.Bench{}, err
 	}
 	opt.Tokens, opt.Rounds = streamSequences*streamLength, 1
 	products := opt.productsOf(m.Spec, cost)
 	bytes := readBytes(m, cost)
 	rate, err := readRate(dir)
 	if err != nil {
-		return Result{}, err
+		return report.Bench{}, err
 	}
-	r := opt.result(nil, took.Seconds())
-	r.GEMMGFLOPS = operationsOf(m.Spec, cost) / took.Seconds() / 1e9
-	r.Peak, r.Read, r.Passes = peak, bytes, cost.Passes
+	r := opt.result(opt.Tokens, operationsOf(m.Spec, cost), took.Seconds())
+	r.PeakBytes, r.ReadBytes, r.Passes = peak, bytes, cost.Passes
 	r.DiskSeconds, r.ProductSeconds = float64(bytes)/rate, products.Seconds()
 	limit := max(r.DiskSeconds, r.ProductSeconds)
-	r.LimitTokensPerSecond, r.Ratio = float64(opt.Tokens)/limit, limit/took.Seconds()
+	r.LimitTokensPerSecond, r.Ratio = report.Number(float64(opt.Tokens)/limit), report.Number(limit/took.Seconds())
 	return r, nil
 }
 

@@ -21,7 +21,7 @@ func TestStream(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Peak != 7 || r.Read <= 0 || r.Passes < streamSequences || r.Ratio <= 0 || r.TokensPerSecond <= 0 || r.DiskSeconds <= 0 || r.ProductSeconds <= 0 {
+		if r.PeakBytes != 7 || r.ReadBytes <= 0 || r.Passes < streamSequences || r.Ratio <= 0 || r.TokensPerSecond <= 0 || r.DiskSeconds <= 0 || r.ProductSeconds <= 0 {
 			t.Errorf("%s: %+v", what, r)
 		}
 	}
@@ -33,7 +33,7 @@ func TestStream(t *testing.T) {
 func TestPasses(t *testing.T) {
 	for _, what := range []string{whatMetrics, whatCKA, whatPPL, whatTail} {
 		opt := Options{Shape: "pico", What: what, Rounds: 1, Engine: newEngine(t, "float32")}
-		r, err := opt.passes(t.Context(), pico(t, opt))
+		r, err := opt.passes(t.Context(), pico(t, opt), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,9 +20,10 @@ import (
 // app is what the commands of one command line share: where results, notes and
 // progress go. It is used by one goroutine, progress apart.
 type app struct {
-	sys    System
-	stdout io.Writer // results
-	stderr io.Writer // notes, warnings, errors
+	sys     System
+	stdout  io.Writer // results
+	results *resultWriter
+	stderr  io.Writer // notes, warnings, errors
 
 	json, quiet, verbose bool
 
@@ -33,7 +34,8 @@ type app struct {
 
 func newApp(sys System) *app {
 	a := &app{sys: sys, terminal: isTerminal(sys.Out), showBars: isTerminal(sys.Err)}
-	a.stdout = &resultWriter{a: a, w: sys.Out}
+	a.results = &resultWriter{a: a, w: sys.Out}
+	a.stdout = a.results
 	a.stderr = &noteWriter{a: a, w: sys.Err}
 	return a
 }
@@ -49,8 +51,9 @@ var errClosedOutput = errors.New("standard output is closed")
 // resultWriter is stdout: it makes way for itself when a progress bar is drawn,
 // and tells a closed pipe from other failures.
 type resultWriter struct {
-	a *app
-	w io.Writer
+	a      *app
+	w      io.Writer
+	failed error // the first failure, a closed pipe apart
 }
 
 func (r *resultWriter) Write(p []byte) (int, error) {
@@ -59,8 +62,13 @@ func (r *resultWriter) Write(p []byte) (int, error) {
 	if errors.Is(err, syscall.EPIPE) {
 		return n, errClosedOutput
 	}
-	if err != nil {
-		err = fmt.Errorf("write standard output: %w", err)
+	if err == nil {
+		return n, nil
+	}
+	// Hints about disks and --out are not about this.
+	err = failed("write standard output: %w", err)
+	if r.failed == nil {
+		r.failed = err
 	}
 	return n, err
 }
@@ -135,12 +143,12 @@ func seconds(since time.Time) float64 { return time.Since(since).Round(time.Mill
 // outputFlags are common to all commands that print a result.
 func (a *app) outputFlags(c *cobra.Command) {
 	c.Flags().BoolVar(&a.json, "json", false, "print JSON lines")
+	c.Flags().BoolVar(&a.quiet, "quiet", false, "no progress and no notes, only results, warnings and errors")
 }
 
 // workFlags are common to commands that take their time.
 func (a *app) workFlags(c *cobra.Command) {
 	a.outputFlags(c)
-	c.Flags().BoolVar(&a.quiet, "quiet", false, "no progress and no notes, only results, warnings and errors")
 	c.Flags().BoolVarP(&a.verbose, "verbose", "v", false, "say more about what is done, on stderr")
 	exclusive(c, "quiet", "verbose")
 }

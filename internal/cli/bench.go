@@ -22,9 +22,10 @@ func newBench(a *app) *cobra.Command {
 		Use:   "bench",
 		Short: "Measure speed beside the limit of this machine",
 		Long: `Measure speed on weights made up for the purpose, beside the limit taken in the
-same run: the time that the matrix products alone need, dense, untiled, with
-weights rotating through memory. The two are measured in turns; the ratio is
-the median of the pairs.
+same run. For a forward pass that is the time the matrix products alone need, dense,
+untiled, with weights rotating through memory; for decoding, the time to read
+the weights once from memory. The two are measured in turns; the ratio is the
+median of the pairs. --profile says what the workers' time goes to.
 
 "score" (bi and angular) and "curve" write a checkpoint to disk, run it on 10 x 128
 tokens within --memory, and compare with the larger of what its products and what
@@ -37,8 +38,9 @@ forward passes: their limit is the time that the count of layers predicts.`,
 	a.workFlags(c)
 	c.Flags().StringVar(&o.opt.Shape, "shape", bench.Shapes()[0], "shape of the model: "+strings.Join(bench.Shapes(), ", "))
 	c.Flags().StringVar(&o.opt.What, "what", bench.Whats()[0], "what to measure: "+strings.Join(bench.Whats(), ", "))
-	c.Flags().IntVar(&o.opt.Tokens, "tokens", 512, "length of the sequence")
+	c.Flags().IntVar(&o.opt.Tokens, "tokens", 0, "length of the sequence (default 512), or of the context that decoding starts from (default 32)")
 	c.Flags().IntVar(&o.opt.Rounds, "rounds", 5, "pairs of measurements")
+	c.Flags().BoolVar(&o.opt.Profile, "profile", false, "also say what the workers' time goes to")
 	c.Flags().Uint64Var(&o.opt.Seed, "seed", 42, "seed of weights and tokens")
 	c.Flags().StringVar(&o.opt.Streaming.Dir, "dir", "", "score, curve: keep the weights in this directory for the next run (default: a temporary one)")
 	nonEmpty(c, "dir")
@@ -53,7 +55,7 @@ func (o benchOptions) run(c *cobra.Command, a *app) error {
 	if err := oneOf("what", o.opt.What, bench.Whats()...); err != nil {
 		return err
 	}
-	if o.opt.Tokens < 1 || o.opt.Rounds < 1 {
+	if c.Flags().Changed("tokens") && o.opt.Tokens < 1 || o.opt.Rounds < 1 {
 		return usage("--tokens %d --rounds %d: want at least 1 of each", o.opt.Tokens, o.opt.Rounds)
 	}
 	if err := o.engine.check(); err != nil {
@@ -69,38 +71,37 @@ func (o benchOptions) run(c *cobra.Command, a *app) error {
 	o.opt.Streaming.Bound = func(f forest.Options) forest.Options { return bounded(f, o.opt.Memory) }
 	o.opt.Streaming.Peak = func() int64 { _, peak := doctor.Process(); return peak }
 	a.note("measuring %s of %s, %s and a warm-up", o.opt.What, o.opt.Shape, plural(o.opt.Rounds, "pair"))
-	var results []bench.Result
-	err = bench.Run(c.Context(), o.opt, func(r bench.Result) { results = append(results, r) })
+	var results []report.Bench
+	err = bench.Run(c.Context(), o.opt, func(r report.Bench) { results = append(results, r) })
 	if err != nil {
 		return err
 	}
 	return printBench(a, results)
 }
 
-func printBench(a *app, results []bench.Result) error {
+func printBench(a *app, results []report.Bench) error {
 	t := &report.Table{Header: []string{"what", "shape", "dtype", "provider", "tokens/s", "GFLOP/s", "limit tokens/s", "ratio"}}
 	for _, r := range results {
 		if a.json {
-			if err := a.line(benchLine(r)); err != nil {
+			if err := a.line(r); err != nil {
 				return err
 			}
 		}
 		t.Add(report.String(r.What), report.String(r.Shape), report.String(r.DType), report.String(r.Provider),
-			report.Float(report.Number(r.TokensPerSecond)), report.Float(report.Number(r.GEMMGFLOPS)),
-			report.Float(report.Number(r.LimitTokensPerSecond)), report.Float(report.Number(r.Ratio)))
+			report.Float(r.TokensPerSecond), report.Float(r.GEMMGFLOPS), report.Float(r.LimitTokensPerSecond), report.Float(r.Ratio))
 	}
 	if a.json {
 		return nil
 	}
-	return a.table(t)
-}
-
-func benchLine(r bench.Result) report.Bench {
-	return report.Bench{
-		What: r.What, Shape: r.Shape, DType: r.DType, Tokens: r.Tokens,
-		TokensPerSecond: report.Number(r.TokensPerSecond), GEMMGFLOPS: report.Number(r.GEMMGFLOPS),
-		LimitTokensPerSecond: report.Number(r.LimitTokensPerSecond), Ratio: report.Number(r.Ratio),
-		PeakBytes: r.Peak, ReadBytes: r.Read, Passes: r.Passes, DiskSeconds: r.DiskSeconds, ProductSeconds: r.ProductSeconds,
-		Device: r.Device, Provider: r.Provider, Threads: r.Threads, Runs: r.Rounds, Spread: report.Number(r.Spread),
+	if err := a.table(t); err != nil {
+		return err
 	}
+	for _, r := range results {
+		for _, s := range r.Profile {
+			if err := a.printf("%5.1f %%  %s\n", 100*float64(s.Share), s.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

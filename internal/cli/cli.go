@@ -44,6 +44,10 @@ func Main(args []string, sys System) int {
 	a := newApp(sys)
 	err := execute(ctx, a, args)
 	a.stopProgress()
+	if err == nil {
+		// Help is printed by cobra, which does not look.
+		err = a.results.failed
+	}
 	if err != nil && ctx.Err() != nil {
 		err = cancelled(err)
 	}

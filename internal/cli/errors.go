@@ -130,6 +130,14 @@ func withRemedy(err error) error {
 	return err
 }
 
+// wantTokenizer is the remedy of commands that take no token ids.
+func wantTokenizer(err error) error {
+	if errors.Is(err, tokenizer.ErrNone) {
+		return failed("%w", err).withHint("put the files of the model's tokenizer beside its config.json")
+	}
+	return err
+}
+
 // flagError explains a flag that could not be parsed.
 func flagError(c *cobra.Command, err error) error {
 	hint := fmt.Sprintf("`%s --help` lists the flags", c.CommandPath())

@@ -1,8 +1,8 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -202,7 +202,7 @@ func (f *inspection) printJSON(a *app) error {
 	for _, file := range f.files {
 		errs = append(errs, a.line(report.File{Name: file.Name, Bytes: file.Size}))
 	}
-	return errors.Join(errs...)
+	return cmp.Or(errs...)
 }
 
 func (f *inspection) print(a *app) error {
@@ -232,7 +232,7 @@ func (f *inspection) print(a *app) error {
 	if m.Hash != "" {
 		add("hash", report.String(m.Hash))
 	}
-	return errors.Join(a.table(facts), a.printf("\n"), a.table(f.layerTable(a)), a.printf("\n"), a.table(f.fileTable()), f.printProblems(a))
+	return cmp.Or(a.table(facts), a.printf("\n"), a.table(f.layerTable(a)), a.printf("\n"), a.table(f.fileTable()), f.printProblems(a))
 }
 
 // ignoredTensors names those that are not read: the last two parts of each name, once.

@@ -44,7 +44,7 @@ their own. In --join, \n, \t and \\ mean newline, tab and backslash.`,
 			if err := checkField(c, o.data, o.field); err != nil {
 				return err
 			}
-			return withRemedy(o.run(c.Context(), a))
+			return withRemedy(wantTokenizer(o.run(c.Context(), a)))
 		},
 	}
 	a.workFlags(c)

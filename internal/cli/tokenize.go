@@ -37,7 +37,7 @@ the model's chat template, ready for an answer; -v shows what is written. Only t
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir, o.hasText = args[0], c.Flags().Changed("text")
-			return withRemedy(o.run(c.Context(), a))
+			return withRemedy(wantTokenizer(o.run(c.Context(), a)))
 		},
 	}
 	a.workFlags(c)
