@@ -25,7 +25,7 @@ func columns(m, n, k, run, lo, hi int, a, b, dst []float32) {
 // columnsHalf is columns for weights in bfloat16, as are the values of a. Of
 // the two values of a pair the second goes first (VDPBF16PS). Products of
 // bfloat16 are exact in float32, so that no fused multiply-add is needed.
-func columnsHalf(m, n, k, run, lo, hi int, a []float32, b []uint16, dst []float32) {
+func columnsHalf(m, n, k, run, lo, hi int, a, b []uint16, dst []float32) {
 	for i := range m {
 		for j := lo; j < hi; j++ {
 			x, row := a[i*k:][:k], b[j*k:][:k]
@@ -39,12 +39,12 @@ func columnsHalf(m, n, k, run, lo, hi int, a []float32, b []uint16, dst []float3
 }
 
 // sumPairs adds the products of x and row to a sum.
-func sumPairs(sum float32, x []float32, row []uint16) float32 {
+func sumPairs(sum float32, x, row []uint16) float32 {
 	for p := 0; p < len(x); p += 2 {
 		if p+1 < len(x) {
-			sum += float32(x[p+1] * fromBF16(row[p+1]))
+			sum += float32(fromBF16(x[p+1]) * fromBF16(row[p+1]))
 		}
-		sum += float32(x[p] * fromBF16(row[p]))
+		sum += float32(fromBF16(x[p]) * fromBF16(row[p]))
 	}
 	return sum
 }

@@ -27,28 +27,17 @@ func columnsVector(m, n, k, run, lo, hi int, a, b, dst []float32) {
 	for i := range m {
 		j := lo
 		for ; j+groupRows <= hi; j += groupRows {
-			group(a[i*k:][:k], b[j*k:][:groupRows*k], dst[i*n+j:][:groupRows], run)
+			ahead := j+2*groupRows <= hi
+			group(a[i*k:][:k], b[j*k:][:groupRows*k], dst[i*n+j:][:groupRows], run, ahead)
 		}
 		columns(1, n, k, run, j, hi, a[i*k:], b, dst[i*n:])
 	}
 	archsimd.ClearAVXUpperBits()
 }
 
-// columnsHalfVector does the same for weights in bfloat16.
-func columnsHalfVector(m, n, k, run, lo, hi int, a []float32, b []uint16, dst []float32) {
-	a, b, dst = a[:m*k], b[:n*k], dst[:m*n]
-	for i := range m {
-		j := lo
-		for ; j+groupRows <= hi; j += groupRows {
-			groupHalf(a[i*k:][:k], b[j*k:][:groupRows*k], dst[i*n+j:][:groupRows], run)
-		}
-		columnsHalf(1, n, k, run, j, hi, a[i*k:], b, dst[i*n:])
-	}
-	archsimd.ClearAVXUpperBits()
-}
-
-// group computes sixteen columns of one row.
-func group(a, b, dst []float32, run int) {
+// group computes sixteen columns of one row. ahead says that the rows of b that
+// follow are next: rows are too short for the processor to see that by itself.
+func group(a, b, dst []float32, run int, ahead bool) {
 	k := len(a)
 	stride := uintptr(k) * 4
 	for from := 0; from < k; from += run {
@@ -58,8 +47,10 @@ func group(a, b, dst []float32, run int) {
 		for ; i+4 <= to; i += line {
 			line = min(16, (to-i)/4*4) // values of a cache line
 			p := unsafe.Pointer(&b[i])
-			prefetchRows(unsafe.Add(p, groupRows*stride), stride)
-			for range groupRows / 8 {
+			if ahead {
+				prefetchRows(unsafe.Add(p, groupRows*stride), stride)
+			}
+			for range groupRows / 8 { // loops, or the compiler runs out of registers
 				for q := i; q < i+line; q += 4 {
 					x := (*[4]float32)(a[q:])
 					w0, w1, w2, w3 := turn(four(p, stride), four(unsafe.Add(p, stride), stride), four(unsafe.Add(p, 2*stride), stride), four(unsafe.Add(p, 3*stride), stride))
@@ -82,39 +73,6 @@ func group(a, b, dst []float32, run int) {
 	}
 }
 
-// groupHalf computes sixteen columns of one row. A word is a pair of values.
-func groupHalf(a []float32, b []uint16, dst []float32, run int) {
-	k := len(a)
-	stride := uintptr(k) * 2
-	for from := 0; from < k; from += run {
-		to := min(from+run, k)
-		var s, t archsimd.Float32x8
-		i, line := from, 0
-		for ; i+8 <= to; i += line {
-			line = min(32, (to-i)/8*8) // values of a cache line
-			p := unsafe.Pointer(&b[i])
-			prefetchRows(unsafe.Add(p, groupRows*stride), stride)
-			for range groupRows / 8 { // loops, or the compiler runs out of registers
-				for q := i; q < i+line; q += 8 {
-					x := (*[8]float32)(a[q:])
-					w0, w1, w2, w3 := turn(four(p, stride), four(unsafe.Add(p, stride), stride), four(unsafe.Add(p, 2*stride), stride), four(unsafe.Add(p, 3*stride), stride))
-					s = pair(pair(pair(pair(s, x[0], x[1], w0), x[2], x[3], w1), x[4], x[5], w2), x[6], x[7], w3)
-					p = unsafe.Add(p, 16)
-				}
-				s, t = t, s
-				p = unsafe.Add(unsafe.Pointer(&b[i]), 8*stride)
-			}
-		}
-		var sums [groupRows]float32
-		s.StoreSlice(sums[:])
-		t.StoreSlice(sums[8:])
-		for j := range sums {
-			sums[j] = sumPairs(sums[j], a[i:to], b[j*k+i:])
-			dst[j] = plus(dst[j], sums[j], from)
-		}
-	}
-}
-
 // four loads four words at p and four of the row four strides on. It reads, and
 // drops, four words more at p, which are there: rows follow.
 func four(p unsafe.Pointer, stride uintptr) archsimd.Uint32x8 {
@@ -132,11 +90,4 @@ func turn(b0, b1, b2, b3 archsimd.Uint32x8) (w0, w1, w2, w3 archsimd.Uint64x4) {
 // word adds the product of x and a word of each row.
 func word(s archsimd.Float32x8, x float32, w archsimd.Uint64x4) archsimd.Float32x8 {
 	return archsimd.BroadcastFloat32x8(x).MulAdd(w.AsFloat32x8(), s)
-}
-
-// pair does so for words of two values. The second goes first, as in the
-// processor's bfloat16 products (VDPBF16PS).
-func pair(s archsimd.Float32x8, x0, x1 float32, w archsimd.Uint64x4) archsimd.Float32x8 {
-	s = archsimd.BroadcastFloat32x8(x1).MulAdd(w.AsUint32x8().And(archsimd.BroadcastUint32x8(0xffff0000)).AsFloat32x8(), s)
-	return archsimd.BroadcastFloat32x8(x0).MulAdd(w.AsUint32x8().ShiftAllLeft(16).AsFloat32x8(), s)
 }

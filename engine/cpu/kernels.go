@@ -45,7 +45,7 @@ type kernels struct {
 	// columns and columnsHalf do the same in the order of another library's sums
 	// (see gemv.go).
 	columns     func(m, n, k, run, lo, hi int, a, b, dst []float32)
-	columnsHalf func(m, n, k, run, lo, hi int, a []float32, b []uint16, dst []float32)
+	columnsHalf func(m, n, k, run, lo, hi int, a, b []uint16, dst []float32)
 }
 
 func scalarKernels() *kernels {

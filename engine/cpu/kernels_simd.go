@@ -2,7 +2,11 @@
 
 package cpu
 
-import "simd/archsimd"
+import (
+	"simd/archsimd"
+
+	"golang.org/x/sys/cpu"
+)
 
 // vectorKernels lists the variants that this processor can run, fastest first.
 func vectorKernels() (ks []*kernels) {
@@ -22,8 +26,11 @@ func avx512Kernels() *kernels {
 	k.rotate, k.rotatePairs = rotate512, rotatePairs512
 	k.scaleMax, k.argmax, k.expSum, k.softCap = scaleMax512, argmax512, expSum512, softCap512
 	k.pack, k.widen, k.widenHalf = pack512, widen512, widenHalf512
+	if cpu.X86.HasAVX512BF16 {
+		k.columnsHalf = columnsHalf512
+	}
 	k.products, k.productsPlain, k.narrow = products512, productsPlain512, narrowVector
-	k.columns, k.columnsHalf = columnsVector, columnsHalfVector
+	k.columns = columnsVector
 	return k
 }
 
@@ -36,7 +43,7 @@ func avx2Kernels() *kernels {
 	k.scaleMax, k.argmax, k.expSum, k.softCap = scaleMax256, argmax256, expSum256, softCap256
 	k.widen, k.widenHalf = widen256, widenHalf256
 	k.products, k.productsPlain, k.narrow = products256, productsPlain256, narrowVector
-	k.columns, k.columnsHalf = columnsVector, columnsHalfVector
+	k.columns = columnsVector
 	return k
 }
 

@@ -268,7 +268,7 @@ func BenchmarkFewRows(b *testing.B) {
 	for _, s := range []shape{{n: 2048, k: 2048}, {n: 576, k: 1536}, {n: 1536, k: 576}} {
 		copies := max(2, 64<<20/(s.n*s.k)) // more than caches hold
 		w, half := noise(copies*s.n*s.k, false, 1).f32, noise(copies*s.n*s.k, true, 1).bf16
-		x, y := noise(s.k, false, 2).f32, make([]float32, s.n)
+		x, halfX, y := noise(s.k, false, 2).f32, noise(s.k, true, 2).bf16, make([]float32, s.n)
 		for _, k := range variants() {
 			at := 0
 			next := func() int { at = (at + 1) % copies; return at * s.n * s.k }
@@ -278,7 +278,7 @@ func BenchmarkFewRows(b *testing.B) {
 				run   func(at int)
 			}{
 				{"float32", 4, func(at int) { k.columns(1, s.n, s.k, 1024, 0, s.n, x, w[at:], y) }},
-				{"bfloat16", 2, func(at int) { k.columnsHalf(1, s.n, s.k, 1024, 0, s.n, x, half[at:], y) }},
+				{"bfloat16", 2, func(at int) { k.columnsHalf(1, s.n, s.k, 1024, 0, s.n, halfX, half[at:], y) }},
 				{"reading", 4, func(at int) { k.argmax(w[at : at+s.n*s.k]) }},
 			} {
 				b.Run(fmt.Sprintf("%s/%dx%d/%s", bench.name, s.n, s.k, k.name), func(b *testing.B) {

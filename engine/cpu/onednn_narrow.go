@@ -17,17 +17,10 @@ func (d *oneDNN) narrow(w *worker, s shape, m, lo, hi int, a, b operand, dst []f
 			copy(dst[i*s.n+lo:i*s.n+hi], out[i*block.n:])
 		}
 	case a.bf16 != nil:
-		d.kernels.columnsHalf(m, s.n, s.k, run, lo, hi, d.widened(w, a, m*s.k), b.bf16, dst)
+		d.kernels.columnsHalf(m, s.n, s.k, run, lo, hi, a.bf16, b.bf16, dst)
 	default:
 		d.kernels.columns(m, s.n, s.k, run, lo, hi, a.f32, b.f32, dst)
 	}
-}
-
-// widened returns the first n values of a bfloat16 operand as float32.
-func (d *oneDNN) widened(w *worker, a operand, n int) []float32 {
-	x := w.floats(slotColumns, n)
-	d.kernels.widen(x, a.bf16)
-	return x
 }
 
 // order returns how many values of the depth the library adds up at a time for
@@ -71,7 +64,7 @@ func (d *oneDNN) findOrder(w *worker, key shapeKey, b operand) (run int, telling
 	}
 	for _, run := range []int{key.k, 1024, 512, 2048, 256, 4096, 128, 64} {
 		if key.half {
-			d.kernels.columnsHalf(1, key.n, key.k, run, 0, key.n, d.widened(w, a, key.k), b.bf16, got)
+			d.kernels.columnsHalf(1, key.n, key.k, run, 0, key.n, a.bf16, b.bf16, got)
 		} else {
 			d.kernels.columns(1, key.n, key.k, run, 0, key.n, a.f32, b.f32, got)
 		}

@@ -1,0 +1,108 @@
+//go:build goexperiment.simd
+
+#include "textflag.h"
+
+// func prefetchRows(p unsafe.Pointer, stride uintptr)
+TEXT ·prefetchRows(SB), NOSPLIT, $0-16
+	MOVQ p+0(FP), AX
+	MOVQ stride+8(FP), BX
+	LEAQ (BX)(BX*2), CX
+	MOVQ $4, DX
+
+loop:
+	PREFETCHT1 (AX)
+	PREFETCHT1 (AX)(BX*1)
+	PREFETCHT1 (AX)(BX*2)
+	PREFETCHT1 (AX)(CX*1)
+	LEAQ (AX)(BX*4), AX
+	DECQ DX
+	JNZ  loop
+	RET
+
+// QUAD loads a cache line, 16 words, of each of four rows at AX and transposes
+// within groups of four lanes: afterwards lane group l of the register j holds
+// word 4l+j of the four rows.
+#define QUAD(a, b, c, d) \
+	VMOVDQU32   (AX), a \
+	VMOVDQU32   (AX)(BX*1), b \
+	VMOVDQU32   (AX)(BX*2), c \
+	VMOVDQU32   (AX)(CX*1), d \
+	PREFETCHT1  (AX)(R8*1) \
+	PREFETCHT1  (R9) \
+	PREFETCHT1  (R9)(BX*1) \
+	PREFETCHT1  (R9)(BX*2) \
+	LEAQ        (AX)(BX*4), AX \
+	LEAQ        (R9)(BX*4), R9 \
+	VPUNPCKLDQ  b, a, Z17 \
+	VPUNPCKHDQ  b, a, Z18 \
+	VPUNPCKLDQ  d, c, Z19 \
+	VPUNPCKHDQ  d, c, Z20 \
+	VPUNPCKLQDQ Z19, Z17, a \
+	VPUNPCKHQDQ Z19, Z17, b \
+	VPUNPCKLQDQ Z20, Z18, c \
+	VPUNPCKHQDQ Z20, Z18, d
+
+// LANES transposes the lane groups of the four quads' registers j: afterwards
+// they hold words j, 4+j, 8+j and 12+j of all sixteen rows.
+#define LANES(a, b, c, d) \
+	VSHUFI32X4 $0x44, b, a, Z17 \
+	VSHUFI32X4 $0xEE, b, a, Z18 \
+	VSHUFI32X4 $0x44, d, c, Z19 \
+	VSHUFI32X4 $0xEE, d, c, Z20 \
+	VSHUFI32X4 $0x88, Z19, Z17, a \
+	VSHUFI32X4 $0xDD, Z19, Z17, b \
+	VSHUFI32X4 $0x88, Z20, Z18, c \
+	VSHUFI32X4 $0xDD, Z20, Z18, d
+
+// DOT is VDPBF16PS.BCST 4*word(DI), Z(word+1), Z0, which the assembler does not
+// know.
+#define DOT(source, upper, word) \
+	BYTE $0x62; BYTE $0xF2; BYTE $source; BYTE $upper; BYTE $0x52; BYTE $0x47; BYTE $word
+
+// func dotLines(a, b *uint16, stride uintptr, lines int, sums *[16]float32, ahead uintptr)
+TEXT ·dotLines(SB), NOSPLIT, $0-48
+	MOVQ      a+0(FP), DI
+	MOVQ      b+8(FP), SI
+	MOVQ      stride+16(FP), BX
+	MOVQ      lines+24(FP), DX
+	MOVQ      sums+32(FP), R10
+	MOVQ      ahead+40(FP), R8
+	LEAQ      (BX)(BX*2), CX
+	VMOVUPS   (R10), Z0
+
+line:
+	MOVQ SI, AX
+	LEAQ (SI)(R8*1), R9
+	ADDQ BX, R9
+	QUAD(Z1, Z2, Z3, Z4)
+	QUAD(Z5, Z6, Z7, Z8)
+	QUAD(Z9, Z10, Z11, Z12)
+	QUAD(Z13, Z14, Z15, Z16)
+	LANES(Z1, Z5, Z9, Z13)
+	LANES(Z2, Z6, Z10, Z14)
+	LANES(Z3, Z7, Z11, Z15)
+	LANES(Z4, Z8, Z12, Z16)
+	DOT(0x76, 0x58, 0)
+	DOT(0x6E, 0x58, 1)
+	DOT(0x66, 0x58, 2)
+	DOT(0x5E, 0x58, 3)
+	DOT(0x56, 0x58, 4)
+	DOT(0x4E, 0x58, 5)
+	DOT(0x46, 0x58, 6)
+	DOT(0x3E, 0x58, 7)
+	DOT(0x36, 0x58, 8)
+	DOT(0x2E, 0x58, 9)
+	DOT(0x26, 0x58, 10)
+	DOT(0x1E, 0x58, 11)
+	DOT(0x16, 0x58, 12)
+	DOT(0x0E, 0x58, 13)
+	DOT(0x06, 0x58, 14)
+	DOT(0x7E, 0x50, 15)
+	ADDQ $64, SI
+	ADDQ $64, DI
+	DECQ DX
+	JNZ  line
+
+	VMOVUPS Z0, (R10)
+	VZEROUPPER
+	RET
