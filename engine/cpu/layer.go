@@ -244,11 +244,11 @@ func (f *forward) prepare() {
 	}
 }
 
-// columnStep cuts columns into two parts for each worker: one that is late
+// columnStep cuts columns into three parts for each worker: one that is late
 // holds nobody up for long, and parts are long enough to read ahead in.
 func (e *Engine) columnStep(columns int) int {
 	const unit = 32 // columns that kernels take at a time
-	return roundUp((columns+2*e.info.Threads-1)/(2*e.info.Threads), unit)
+	return roundUp((columns+3*e.info.Threads-1)/(3*e.info.Threads), unit)
 }
 
 func grow(xs []float32, n int) []float32 {

@@ -55,6 +55,7 @@ type productKey struct {
 type dnnlPrimitive struct {
 	handle uintptr
 	args   [3]dnnlArg
+	words  [4]uintptr // arguments of a call: passed as a slice, they would be allocated
 }
 
 // dnnlArg is dnnl_exec_arg_t.

@@ -115,14 +115,17 @@ func (c *dnnlCommon) destroy(p *dnnlPrimitive) {
 
 func (c *dnnlCommon) run(p *dnnlPrimitive, stream uintptr, a, b, dst unsafe.Pointer) error {
 	for i, data := range [...]unsafe.Pointer{a, b, dst} {
-		if err := call(c.memorySet, p.args[i].memory, uintptr(data)); err != nil {
+		p.words[0], p.words[1] = p.args[i].memory, uintptr(data)
+		if err := call(c.memorySet, p.words[:2]...); err != nil {
 			return err
 		}
 	}
-	if err := call(c.execute, p.handle, stream, uintptr(len(p.args)), uintptr(unsafe.Pointer(&p.args[0]))); err != nil {
+	p.words = [4]uintptr{p.handle, stream, uintptr(len(p.args)), uintptr(unsafe.Pointer(&p.args[0]))}
+	if err := call(c.execute, p.words[:]...); err != nil {
 		return err
 	}
-	return call(c.streamWait, stream)
+	p.words[0] = stream
+	return call(c.streamWait, p.words[:1]...)
 }
 
 // newPrimitive finishes a product from its descriptor and memory descriptors
