@@ -48,8 +48,9 @@ type Engine interface {
 // Gram is implemented by engines that multiply a matrix on the host by its own
 // transpose faster than a loop would.
 type Gram interface {
-	// Gram sets the lower triangle, diagonal included, of out [n, n] to x xᵀ of
-	// x [n, len(x)/n], in float32.
+	// Gram sets out [n(n+1)/2] to the lower triangle, row by row and diagonal
+	// included, of x xᵀ of x [n, len(x)/n]. Inputs are rounded to the engine's
+	// DType, as those of a layer's products are; sums are float32.
 	Gram(ctx context.Context, x []float32, n int, out []float32) error
 }
 

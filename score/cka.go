@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/forest"
@@ -47,7 +48,6 @@ type cka struct {
 
 	states []gathering // [L+1]
 	grams  []triangle  // [L+1]; nil before and after use
-	square []float32   // [n, n], reused
 	spare  [][]float32 // rows of depths that are complete, for others
 	free   []triangle  // likewise
 	inner  [][]float64 // [L+1][L+1] <K_i, K_j>; NaN where not wanted
@@ -145,7 +145,7 @@ func (c *cka) holds(int) (one, across int64) {
 	if c.pairs {
 		kept = int64(c.layers+1) * gram / 2
 	}
-	return kept + gram + 3*rows, kept + gram + int64(c.layers+3)*rows
+	return kept + gram/2 + 4*rows, kept + gram/2 + int64(c.layers+4)*rows
 }
 
 // see implements probe.
@@ -163,14 +163,17 @@ func (c *cka) gather(depth int, s forest.Step, states []float32) error {
 	if g.x == nil {
 		g.x = c.room()
 	}
-	for i, segment := range s.Batch.Segments {
+	var have atomic.Int64
+	parallel(len(s.Batch.Segments), func(i int) {
+		segment := s.Batch.Segments[i]
 		for t := range segment.Len {
 			if row, column := c.rowOf(s.First+i, t); row >= 0 {
 				copy(g.x[row*c.width+column:][:c.d], states[(segment.Start+t)*c.d:])
-				g.have += c.d
+				have.Add(int64(c.d))
 			}
 		}
-	}
+	})
+	g.have += int(have.Load())
 	if g.have < c.values {
 		return nil
 	}
@@ -228,7 +231,7 @@ func (c *cka) forget() {
 }
 
 // gram is x xᵀ of x [n, W]: by the engine where it is large and the engine can,
-// else in float64.
+// which rounds centred rows as it rounds all that it multiplies, else in float64.
 func (c *cka) gram(x []float32) (triangle, error) {
 	var out triangle
 	if n := len(c.free); n > 0 {
@@ -236,18 +239,10 @@ func (c *cka) gram(x []float32) (triangle, error) {
 	} else {
 		out = make(triangle, 0, c.n*(c.n+1)/2)
 	}
-	if fast, ok := c.e.(engine.Gram); ok && c.n > 64 {
-		if c.square == nil {
-			c.square = make([]float32, c.n*c.n)
-		}
-		if err := fast.Gram(c.ctx, x, c.n, c.square); err != nil {
-			return nil, err
-		}
-		out = out[:cap(out)]
-		parallel(c.n, func(i int) { copy(out[i*(i+1)/2:], c.square[i*c.n:][:i+1]) })
-		return out, nil
-	}
 	out = out[:cap(out)]
+	if fast, ok := c.e.(engine.Gram); ok && c.n > 64 {
+		return out, fast.Gram(c.ctx, x, c.n, out)
+	}
 	parallel(c.n, func(i int) {
 		a := x[i*c.width:][:c.width]
 		for j := range i + 1 {

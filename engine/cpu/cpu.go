@@ -45,6 +45,7 @@ type Engine struct {
 
 	forwards freeList[forward]
 	scorings freeList[scoring]
+	grams    freeList[gramRows]
 	ropeMu   sync.RWMutex
 	ropes    map[model.Rope]*ropeTable
 	hiddenMu sync.Mutex
@@ -86,6 +87,7 @@ func New(opt Options) (*Engine, error) {
 		e.info.Notes = append(e.info.Notes, "bfloat16 weights are multiplied in float32: this processor or provider has no bfloat16 products")
 	}
 	e.forwards.make, e.scorings.make = e.newForward, e.newScoring
+	e.grams.make = func() *gramRows { return &gramRows{} }
 	e.pool = newPool(threads, mul.startWorker, mul.stopWorker)
 	return e, nil
 }

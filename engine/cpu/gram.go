@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"context"
+	"slices"
 
 	"github.com/coppice-ml/coppice/engine"
 )
@@ -13,23 +14,48 @@ func (e *Engine) Gram(ctx context.Context, x []float32, n int, out []float32) er
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
+	g := e.grams.take()
+	defer e.grams.put(g)
 	d := len(x) / n
+	rows, err := g.operand(e, x, n, d)
+	if err != nil {
+		return err
+	}
 	bands := (n + gramBand - 1) / gramBand
 	return e.pool.each(bands, func(w *worker, i int) {
 		band := bands - 1 - i // the longest first, so that workers end together
 		lo, hi := band*gramBand, min((band+1)*gramBand, n)
-		rows := x[lo*d:]
-		if tile := e.padded(hi-lo) * d; len(rows) < tile { // products read whole tiles
-			rows = w.floats(slotConvert, tile)
-			copy(rows, x[lo*d:hi*d])
-		}
 		dst := w.floats(slotHeadLogits, e.padded(hi-lo)*hi)
-		e.mul.product(w, shape{n: hi, k: d}, hi-lo, operand{f32: rows}, operand{f32: x[:hi*d]}, dst)
+		e.mul.product(w, shape{n: hi, k: d}, hi-lo, rows.from(lo*d), rows, dst)
 		for i := lo; i < hi; i++ {
-			copy(out[i*n:][:i+1], dst[(i-lo)*hi:])
+			copy(out[i*(i+1)/2:][:i+1], dst[(i-lo)*hi:])
 		}
+		w.lap(lapGram)
 	})
 }
 
 // gramBand rows share one product; the quantum of any provider divides it.
 const gramBand = 128
+
+// gramRows is a matrix in the form products take, kept between calls.
+type gramRows operand
+
+// operand rounds x [n, d] to what products take, with the rows they are padded to.
+func (g *gramRows) operand(e *Engine, x []float32, n, d int) (operand, error) {
+	size := e.padded(n) * d
+	var rows operand
+	switch {
+	case e.half:
+		g.bf16 = slices.Grow(g.bf16[:0], size)[:size]
+		rows.bf16 = g.bf16
+	case len(x) == size && !e.round:
+		return operand{f32: x}, nil
+	default:
+		g.f32 = slices.Grow(g.f32[:0], size)[:size]
+		rows.f32 = g.f32
+	}
+	return rows, e.pool.split(n, gramBand, 1, func(w *worker, lo, hi int) {
+		e.pack(rows.from(lo*d), x[lo*d:hi*d])
+		w.lap(lapGram)
+	})
+}

@@ -18,12 +18,13 @@ const (
 	lapActivation
 	lapResidual
 	lapHead
+	lapGram
 	lapWait
 	laps
 )
 
 func lapNames() [laps]string {
-	return [laps]string{"products", "norms", "rotary", "gathering keys", "attention products", "attention softmax", "activation", "residual", "head softmax", "waiting"}
+	return [laps]string{"products", "norms", "rotary", "gathering keys", "attention products", "attention softmax", "activation", "residual", "head softmax", "Gram matrices", "waiting"}
 }
 
 // profile adds up the laps of all workers, in nanoseconds.
