@@ -58,7 +58,8 @@ a directory for each (ai2_arc/ARC-Easy/test.jsonl; .csv, .json and .parquet too)
 
 With --out, results.json has the harness's fields and the value of every document,
 which "coppice compare" reads. A run that is interrupted goes on where it stopped
-when the same command is given again.
+when the same command is given again. With --plans, results.json is the whole model's
+and results.PLAN.json, beside it, that of each plan.
 
 --show TASK prints the requests of --limit documents and needs no MODEL.`,
 		Args: func(c *cobra.Command, args []string) error {
@@ -92,7 +93,7 @@ when the same command is given again.
 	f.StringArrayVar(&o.failUnder, "fail-under", nil, "exit with code 4 when a metric is worse than this: TASK:METRIC=VALUE, such as piqa:acc=0.7")
 	f.IntVar(&o.bootstrap, "bootstrap-iters", 100000, "resamples for the standard errors of perplexities")
 	f.StringSliceVar(&o.plans, "plans", nil, "plan files, separated by commas: evaluate all of them and the whole model together")
-	for _, other := range []string{"drop", "keep", "plan", "out", "samples-out", "fail-under", "show", "requests-only"} {
+	for _, other := range []string{"drop", "keep", "plan", "samples-out", "fail-under", "show", "requests-only"} {
 		exclusive(c, "plans", other)
 	}
 	nonEmpty(c, "tasks", "data-dir", "task-dir", "show", "out", "samples-out", "requests-out")
@@ -174,10 +175,11 @@ func (o evalOptions) run(ctx context.Context, a *app) error {
 
 // outputsFree refuses files that are there already, before anything is done.
 func (o evalOptions) outputsFree() error {
-	if o.force {
-		return nil
+	outs, err := o.outs()
+	if err != nil || o.force {
+		return err
 	}
-	for _, path := range []string{o.out, o.samplesOut, o.requestsOut} {
+	for _, path := range append(outs, o.samplesOut, o.requestsOut) {
 		if path == "" {
 			continue
 		}

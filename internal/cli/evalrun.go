@@ -51,28 +51,36 @@ func (r *evalRun) run(ctx context.Context) error {
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
+	if err := r.openState(); err != nil {
+		return err
+	}
 	if err := r.answerAll(ctx); err != nil {
 		return r.leave(err)
 	}
-	if r.groups, err = r.selection.Aggregate(r.outcomes); err != nil {
+	if err := r.finish(); err != nil {
 		return r.leave(err)
 	}
-	r.makeLines()
 	if err := r.write(); err != nil {
 		return r.leave(err)
 	}
 	return r.print()
 }
 
-// prepare readies encoder, engine and state.
-func (r *evalRun) prepare(ctx context.Context) error {
-	t, err := tokenizer.Load(r.o.dir)
+// openEncoder readies the model's tokenizer.
+func (r *evalRun) openEncoder() error {
+	t, err := tokenizer.Load(r.s.c.Dir())
 	if err != nil {
 		return err
 	}
 	spec := r.s.m.Spec
 	r.encoder = &eval.Encoder{Tokenizer: t, AddBOS: r.o.addsBOS(r.s.c.Config()), MaxLength: spec.MaxPositions, Vocab: spec.Vocab}
-	if err := r.encoder.Check(); err != nil {
+	return r.encoder.Check()
+}
+
+// prepare readies encoder and engine.
+func (r *evalRun) prepare(ctx context.Context) error {
+	err := r.openEncoder()
+	if err != nil {
 		return err
 	}
 	if r.hash, err = r.s.c.Hash(ctx); err != nil {
@@ -80,10 +88,7 @@ func (r *evalRun) prepare(ctx context.Context) error {
 	}
 	bar := r.a.progress("eval")
 	r.trackProgress(bar)
-	if err := r.s.start(r.a, r.o.engine, r.progress); err != nil {
-		return err
-	}
-	return r.openState()
+	return r.s.start(r.a, r.o.engine, r.progress)
 }
 
 // trackProgress counts the requests of finished tasks, and of the current one
@@ -146,11 +151,9 @@ func (r *evalRun) answerAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		metrics, err := asked.Score(responses, r.o.bootstrap)
-		if err != nil {
+		if err := r.take(asked, responses); err != nil {
 			return err
 		}
-		r.outcomes[asked.Task.Name] = &eval.Outcome{Asked: asked, Metrics: metrics, Responses: responses}
 	}
 	return nil
 }
