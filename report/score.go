@@ -38,17 +38,32 @@ func NewMatrix(rows [][]float64) Matrix {
 
 // Curve is what is lost as more and more layers are cut.
 type Curve struct {
-	Type       string   `json:"type"`
-	Metric     string   `json:"metric"`     // that the order comes from
-	Order      []int    `json:"order"`      // first cut … last; empty for blocks, which are not nested
-	Dropped    [][]int  `json:"dropped"`    // the layers cut for each n
-	Loss       []Number `json:"loss"`       // [n] mean negative log-probability with n layers cut, from 0 on
-	Perplexity []Number `json:"perplexity"` // [n]
-	Sequences  int      `json:"sequences"`
-	Tokens     int      `json:"tokens"`
-	Data       *Data    `json:"data,omitempty"`
-	Seconds    float64  `json:"seconds,omitempty"`
+	Type       string      `json:"type"`
+	Metric     string      `json:"metric"`          // that the order comes from
+	Order      []int       `json:"order"`           // first cut … last; empty for blocks, which are not nested
+	Dropped    [][]int     `json:"dropped"`         // the layers cut for each n
+	Loss       []Number    `json:"loss"`            // [n] mean negative log-probability with n layers cut, from 0 on
+	Perplexity []Number    `json:"perplexity"`      // [n]
+	Tasks      []TaskCurve `json:"tasks,omitempty"` // in place of loss and perplexity, with --tasks
+	Sequences  int         `json:"sequences"`
+	Tokens     int         `json:"tokens"`
+	Data       *Data       `json:"data,omitempty"`
+	Seconds    float64     `json:"seconds,omitempty"`
 	Compute
+}
+
+// TaskCurve is a metric of a task, or of a group, for each number of layers cut.
+type TaskCurve struct {
+	Task           string   `json:"task"`
+	Metric         string   `json:"metric"`
+	Filter         string   `json:"filter"`
+	Values         []Number `json:"values"` // [n]
+	StdErr         []Number `json:"stderr"` // [n] null where there is none
+	N              int      `json:"n"`      // documents asked
+	Version        string   `json:"version"`
+	Group          bool     `json:"group"`
+	HigherIsBetter bool     `json:"higher_is_better"`
+	Partial        bool     `json:"partial"` // not all documents of the published split
 }
 
 // Typed implements Line.

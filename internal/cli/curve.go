@@ -27,20 +27,27 @@ type curveOptions struct {
 	yes     bool
 	input   sequenceFlags
 	engine  engineFlags
+	tasks   curveTasks
+
+	given func(flag string) bool // on the command line
 }
 
 func newCurve(a *app) *cobra.Command {
 	var o curveOptions
 	c := &cobra.Command{
-		Use:   "curve MODEL [--order METRIC|RANKING.json] (--tokens FILE | --data FILE)",
+		Use:   "curve MODEL [--order METRIC|RANKING.json] [--tokens FILE | --data FILE] [--tasks A,B]",
 		Short: "What is lost as more and more layers are cut",
 		Long: `Print the loss with n = 0, 1, … layers cut, in the order of a metric or of a
-ranking that score --json printed (default reverse: from the end). All of it runs in one pass: what the prunings share is computed once.
+ranking that score --json printed (default reverse: from the end). All of it runs
+in one pass: what the prunings share is computed once.
+
+With --tasks it is the results of benchmark tasks, asked as "coppice eval" asks them;
+--tokens or --data then serve the metric that orders the layers.
 
 With --order angular each n drops its own best block.`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
-			o.dir, o.input.preset = args[0], true
+			o.dir, o.input.preset, o.given = args[0], true, c.Flags().Changed
 			if err := o.input.check(c); err != nil {
 				return err
 			}
@@ -55,14 +62,19 @@ With --order angular each n drops its own best block.`,
 	c.Flags().BoolVar(&o.force, "force", false, "replace a --plot that exists")
 	c.Flags().BoolVar(&o.yes, "yes", false, "do not ask about work of more than an hour")
 	nonEmpty(c, "order", "metric", "protect", "plot")
+	o.tasks.register(c)
 	o.input.register(c)
 	o.engine.register(c)
 	return c
 }
 
 func (o curveOptions) run(ctx context.Context, a *app) error {
-	if err := o.check(); err != nil {
+	if err := o.check(a); err != nil {
 		return err
+	}
+	questions, err := o.questions(ctx, a)
+	if err != nil {
+		return evalHints(err)
 	}
 	dir, err := a.findModel(ctx, o.dir, hub.NeedAll)
 	if err != nil {
@@ -77,7 +89,7 @@ func (o curveOptions) run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	sc, err := newScorer(ctx, a, s, o.input, o.engine, []string{"curve"})
+	sc, err := newScorer(ctx, a, s, o.input, o.engine, o.needsData())
 	if err != nil {
 		return err
 	}
@@ -86,14 +98,16 @@ func (o curveOptions) run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	sums, err := sc.losses(ctx, "curve", cuts, o.yes)
+	for _, cut := range cuts {
+		result.Dropped = append(result.Dropped, append([]int{}, cut...))
+	}
+	if questions != nil {
+		err = evalHints(sc.answers(ctx, questions, cuts, &result))
+	} else {
+		err = sc.curve(ctx, cuts, o.yes, &result)
+	}
 	if err != nil {
 		return err
-	}
-	for n, sum := range sums {
-		result.Dropped = append(result.Dropped, append([]int{}, cuts[n]...))
-		result.Loss = append(result.Loss, report.Number(sum.Mean()))
-		result.Perplexity = append(result.Perplexity, report.Number(sum.Perplexity()))
 	}
 	result.Sequences, result.Tokens = len(sc.opt.Sequences), countTokens(sc.opt.Sequences)
 	result.Data, result.Seconds, result.Compute = sc.data, seconds(sc.start), s.compute()
@@ -103,11 +117,38 @@ func (o curveOptions) run(ctx context.Context, a *app) error {
 	return drawCurve(a, o.plot, o.force, result)
 }
 
-func (o curveOptions) check() error {
+func (o curveOptions) check(a *app) error {
 	if err := checkPlot(o.plot, o.force); err != nil {
 		return err
 	}
+	if err := o.tasks.check(o.given); err != nil {
+		return err
+	}
+	if len(o.needsData()) == 0 && o.input.given() {
+		a.warn("the data is not used: tasks have their own, and --order %s looks at none", o.order)
+	}
 	return o.engine.check()
+}
+
+// needsData names what sequences are read for.
+func (o curveOptions) needsData() []string {
+	if o.tasks.names == "" {
+		return []string{"curve"}
+	}
+	if _, err := score.Lookup(o.order); err == nil && runsModel(o.order) {
+		return []string{o.order}
+	}
+	return nil
+}
+
+// curve measures the loss without each of the cuts.
+func (sc *scorer) curve(ctx context.Context, cuts [][]int, yes bool, c *report.Curve) error {
+	sums, err := sc.losses(ctx, "curve", cuts, yes)
+	for _, sum := range sums {
+		c.Loss = append(c.Loss, report.Number(sum.Mean()))
+		c.Perplexity = append(c.Perplexity, report.Number(sum.Perplexity()))
+	}
+	return err
 }
 
 // cuts are the layers to leave out for n = 0, 1, ….
@@ -176,17 +217,23 @@ func span(first, n int) []int {
 	return out
 }
 
-// losses measures the model without each of the cuts, in as few passes as memory
-// allows.
-func (sc *scorer) losses(ctx context.Context, what string, cuts [][]int, yes bool) ([]score.Sum, error) {
+// without are the layers that each of the cuts leaves.
+func without(layers int, cuts [][]int) [][]int {
 	lists := make([][]int, len(cuts))
 	for i, cut := range cuts {
-		for l := range sc.s.m.Spec.Layers {
+		for l := range layers {
 			if !slices.Contains(cut, l) {
 				lists[i] = append(lists[i], l)
 			}
 		}
 	}
+	return lists
+}
+
+// losses measures the model without each of the cuts, in as few passes as memory
+// allows.
+func (sc *scorer) losses(ctx context.Context, what string, cuts [][]int, yes bool) ([]score.Sum, error) {
+	lists := without(sc.s.m.Spec.Layers, cuts)
 	m := score.Measurement{Run: sc.s.run, Sequences: sc.opt.Sequences, Store: sc.store}
 	cost, err := m.Cost(lists)
 	if err != nil {
@@ -206,6 +253,9 @@ func (sc *scorer) losses(ctx context.Context, what string, cuts [][]int, yes boo
 func printCurve(a *app, c report.Curve) error {
 	if a.json {
 		return a.line(c)
+	}
+	if len(c.Tasks) > 0 {
+		return printTaskCurves(a, c)
 	}
 	t := &report.Table{Header: []string{"cut", "layers", "loss", "perplexity"}}
 	for n := range c.Loss {

@@ -34,14 +34,9 @@ func drawRankings(a *app, path string, force bool, rankings []score.Ranking) err
 	return nil
 }
 
-// drawCurve draws the loss against the number of layers cut.
+// drawCurve draws what is lost against the number of layers cut.
 func drawCurve(a *app, path string, force bool, c report.Curve) error {
-	values := make([]float64, len(c.Loss))
-	for i, v := range c.Loss {
-		values[i] = float64(v)
-	}
-	err := plot.Write(path, force, plot.Curve{Title: "loss without the first n layers to drop by " + c.Metric, X: "layers cut", Y: "loss (nats per token)", Values: values})
-	if err != nil {
+	if err := plot.Write(path, force, curvePanels(c)...); err != nil {
 		return err
 	}
 	a.note("drawn: %s", path)

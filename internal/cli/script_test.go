@@ -17,10 +17,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/coppice-ml/coppice/engine/enginetest"
 	"github.com/coppice-ml/coppice/internal/testkit"
+	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/safetensors"
 )
 
@@ -59,6 +61,7 @@ func TestScripts(t *testing.T) {
 			"interrupt": interrupt,
 			"loss":      sameLoss,
 			"point":     point,
+			"results":   results,
 			"last":      last,
 			"nothing":   nothing,
 			"hub":       hubCommand,
@@ -198,6 +201,27 @@ func point(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	if d := summary.Loss - curve.Loss[n]; d > 1e-12 || d < -1e-12 {
 		ts.Fatalf("loss %v, and point %d of the curve is %v", summary.Loss, n, curve.Loss[n])
+	}
+}
+
+// results LINES CURVE N wants point N of a curve of tasks to be what the lines
+// of eval say, all of them, to the bit.
+func results(ts *testscript.TestScript, _ bool, args []string) {
+	var curve report.Curve
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &curve))
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	var want, got []report.Result
+	for line := range strings.Lines(ts.ReadFile(args[0])) {
+		var r report.Result
+		ts.Check(json.Unmarshal([]byte(line), &r))
+		want = append(want, report.Result{Task: r.Task, Metric: r.Metric, Value: r.Value, N: r.N, Group: r.Group})
+	}
+	for _, t := range curve.Tasks {
+		got = append(got, report.Result{Task: t.Task, Metric: t.Metric, Value: t.Values[n], N: t.N, Group: t.Group})
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		ts.Fatalf("point %d is not what eval says (-eval +curve):\n%s", n, diff)
 	}
 }
 
