@@ -24,7 +24,7 @@ type Store struct {
 }
 
 // storeVersion changes when numbers may differ from those kept before.
-const storeVersion = "1"
+const storeVersion = "2"
 
 // OpenStore opens or makes the store of a question in a directory; identity is
 // everything that numbers depend on beside the key they are kept under.

@@ -270,23 +270,38 @@ func shorten(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.Truncate(ts.MkAbs(args[0]), info.Size()-n))
 }
 
-// interrupt SIGNAL GLOB COMMAND… runs a background-able command, sends the
-// signal once a file matches the pattern, and wants exit code 130. A command
-// that was too quick is run again. Its stderr goes to the file "interrupted".
+// interrupt SIGNAL CODE GLOB COMMAND… runs a background-able command, sends the
+// signal once something matches the pattern, a file when it is no longer empty,
+// and wants that exit code. A command that was too quick is run again. Its stderr
+// goes to the file "interrupted".
 func interrupt(ts *testscript.TestScript, _ bool, args []string) {
 	signal := map[string]os.Signal{"INT": os.Interrupt, "TERM": terminate}[args[0]]
-	pattern := ts.MkAbs(args[1])
+	want, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	pattern := ts.MkAbs(args[2])
 	for range 20 {
-		if code, sent := signalled(ts, signal, pattern, args[2:]); sent && code != 0 {
-			if code != exitCancelled {
-				ts.Fatalf("exit code %d, want %d", code, exitCancelled)
+		if code, sent := signalled(ts, signal, pattern, args[3:]); sent && code != 0 {
+			if code != want {
+				ts.Fatalf("exit code %d, want %d", code, want)
 			}
 			return
 		}
 		// It was finished first: clear its output away and try again.
-		ts.Check(os.RemoveAll(ts.MkAbs("out")))
+		found, _ := filepath.Glob(pattern)
+		for _, path := range append(found, ts.MkAbs("out")) {
+			ts.Check(os.RemoveAll(path))
+		}
 	}
 	ts.Fatalf("the command is too quick to be interrupted")
+}
+
+// begun reports whether something matches the pattern that has content.
+func begun(pattern string) bool {
+	found, _ := filepath.Glob(pattern)
+	return slices.ContainsFunc(found, func(path string) bool {
+		info, err := os.Stat(path)
+		return err == nil && (info.IsDir() || info.Size() > 0)
+	})
 }
 
 func signalled(ts *testscript.TestScript, signal os.Signal, pattern string, command []string) (code int, sent bool) {
@@ -294,14 +309,14 @@ func signalled(ts *testscript.TestScript, signal os.Signal, pattern string, comm
 	ts.Check(err)
 	c := exec.Command(path, command[1:]...)
 	c.Dir = ts.MkAbs(".")
-	c.Env = append(os.Environ(), "PATH="+ts.Getenv("PATH"), "HF_HOME="+ts.Getenv("HF_HOME"), "HF_ENDPOINT="+ts.Getenv("HF_ENDPOINT"), "HF_TOKEN="+ts.Getenv("HF_TOKEN"))
+	c.Env = append(os.Environ(), "PATH="+ts.Getenv("PATH"), "HF_HOME="+ts.Getenv("HF_HOME"), "HF_ENDPOINT="+ts.Getenv("HF_ENDPOINT"), "HF_TOKEN="+ts.Getenv("HF_TOKEN"), "COPPICE_CACHE="+ts.Getenv("COPPICE_CACHE"))
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
 	ts.Check(c.Start())
 	done := make(chan error, 1)
 	go func() { done <- c.Wait() }()
 	for {
-		if found, _ := filepath.Glob(pattern); !sent && len(found) > 0 {
+		if !sent && begun(pattern) {
 			sent = c.Process.Signal(signal) == nil
 		}
 		select {
