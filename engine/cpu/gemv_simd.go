@@ -43,9 +43,9 @@ func group(a, b, dst []float32, run int, ahead bool) {
 	for from := 0; from < k; from += run {
 		to := min(from+run, k)
 		var s, t archsimd.Float32x8
-		i, line := from, 0
-		for ; i+4 <= to; i += line {
-			line = min(16, (to-i)/4*4) // values of a cache line
+		i := from
+		for i+4 <= to {
+			line := min(16, (to-i)/4*4) // values of a cache line
 			p := unsafe.Pointer(&b[i])
 			if ahead {
 				prefetchRows(unsafe.Add(p, groupRows*stride), stride)
@@ -60,6 +60,7 @@ func group(a, b, dst []float32, run int, ahead bool) {
 				s, t = t, s
 				p = unsafe.Add(unsafe.Pointer(&b[i]), 8*stride)
 			}
+			i += line
 		}
 		var sums [groupRows]float32
 		s.StoreSlice(sums[:])

@@ -35,7 +35,7 @@ func (d *oneDNN) order(w *worker, s shape, a, b operand) int {
 	run, known := d.runs[key]
 	d.mu.Unlock()
 	if !known {
-		telling := true
+		var telling bool
 		if run, telling = d.findOrder(w, key, b); !telling {
 			return run
 		}
