@@ -1,6 +1,8 @@
 package score
 
 import (
+	"context"
+
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/model"
@@ -17,15 +19,15 @@ type Cost struct {
 // over the weights and memory. What a store has kept is not taken off. Rounds
 // of greedy-ppl are counted as if it dropped the first layer each time, which
 // costs most.
-func Costs(m *model.Model, run *forest.Runner, opt Options) ([]Cost, error) {
-	r, err := newRequest(m, run, opt)
+func Costs(ctx context.Context, m *model.Model, run *forest.Runner, opt Options) ([]Cost, error) {
+	r, err := newRequest(ctx, m, run, opt)
 	if err != nil {
 		return nil, err
 	}
-	return r.costs()
+	return r.costs(ctx)
 }
 
-func (r *request) costs() (out []Cost, err error) {
+func (r *request) costs(ctx context.Context) (out []Cost, err error) {
 	var shared Cost
 	for _, metric := range r.metrics {
 		if metric.NeedsData && metric.Name != GreedyPPL {
@@ -34,7 +36,7 @@ func (r *request) costs() (out []Cost, err error) {
 	}
 	work := forest.Sequences(r.opt.Sequences)
 	if len(shared.Metrics) > 0 {
-		variants, err := r.variants()
+		variants, err := r.variants(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -66,8 +68,8 @@ func (r *request) costs() (out []Cost, err error) {
 }
 
 // variants are those of the shared pass, without what they do.
-func (r *request) variants() ([]forest.Variant, error) {
-	probes, err := r.probes(nil)
+func (r *request) variants(ctx context.Context) ([]forest.Variant, error) {
+	probes, err := r.probes(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ type Options struct {
 // where a metric needs them, NaN or Inf in weights or hidden states (named by
 // tensor or layer), and what reading and running the model fail with.
 func Rank(ctx context.Context, m *model.Model, run *forest.Runner, opt Options) ([]Ranking, error) {
-	r, err := newRequest(m, run, opt)
+	r, err := newRequest(ctx, m, run, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ type request struct {
 	done, total int64 // token-layers; a layer's weights count as one
 }
 
-func newRequest(m *model.Model, run *forest.Runner, opt Options) (*request, error) {
+func newRequest(ctx context.Context, m *model.Model, run *forest.Runner, opt Options) (*request, error) {
 	r := &request{m: m, run: run, opt: opt, scores: map[string][]float64{}}
 	if len(opt.Metrics) == 0 {
 		return nil, fmt.Errorf("no metric is named")
@@ -124,7 +124,7 @@ func newRequest(m *model.Model, run *forest.Runner, opt Options) (*request, erro
 		r.total += int64(len(r.layers))
 	}
 	if r.opt.Progress != nil && r.needsData() {
-		costs, err := r.costs()
+		costs, err := r.costs(ctx)
 		if err != nil {
 			return nil, err
 		}

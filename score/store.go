@@ -16,7 +16,8 @@ import (
 // Store keeps finished pieces of work between runs of one question: a model,
 // data and an engine. What has been kept is not computed again. It is a file of
 // JSON lines that is only ever appended to, so that a process killed at any
-// moment loses at most the line it was writing. A nil *Store keeps nothing.
+// moment loses at most the line it was writing, and two of them write side by
+// side. A nil *Store keeps nothing.
 type Store struct {
 	file *os.File
 	kept map[string][]float64
@@ -33,7 +34,7 @@ func OpenStore(dir string, identity ...string) (*Store, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256([]byte(strings.Join(append([]string{storeVersion}, identity...), "\n")))
-	f, err := os.OpenFile(filepath.Join(dir, hex.EncodeToString(sum[:])+".jsonl"), os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(filepath.Join(dir, hex.EncodeToString(sum[:])+".jsonl"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, err
 	}
@@ -70,11 +71,11 @@ func (s *Store) read() error {
 		s.kept[e.Key] = values
 		good += int64(len(line))
 	}
-	if err := s.file.Truncate(good); err != nil {
+	info, err := s.file.Stat()
+	if err != nil || info.Size() == good {
 		return err
 	}
-	_, err := s.file.Seek(good, io.SeekStart)
-	return err
+	return os.Truncate(s.file.Name(), good) // by name: Windows truncates no file that is open to be appended to
 }
 
 // Kept is how many pieces were found, New how many came since.

@@ -114,3 +114,24 @@ func TestStoreTornLine(t *testing.T) {
 		t.Error("the NaN that had to be kept is not there")
 	}
 }
+
+// TestStoreSideBySide: what two processes keep at once is all there afterwards.
+func TestStoreSideBySide(t *testing.T) {
+	g := testkit.Golden(t, "llama")
+	m := enginetest.Open(t, g.Checkpoint)
+	run := forest.New(m, newEngine(t, cpu.Options{DType: "float32"}), forest.Options{})
+	defer run.Close()
+	dir := t.TempDir()
+	a, b := store(t, dir, "a"), store(t, dir, "a")
+	opt := score.Options{Sequences: g.Sequences(t, "calib_ids")}
+	for _, one := range []struct {
+		store  *score.Store
+		metric string
+	}{{a, score.BI}, {b, score.Relative}} {
+		opt.Store, opt.Metrics = one.store, []string{one.metric}
+		rank(t, m, run, opt)
+	}
+	if both := store(t, dir, "a"); both.Kept() != a.New()+b.New() {
+		t.Errorf("%d pieces kept, want %d and %d", both.Kept(), a.New(), b.New())
+	}
+}

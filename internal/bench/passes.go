@@ -68,7 +68,7 @@ func (opt Options) measured(ctx context.Context, run *forest.Runner, seqs [][]in
 	case whatPPL:
 		ask.Metrics = []string{score.PPL}
 	}
-	costs, err := score.Costs(run.Model(), run, ask)
+	costs, err := score.Costs(ctx, run.Model(), run, ask)
 	if err != nil {
 		return nil, forest.Cost{}, err
 	}

@@ -104,7 +104,7 @@ func (opt Options) timed(ctx context.Context, run *forest.Runner) (forest.Cost, 
 	seqs := opt.sequences(m.Spec.Vocab)
 	if opt.What == whatScore {
 		ask := score.Options{Metrics: []string{score.BI, score.Angular}, Sequences: seqs}
-		costs, err := score.Costs(m, run, ask)
+		costs, err := score.Costs(ctx, m, run, ask)
 		if err != nil {
 			return forest.Cost{}, 0, err
 		}

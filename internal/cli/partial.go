@@ -14,7 +14,7 @@ import (
 )
 
 // openStore opens what is kept of finished work on this model and data by this
-// engine. Without a cache directory nothing is kept.
+// engine, in this version: another may compute differently. Without a cache directory nothing is kept.
 func (s *session) openStore(ctx context.Context, a *app, seqs [][]int32) (*score.Store, error) {
 	dir := cacheDir(a.sys.Getenv)
 	if dir == "" {
@@ -30,13 +30,13 @@ func (s *session) openStore(ctx context.Context, a *app, seqs [][]int32) (*score
 		return nil, err
 	}
 	by := s.compute()
-	store, err := score.OpenStore(filepath.Join(dir, "scores"), hash, hashSequences(seqs), by.Device, by.DType, by.Provider, strconv.Itoa(by.Threads))
+	store, err := score.OpenStore(filepath.Join(dir, "scores"), hash, hashSequences(seqs), by.Device, by.DType, by.Provider, strconv.Itoa(by.Threads), version().Version)
 	if err != nil {
 		a.warn("partial results are not kept: %v", err)
 		return nil, nil
 	}
 	if n := store.Kept(); n > 0 {
-		a.note("%s of an earlier run are used again (from %s)", plural(n, "partial result"), dir)
+		a.note("using again what earlier runs have computed: %s, from %s", plural(n, "partial result"), filepath.Join(dir, "scores"))
 	}
 	return store, nil
 }

@@ -274,7 +274,7 @@ func (sc *scorer) explain(ctx context.Context, metrics []string, protect []int, 
 	if sc.s.run == nil {
 		return nil
 	}
-	costs, err := score.Costs(sc.s.m, sc.s.run, sc.options(metrics, nil, protect))
+	costs, err := score.Costs(ctx, sc.s.m, sc.s.run, sc.options(metrics, nil, protect))
 	if err != nil {
 		return err
 	}
