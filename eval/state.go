@@ -138,18 +138,25 @@ func (s *State) Responses(a *Asked) ([]Response, error) {
 
 // Add keeps a task's responses.
 func (s *State) Add(a *Asked, responses []Response) error {
-	raw, err := json.Marshal(stateLine{Task: a.Task.Name, Requests: a.Hash(), Responses: responses})
+	line := stateLine{Task: a.Task.Name, Requests: a.Hash(), Responses: responses}
+	raw, err := json.Marshal(line)
 	if err != nil {
 		return err
 	}
 	if _, err := s.f.Write(append(raw, '\n')); err != nil {
 		return err
 	}
+	s.done[line.Task] = line
 	return s.f.Sync()
 }
 
-// Close closes the file and leaves it.
-func (s *State) Close() error { return s.f.Close() }
+// Leave closes the file, and deletes it where there is nothing to go on from.
+func (s *State) Leave() error {
+	if len(s.done) == 0 {
+		return s.Remove()
+	}
+	return s.f.Close()
+}
 
 // Remove closes the file and deletes it.
 func (s *State) Remove() error { return errors.Join(s.f.Close(), os.Remove(s.path)) }

@@ -166,7 +166,7 @@ func TestState(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Close(); err != nil {
+	if err := s.Leave(); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(path)
@@ -193,7 +193,7 @@ func TestState(t *testing.T) {
 	if _, err := s.Responses(a); err == nil || !strings.Contains(err.Error(), "the requests of task lambada_openai are not those of before") {
 		t.Errorf("other requests: %v", err)
 	}
-	_ = s.Close()
+	_ = s.Leave()
 	if _, err := open(map[string]any{"model": "abd", "limit": 3}); err == nil || !strings.Contains(err.Error(), `model was "abc" and is "abd"`) {
 		t.Errorf("another model: %v", err)
 	}

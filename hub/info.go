@@ -66,7 +66,7 @@ func (c *Client) Info(ctx context.Context, r Repo) (*Info, error) {
 	if c.Offline {
 		return c.cachedInfo(r, &Error{Kind: ErrOffline,
 			Text:   fmt.Sprintf("%s is not in the cache %s, and HF_HUB_OFFLINE is set", r, c.Cache),
-			Remedy: "unset HF_HUB_OFFLINE, or copy the model's directory here and name that"})
+			Remedy: "unset HF_HUB_OFFLINE, or copy its directory here and name that"})
 	}
 	if isCommit(r.Revision) {
 		if files, ok := c.readTree(r, r.Revision); ok {

@@ -43,7 +43,7 @@ func openData(ctx context.Context, a *app, arg string) (corpus, error) {
 	}
 	id, part, _ := strings.Cut(arg, ":")
 	if !errors.Is(err, fs.ErrNotExist) || !hub.IsID(id) || slices.Contains(data.Formats(), strings.ToLower(filepath.Ext(id))) {
-		return corpus{}, err
+		return corpus{}, fmt.Errorf("--data %s: %w", arg, reason(err))
 	}
 	return hubData(ctx, a, id, part)
 }

@@ -130,6 +130,16 @@ func withRemedy(err error) error {
 	return err
 }
 
+// reason is an error of a file without the operation and the path, for texts that
+// have named the path.
+func reason(err error) error {
+	var e *fs.PathError
+	if errors.As(err, &e) {
+		return e.Err
+	}
+	return err
+}
+
 // wantTokenizer is the remedy of commands that take no token ids.
 func wantTokenizer(err error) error {
 	if errors.Is(err, tokenizer.ErrNone) {

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -117,7 +116,7 @@ func (r *evalRun) answerTogether(ctx context.Context, runs []*evalRun, asked *ev
 	}
 	all, err := eval.ScoreAll(ctx, r.s.run, lists, []*eval.Asked{asked}, r.encoder, batchTokens)
 	if err != nil {
-		return fmt.Errorf("task %s: %w", asked.Task.Name, err)
+		return err
 	}
 	for v, run := range missing {
 		if run.state != nil {
@@ -154,7 +153,7 @@ func (r *evalRun) finish() (err error) {
 func leaveAll(runs []*evalRun, err error) error {
 	for _, run := range runs[1:] {
 		if run.state != nil {
-			err = errors.Join(err, run.state.Close())
+			err = errors.Join(err, run.state.Leave())
 		}
 	}
 	return runs[0].leave(err)

@@ -138,7 +138,7 @@ func (r *evalRun) leave(err error) error {
 	if r.state == nil {
 		return err
 	}
-	closed := r.state.Close()
+	closed := r.state.Leave()
 	if len(r.outcomes) > 0 && !errors.Is(err, context.Canceled) {
 		return &hinted{err: errors.Join(err, closed), kind: errPartial, hint: fmt.Sprintf("%s of %d are done; the same command goes on from there", plural(len(r.outcomes), "task"), len(r.asked))}
 	}
@@ -181,7 +181,7 @@ func (r *evalRun) answer(ctx context.Context, asked *eval.Asked) ([]eval.Respons
 	} else {
 		all, err := eval.ScoreAll(ctx, r.s.run, [][]int{r.s.keep}, []*eval.Asked{asked}, r.encoder, batchTokens)
 		if err != nil {
-			return nil, fmt.Errorf("task %s: %w", asked.Task.Name, err)
+			return nil, err
 		}
 		responses = all[0][0]
 	}

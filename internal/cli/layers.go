@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -53,6 +55,10 @@ func (f layerFlags) choose(spec *model.Spec) (prune.Plan, error) {
 
 func readPlan(path string, spec *model.Spec) (prune.Plan, error) {
 	p, err := prune.ReadPlan(path)
+	var file *fs.PathError
+	if errors.As(err, &file) {
+		return p, fmt.Errorf("plan %s: %w", path, file.Err)
+	}
 	if err != nil {
 		return p, err
 	}
