@@ -40,7 +40,7 @@ const importRule = `
 	# what surrounds them
 	internal/plot    < internal/cli
 	internal/nearest < score prune hub eval internal/cli
-	hub              < data internal/cli
+	hub              < internal/cli
 	forest             < internal/selfcheck
 	internal/selfcheck < internal/cli
 	safetensors     < internal/synth
