@@ -170,6 +170,22 @@ func (a *Asked) Hash() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// Hashes are the SHA-256 of the i-th document's prompt, which is the first thing
+// its first request holds, and of its target, as the harness has them in samples.
+func (a *Asked) Hashes(i int) (prompt, target string) {
+	first := a.Of(i)[0]
+	text := first.Context
+	if a.Task.Output == Rolling {
+		text = first.Continuation
+	}
+	return hashText(text), hashText(pythonText(a.Target(i)))
+}
+
+func hashText(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
 // DocsHash is the SHA-256 of the documents: two results can be compared where
 // it is the same.
 func (a *Asked) DocsHash() (string, error) {

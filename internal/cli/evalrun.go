@@ -3,8 +3,6 @@ package cli
 import (
 	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -306,13 +304,8 @@ func sample(o *eval.Outcome, i int, filter string) report.Sample {
 			l.Metrics[m.Name] = report.Number(m.Values[i].Value)
 		}
 	}
-	l.PromptHash, l.TargetHash = hashText(o.Of(i)[0].Context), hashText(fmt.Sprint(o.Target(i)))
+	l.PromptHash, l.TargetHash = o.Hashes(i)
 	return l
-}
-
-func hashText(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:])
 }
 
 // orNA is a standard error as the harness writes it.
