@@ -164,6 +164,9 @@ func TestTorchTruncated(t *testing.T) {
 // A file larger than memory may be is copied in pieces: the heap stays small, the
 // torch file is not mapped.
 func TestTorchStreams(t *testing.T) {
+	if testkit.Race {
+		t.Skip("the race detector allocates")
+	}
 	dir := testkit.Llama(t, testkit.Options{Layers: 4, Hidden: 512, FF: 2048, Torch: true})
 	c := mustOpen(t, dir)
 	var before, after runtime.MemStats

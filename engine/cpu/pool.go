@@ -172,8 +172,9 @@ func (j *job) chunk(ph *phase, w *worker, lo, hi int) {
 }
 
 // spins is how often a worker looks whether the others are done before it
-// sleeps: some tens of microseconds, more than a chunk of decoding takes.
-const spins = 20000
+// sleeps: some hundreds of microseconds, since waking takes longer than a chunk
+// of decoding.
+const spins = 200000
 
 // await returns when a phase is finished.
 func (j *job) await(ph *phase) {

@@ -87,7 +87,7 @@ func (s *steady) step(past int) {
 // TestSteadyState: once buffers have their sizes, neither decoding a token nor
 // running many allocates.
 func TestSteadyState(t *testing.T) {
-	if raceDetector {
+	if testkit.Race {
 		t.Skip("allocations are not counted under the race detector")
 	}
 	m := enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 3, Hidden: 64, Heads: 4, KVHeads: 2, FF: 160, Vocab: 600}))

@@ -59,8 +59,11 @@ type Difference struct {
 	P            float64 // McNemar's exact test, two-sided
 }
 
-// Significant says that the interval leaves zero out.
-func (d Difference) Significant() bool { return d.Low > 0 || d.High < 0 }
+// Significant says that the interval leaves zero out and, where McNemar's test
+// applies, that it agrees: of few documents the bootstrap is too sure.
+func (d Difference) Significant() bool {
+	return (d.Low > 0 || d.High < 0) && (d.OnlyA < 0 || d.P < 0.05)
+}
 
 // Worse says that B is worse than A beyond chance.
 func (d Difference) Worse(higherIsBetter bool) bool {

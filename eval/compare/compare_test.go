@@ -107,9 +107,11 @@ func TestSentence(t *testing.T) {
 		higher bool
 		want   string
 	}{
-		{Difference{Difference: -.1, Low: -.2, High: -.05}, true, "B is worse"},
-		{Difference{Difference: -.1, Low: -.2, High: -.05}, false, "B is better"},
-		{Difference{Difference: -.1, Low: -.2, High: .05}, true, "cannot tell A and B apart"},
+		{Difference{Difference: -.1, Low: -.2, High: -.05, OnlyA: -1}, true, "B is worse"},
+		{Difference{Difference: -.1, Low: -.2, High: -.05, OnlyA: -1}, false, "B is better"},
+		{Difference{Difference: -.1, Low: -.2, High: .05, OnlyA: -1}, true, "cannot tell A and B apart"},
+		{Difference{Difference: -.1, Low: -.2, High: -.05, OnlyA: 9, OnlyB: 1, P: .02}, true, "B is worse"},
+		{Difference{Difference: -.1, Low: -.2, High: -.05, OnlyA: 4, OnlyB: 0, P: .125}, true, "cannot tell A and B apart"},
 	} {
 		if got := tt.d.Sentence("x", tt.higher); !strings.Contains(got, tt.want) {
 			t.Errorf("%q lacks %q", got, tt.want)

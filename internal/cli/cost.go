@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/internal/doctor"
 	"github.com/coppice-ml/coppice/report"
@@ -32,10 +33,26 @@ func (s *session) explain(a *app, what string, c forest.Cost, seqs [][]int32) {
 		passes = fmt.Sprintf("%d passes", c.Passes)
 	}
 	a.note("%s: %s over the weights, the work of %.3g forward passes, up to %s; %s", what, passes, forwards, report.FormatBytes(c.Memory), stay)
+	s.warnOfMemory(a, c)
+}
+
+// warnOfMemory says where the bound on memory cannot be kept.
+func (s *session) warnOfMemory(a *app, c forest.Cost) {
 	resident, _ := doctor.Process()
 	if s.memory > 0 && c.Memory+resident > s.memory {
 		a.warn("--memory %s cannot be kept: one sequence beside one layer takes %s", report.FormatBytes(s.memory), report.FormatBytes(c.Memory+resident))
 	}
+}
+
+// logProbs is LogProbs of the runner through the kept layers, with the warning.
+func (s *session) logProbs(ctx context.Context, a *app, seqs [][]int32, emit func(i int, scores []engine.TokenScore) error) error {
+	scores := forest.Variant{Layers: s.keep, Scores: func(int, []engine.TokenScore) error { return nil }}
+	c, err := s.run.Cost([]forest.Variant{scores}, forest.Sequences(seqs))
+	if err != nil {
+		return err
+	}
+	s.warnOfMemory(a, c)
+	return s.run.LogProbs(ctx, s.keep, seqs, emit)
 }
 
 // forwards is the work of a call in forward passes of the whole model, the head

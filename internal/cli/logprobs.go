@@ -75,7 +75,7 @@ func (o logProbsOptions) run(ctx context.Context, a *app) error {
 	}
 	var all tally
 	t := &report.Table{Header: []string{"sequence", "tokens", "loss", "perplexity", "greedy"}}
-	err = s.run.LogProbs(ctx, s.keep, seqs, func(i int, scores []engine.TokenScore) error {
+	err = s.logProbs(ctx, a, seqs, func(i int, scores []engine.TokenScore) error {
 		one, err := count(scores)
 		if err != nil {
 			return fmt.Errorf("%s: sequence %d: %w", o.dir, i, err)

@@ -82,7 +82,7 @@ func (o pplOptions) run(ctx context.Context, a *app) error {
 		return err
 	}
 	var all tally
-	err = s.run.LogProbs(ctx, s.keep, windows, func(i int, scores []engine.TokenScore) error {
+	err = s.logProbs(ctx, a, windows, func(i int, scores []engine.TokenScore) error {
 		one, err := count(scores)
 		if err != nil {
 			return fmt.Errorf("%s: window %d: %w", o.dir, i, err)
