@@ -37,6 +37,11 @@ const importRule = `
 	eval/compare < internal/cli
 	prune       < internal/cli
 
+	# what can be asked of a model, without a command line
+	score prune eval generate data hub chat tokenizer report < stage
+	engine/cpu internal/doctor internal/nearest              < stage
+	stage       < internal/cli
+
 	# what surrounds them
 	internal/plot    < internal/cli
 	internal/nearest < score prune hub eval internal/cli
@@ -59,6 +64,7 @@ const importRule = `
 // neverRule holds even if importRule is changed carelessly: "a -> b c" means
 // that a must not reach b or c, directly or through others.
 const neverRule = `
+	stage       -> internal/cli
 	prune       -> engine forest score generate
 	report      -> engine model
 	engine      -> forest score generate prune

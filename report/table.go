@@ -131,6 +131,14 @@ func FormatBytes(n int64) string {
 	return scaled(float64(n), 1024, []string{" B", " KiB", " MiB", " GiB", " TiB"})
 }
 
+// Plural counts a noun: 1 layer, 2 layers.
+func Plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 func scaled(v, base float64, units []string) string {
 	i := 0
 	for ; v >= base && i < len(units)-1; i++ {

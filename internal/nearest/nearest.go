@@ -44,3 +44,20 @@ func Distance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// Few lists up to n known words, the most similar first: one, unless others are
+// as near.
+func Few(word string, known []string, n int) []string {
+	sorted := Sorted(word, known)
+	for i, k := range sorted {
+		if i == n || Distance(word, k) > Distance(word, sorted[0])+1 {
+			return sorted[:i]
+		}
+	}
+	return sorted
+}
+
+// DidYouMean asks whether one of the nearest known words was meant.
+func DidYouMean(word string, known []string) string {
+	return "did you mean " + strings.Join(Few(word, known, 3), ", ") + "?"
+}

@@ -1,0 +1,133 @@
+package stage
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/engine/cpu"
+	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/internal/doctor"
+	"github.com/coppice-ml/coppice/internal/nearest"
+)
+
+// Engine says how a model is run. The zero value is the default of everything.
+type Engine struct {
+	Device  string `yaml:"device"`  // auto or cpu; "": auto
+	DType   string `yaml:"dtype"`   // matrix inputs: auto, bfloat16 or float32; "": auto
+	Threads int    `yaml:"threads"` // 0: one for each usable core
+	Memory  string `yaml:"memory"`  // most the process may hold, such as 4GiB; "": DefaultMemory
+}
+
+// Engines starts an engine. getenv is the environment's.
+type Engines func(e Engine, getenv func(string) string) (engine.Engine, error)
+
+// maxThreads keeps a typing error from ending the process: Go stops at 10000.
+const maxThreads = 1024
+
+// Check finds what can be wrong before any file is opened.
+func (e Engine) Check() error {
+	if e.Device == "cuda" || strings.HasPrefix(e.Device, "cuda:") {
+		return wrong("{device} %s: this version has no CUDA engine yet", e.Device).with("use {device} cpu")
+	}
+	if err := oneOf("device", e.Device, "auto", "cpu"); err != nil && e.Device != "" {
+		return err
+	}
+	if err := oneOf("dtype", e.DType, "auto", "bfloat16", "float32"); err != nil && e.DType != "" {
+		return err
+	}
+	if e.Threads < 0 {
+		return wrong("{threads} %d: want a positive number, or 0 for one a core", e.Threads)
+	}
+	if e.Threads > maxThreads {
+		return wrong("{threads} %d: want at most %d", e.Threads, maxThreads).with("more threads than cores make nothing faster")
+	}
+	if e.Memory == "" {
+		return nil
+	}
+	if _, err := parseBytes(e.Memory); err != nil {
+		return wrong("{memory}: %w", err)
+	}
+	return nil
+}
+
+// memory is the bound on the process in bytes; Check has seen the field.
+func (e Engine) memory() int64 {
+	if n, err := parseBytes(e.Memory); err == nil {
+		return n
+	}
+	return DefaultMemory()
+}
+
+// DefaultMemory is how much the process may hold where nobody says: 0.8 of what
+// is free, or 0, which means no bound, where that is unknown.
+func DefaultMemory() int64 { return doctor.DefaultMemory() }
+
+// start starts the engine.
+func (e Engine) start(env Env) (engine.Engine, error) {
+	open := env.Engines
+	if open == nil {
+		open = builtin
+	}
+	out, err := open(e, env.Getenv)
+	if err != nil {
+		return nil, fmt.Errorf("start the engine: %w", err)
+	}
+	return out, nil
+}
+
+// builtin starts the engines of this build.
+func builtin(e Engine, getenv func(string) string) (engine.Engine, error) {
+	dtype := e.DType
+	if dtype == "" {
+		dtype = "auto"
+	}
+	return cpu.New(cpu.Options{DType: dtype, Threads: e.Threads, OneDNN: getenv("COPPICE_ONEDNN")})
+}
+
+// bounded makes a Runner keep what is left of the process's memory, and Go's
+// collector with it. What the process holds by now is part of the bound.
+func bounded(opt forest.Options, memory int64) forest.Options {
+	if memory == 0 {
+		return opt
+	}
+	resident, _ := doctor.Process()
+	opt.Memory = max(1, memory-resident)
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	held := int64(stats.Sys - stats.HeapReleased)
+	opt.Heap = func(bytes int64) { debug.SetMemoryLimit(held + max(bytes, 64<<20)) }
+	return opt
+}
+
+// parseBytes reads 4GiB, 512M, 1.5g or a number of bytes. Units are powers of
+// 1024, those that end in B alone (4GB) of 1000.
+func parseBytes(s string) (int64, error) {
+	number := strings.TrimRight(strings.TrimSpace(s), "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+	unit := strings.ToLower(strings.TrimSpace(strings.TrimSpace(s)[len(number):]))
+	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	base := 1024.0
+	if len(unit) == 2 && unit[1] == 'b' {
+		base = 1000
+	}
+	power := map[string]float64{"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+	p, known := power[strings.TrimSuffix(strings.TrimSuffix(unit, "b"), "i")]
+	v *= math.Pow(base, p)
+	if err != nil || !known || !(v >= 1) || v > 1<<62 {
+		return 0, fmt.Errorf("%q is not a size: want one such as 4GiB, 512MiB or 8GB", s)
+	}
+	return int64(v), nil
+}
+
+// oneOf checks a field that has a list of valid values.
+func oneOf(field, value string, valid ...string) error {
+	if slices.Contains(valid, value) {
+		return nil
+	}
+	return wrong("{"+field+"} %q: want one of %s", value, strings.Join(valid, ", ")).with("%s", nearest.DidYouMean(value, valid))
+}

@@ -1,0 +1,50 @@
+package stage
+
+import (
+	"errors"
+	"io/fs"
+	"syscall"
+
+	"github.com/coppice-ml/coppice/chat"
+	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/tokenizer"
+)
+
+// Explain adds remedies to errors of the packages below, which know nothing of
+// fields. A Problem that has its own stays as it is.
+func Explain(err error) error {
+	err = hubError(err)
+	var p *Problem
+	if err == nil || errors.As(err, &p) && (!p.Remedy.Empty() || p.Kind != nil) {
+		return err
+	}
+	for _, r := range []struct {
+		is     error
+		remedy string
+	}{
+		{checkpoint.ErrExists, "name another {out}, or replace it with {force}"},
+		{checkpoint.ErrInside, "name an {out} beside the model's directory"},
+		{syscall.EFBIG, "the size of files is limited here (ulimit -f); nothing was left behind"},
+		{checkpoint.ErrNoSpace, "free some space, or name an {out} on another disk"},
+		{syscall.ENOSPC, "free some space, or name an {out} on another disk; nothing was left behind"},
+		{tokenizer.ErrNone, "pass token ids with {tokens}, which need no tokenizer"},
+		{chat.ErrNone, "pass {chat_template} with a file or a built-in name"},
+		{checkpoint.ErrNoConfig, "MODEL is a directory with config.json and weights, safetensors or pytorch_model.bin"},
+		{forest.ErrNotFinite, "look for damaged weights with `coppice inspect --deep`, or try {dtype} float32"},
+		{fs.ErrPermission, "check who may read or write there"},
+	} {
+		if errors.Is(err, r.is) {
+			return failed("%w", err).with(r.remedy)
+		}
+	}
+	return err
+}
+
+// wantTokenizer is the remedy of stages that take no token ids.
+func wantTokenizer(err error) error {
+	if errors.Is(err, tokenizer.ErrNone) {
+		return failed("%w", err).with("put the files of the model's tokenizer beside its config.json")
+	}
+	return err
+}

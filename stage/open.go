@@ -1,0 +1,117 @@
+package stage
+
+import (
+	"context"
+	"errors"
+
+	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/hub"
+	"github.com/coppice-ml/coppice/internal/doctor"
+	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/report"
+)
+
+// Session is an open model and, once started, the engine that runs it.
+type Session struct {
+	Checkpoint *checkpoint.Checkpoint
+	Model      *model.Model
+	Engine     engine.Engine  // nil until Start
+	Runner     *forest.Runner // nil until Start
+	Keep       []int          // of a pruning; nil: the whole model
+
+	env    Env
+	memory int64 // bound on the process; 0: none
+}
+
+// Open finds a model, a directory or a name on the hub, checks every tensor's
+// place and shape, and narrows it to the layers of a pruning.
+func Open(ctx context.Context, env Env, name string, layers Layers) (*Session, error) {
+	dir, err := find(ctx, env, name, hub.NeedAll)
+	if err != nil {
+		return nil, err
+	}
+	return openDir(env, dir, layers)
+}
+
+// openDir opens a model that is here.
+func openDir(env Env, dir string, layers Layers) (*Session, error) {
+	if err := isDir(dir); err != nil {
+		return nil, err
+	}
+	c, err := checkpoint.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{Checkpoint: c, env: env}
+	if s.Model, err = model.Open(c); err == nil {
+		s.Keep, err = layers.keep(s.Model.Spec)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return s, nil
+}
+
+// Start starts the engine. progress, which may be nil, hears of the runner's work.
+func (s *Session) Start(e Engine, progress func(done, total int64)) error {
+	var err error
+	if s.Engine, err = e.start(s.env); err != nil {
+		return err
+	}
+	s.memory = e.memory()
+	info := s.Engine.Info()
+	s.env.Talk.Detail("engine: %s, %s by %s, %s, memory %s", info.Device, info.DType, info.Provider, report.Plural(info.Threads, "thread"), report.FormatBytes(s.memory))
+	for _, n := range info.Notes {
+		s.env.Talk.Detail("engine: %s", n)
+	}
+	s.Runner = forest.New(s.Model, s.Engine, bounded(forest.Options{Progress: progress}, s.memory))
+	return nil
+}
+
+// Close ends the engine and closes the model.
+func (s *Session) Close() {
+	if s.Runner != nil {
+		s.Runner.Close()
+	}
+	if s.Engine != nil {
+		_ = s.Engine.Close()
+	}
+	_ = s.Checkpoint.Close()
+}
+
+// Compute says what makes results.
+func (s *Session) Compute() report.Compute {
+	i := s.Engine.Info()
+	return report.Compute{Device: i.Device, DType: string(i.DType), Provider: i.Provider, Threads: i.Threads, Keep: s.Keep}
+}
+
+// warnOfMemory says where the bound on memory cannot be kept.
+func (s *Session) warnOfMemory(c forest.Cost) {
+	resident, _ := doctor.Process()
+	if s.memory > 0 && c.Memory+resident > s.memory {
+		s.env.Talk.Warn("{memory} %s cannot be kept: one sequence beside one layer takes %s", report.FormatBytes(s.memory), report.FormatBytes(c.Memory+resident))
+	}
+}
+
+// warnOfLength: a model is run as asked, but it was not made for this.
+func (s *Session) warnOfLength(seqs [][]int32) {
+	for i, seq := range seqs {
+		if len(seq) > s.Model.Spec.MaxPositions {
+			s.env.Talk.Warn("sequence %d has %d tokens, more than the model's %d positions: expect bad scores", i, len(seq), s.Model.Spec.MaxPositions)
+			return
+		}
+	}
+}
+
+// logProbs is LogProbs of the runner through the kept layers, with the warning.
+func (s *Session) logProbs(ctx context.Context, seqs [][]int32, emit func(i int, scores []engine.TokenScore) error) error {
+	scores := forest.Variant{Layers: s.Keep, Scores: func(int, []engine.TokenScore) error { return nil }}
+	c, err := s.Runner.Cost([]forest.Variant{scores}, forest.Sequences(seqs))
+	if err != nil {
+		return err
+	}
+	s.warnOfMemory(c)
+	return s.Runner.LogProbs(ctx, s.Keep, seqs, emit)
+}

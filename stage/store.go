@@ -1,0 +1,63 @@
+package stage
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"path/filepath"
+	"strconv"
+
+	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/score"
+)
+
+// openStore opens what is kept of finished work on this model and data by this
+// engine, in this version: another may compute differently. Without a cache
+// directory nothing is kept.
+func (s *Session) openStore(ctx context.Context, seqs [][]int32) (*score.Store, error) {
+	dir := s.env.Cache
+	if dir == "" {
+		return nil, nil
+	}
+	c, err := checkpoint.Open(s.Checkpoint.Dir(), checkpoint.WithHashCache(dir))
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	hash, err := c.Hash(ctx)
+	if err != nil {
+		return nil, err
+	}
+	by := s.Compute()
+	store, err := score.OpenStore(filepath.Join(dir, "scores"), hash, hashSequences(seqs), by.Device, by.DType, by.Provider, strconv.Itoa(by.Threads), s.env.Version)
+	if err != nil {
+		s.env.Talk.Warn("partial results are not kept: %v", err)
+		return nil, nil
+	}
+	if n := store.Kept(); n > 0 {
+		s.env.Talk.Note("using again what earlier runs have computed: %s, from %s", report.Plural(n, "partial result"), filepath.Join(dir, "scores"))
+	}
+	return store, nil
+}
+
+// hashSequences identifies data: lengths and ids.
+func hashSequences(seqs [][]int32) string {
+	h := sha256.New()
+	for _, s := range seqs {
+		_ = binary.Write(h, binary.LittleEndian, int64(len(s)))
+		_ = binary.Write(h, binary.LittleEndian, s)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// partial is the problem of a cancellation where finished work was kept.
+func partial(ctx context.Context, store *score.Store, err error) error {
+	if err == nil || ctx.Err() == nil || store.New() == 0 {
+		return err
+	}
+	p := failed("cancelled, with %s kept", report.Plural(store.New(), "partial result")).with("the same command goes on from there")
+	p.Kind = ErrPartial
+	return p
+}
