@@ -1,0 +1,715 @@
+#!/usr/bin/env python3
+"""Makes and checks the golden values of testdata/goldens: what PyTorch computes of tiny random checkpoints.
+
+    scripts/goldens.py make [--family NAME] [--seed N] [--out DIR]   writes DIR/NAME (default: testdata/goldens)
+    scripts/goldens.py check DIR ...                                 computes DIR's values anew and compares
+
+A directory holds checkpoint/, lora_init/ (an adapter in PEFT's format), goldens.safetensors (arrays) and
+goldens.json (numbers); vicuna, baichuan and chatglm2 also checkpoint_bin/, the same tensors as torch.save
+writes them. testdata/goldens/README.md says what each value is; docs/metrics.md has the formulas.
+
+`make` computes in float64 and measures how far float32 is from it (noise_f32_vs_f64). `check` needs
+nothing but a directory: it takes the inputs from it, computes in both, and compares each value with the
+nearer of the two. So it also holds goldens that another program made in float32: on the machine they
+were made on to the bit, on another to what float32 rounds away (--tolerance 5e-5).
+
+This is a reference, to be read beside the published modelling code: plain functions, no cache, no padding
+tricks. Needs PyTorch, 1.13 or newer (Debian: python3-torch).
+"""
+import argparse
+import hashlib
+import json
+import math
+import os
+import struct
+import sys
+
+import torch
+import torch.nn.functional as F
+
+# ---------------------------------------------------------------- safetensors
+
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64}
+
+
+def raw(t):
+    """The bytes of a tensor, row major, little-endian."""
+    t = t.detach().contiguous()
+    return (t.view(torch.int16) if t.dtype == torch.bfloat16 else t).numpy().tobytes()
+
+
+def write_safetensors(path, tensors):
+    names, header, at = {v: k for k, v in DTYPES.items()}, {"__metadata__": {"format": "pt"}}, 0
+    for name, t in tensors.items():
+        size = t.numel() * t.element_size()
+        header[name] = {"dtype": names[t.dtype], "shape": list(t.shape), "data_offsets": [at, at + size]}
+        at += size
+    head = json.dumps(header, separators=(",", ":")).encode()
+    head += b" " * (-len(head) % 8)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(head)) + head)
+        for t in tensors.values():
+            f.write(raw(t))
+
+
+def read_safetensors(path):
+    with open(path, "rb") as f:
+        header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
+        data = bytearray(f.read())
+    header.pop("__metadata__", None)
+    out = {}
+    for name, h in header.items():
+        lo, hi = h["data_offsets"]
+        dtype = DTYPES[h["dtype"]]
+        out[name] = torch.frombuffer(data[lo:hi], dtype=dtype).clone().reshape(h["shape"])
+    return out
+
+
+def read_checkpoint(folder):
+    """config.json and all tensors but rotary buffers, which readers must compute for themselves."""
+    config = json.load(open(os.path.join(folder, "config.json")))
+    tensors = {}
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".safetensors"):
+            tensors.update(read_safetensors(os.path.join(folder, name)))
+    return config, {k: v for k, v in tensors.items() if not k.endswith("inv_freq")}
+
+
+def write_checkpoint(folder, config, tensors, shards=1):
+    os.makedirs(folder, exist_ok=True)
+    json.dump(config, open(os.path.join(folder, "config.json"), "w"), indent=2)
+    if shards == 1:
+        return write_safetensors(os.path.join(folder, "model.safetensors"), tensors)
+    names, index = list(tensors), {}
+    each = -(-len(names) // shards)
+    for i in range(shards):
+        file, part = f"model-{i + 1:05d}-of-{shards:05d}.safetensors", names[i * each:(i + 1) * each]
+        write_safetensors(os.path.join(folder, file), {n: tensors[n] for n in part})
+        index.update({n: file for n in part})
+    size = sum(t.numel() * t.element_size() for t in tensors.values())
+    json.dump({"metadata": {"total_size": size}, "weight_map": index},
+              open(os.path.join(folder, "model.safetensors.index.json"), "w"), indent=2)
+
+
+# ---------------------------------------------------------------- what a config.json means
+
+
+class Model:
+    """A decoder as config.json describes it: sizes, names of tensors, and what differs between families."""
+
+    def __init__(self, config):
+        self.config, kind = config, config["model_type"]
+        self.kind, self.gemma, self.glm = kind, kind == "gemma2", kind == "chatglm"
+        self.baichuan, self.qwen3 = kind == "baichuan", kind == "qwen3"
+        get = config.get
+        self.hidden, self.heads = config["hidden_size"], config["num_attention_heads"]
+        if self.glm:
+            self.layers, self.kv, self.head_dim = config["num_layers"], config["multi_query_group_num"], config["kv_channels"]
+            self.vocab, self.ff, self.eps = config["padded_vocab_size"], config["ffn_hidden_size"], config["layernorm_epsilon"]
+            self.theta = 10000.0 * get("rope_ratio", 1)
+            self.rotary = self.head_dim // 2  # half of each head turns, the rest passes through
+            self.embedding, self.head = "transformer.embedding.word_embeddings.weight", "transformer.output_layer.weight"
+            self.norm, self.prefix = "transformer.encoder.final_layernorm.weight", "transformer.encoder.layers."
+        else:
+            self.layers, self.kv = config["num_hidden_layers"], get("num_key_value_heads") or self.heads
+            self.head_dim = get("head_dim") or self.hidden // self.heads
+            self.vocab, self.ff, self.eps = config["vocab_size"], config["intermediate_size"], config["rms_norm_eps"]
+            self.theta, self.rotary = get("rope_theta", 10000.0), self.head_dim
+            self.embedding, self.head = "model.embed_tokens.weight", "lm_head.weight"
+            self.norm, self.prefix = "model.norm.weight", "model.layers."
+        self.tied = get("tie_word_embeddings", self.gemma)  # absent: true for Gemma 2, false for the others
+        self.scale = (config["query_pre_attn_scalar"] if self.gemma else self.head_dim) ** -0.5
+        self.windows = [self.window(i) for i in range(self.layers)]
+
+    def window(self, layer):
+        """The number of keys a query of the layer sees, itself included; None: all before it."""
+        width = self.config.get("sliding_window")
+        if self.kind == "mistral":
+            return width
+        if self.gemma:  # even layers slide, odd ones see everything
+            return width if layer % 2 == 0 else None
+        if self.config.get("use_sliding_window") and layer >= self.config.get("max_window_layers", 28):
+            return width  # Qwen: off unless asked for, then from max_window_layers on
+        return None
+
+    def linears(self):
+        """Linear maps of a layer, by name within it."""
+        if self.glm:
+            return ["self_attention.query_key_value", "self_attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"]
+        qkv = ["W_pack"] if self.baichuan else ["q_proj", "k_proj", "v_proj"]
+        return ["self_attn." + n for n in qkv + ["o_proj"]] + ["mlp." + n for n in ("gate_proj", "up_proj", "down_proj")]
+
+    def norms(self):
+        names = ["input_layernorm", "post_attention_layernorm"]
+        if self.gemma:
+            names += ["pre_feedforward_layernorm", "post_feedforward_layernorm"]
+        if self.qwen3:
+            names += ["self_attn.q_norm", "self_attn.k_norm"]
+        return names
+
+    def scored(self, layer):
+        """Tensors that magnitude and Taylor scores sum over: linear and norm weights, no biases."""
+        return [f"{self.prefix}{layer}.{n}.weight" for n in self.linears() + self.norms()]
+
+
+# ---------------------------------------------------------------- the forward pass
+
+
+def frequencies(m, dtype):
+    """Rotary frequencies [rotary/2], with linear or Llama 3's scaling."""
+    f = 1.0 / m.theta ** (torch.arange(0, m.rotary, 2).to(dtype) / m.rotary)
+    scaling = m.config.get("rope_scaling")
+    if not scaling:
+        return f
+    if scaling.get("rope_type", scaling.get("type")) == "linear":
+        return f / scaling["factor"]
+    # Llama 3: short wavelengths as they are, long ones divided, between them a straight line in n / wavelength.
+    n, low, high = (scaling[k] for k in ("original_max_position_embeddings", "low_freq_factor", "high_freq_factor"))
+    wavelength = 2 * math.pi / f
+    t = (n / wavelength - low) / (high - low)
+    between = (1 - t) * f / scaling["factor"] + t * f
+    return torch.where(wavelength > n / low, f / scaling["factor"], torch.where(wavelength < n / high, f, between))
+
+
+def rotate(m, x, cos, sin):
+    """Turns queries or keys [B, heads, T, head_dim]; cos and sin are [T, rotary/2]."""
+    if m.glm:  # neighbours are pairs
+        x, rest = x[..., :m.rotary], x[..., m.rotary:]
+        a, b = x[..., 0::2], x[..., 1::2]
+        turned = torch.stack((a * cos - b * sin, b * cos + a * sin), -1).flatten(-2)
+        return torch.cat((turned, rest), -1)
+    a, b = x.chunk(2, -1)  # (j, j + head_dim/2) are pairs
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+
+
+def rms_norm(m, x, w):
+    x = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + m.eps)
+    return x * (1.0 + w) if m.gemma else w * x
+
+
+def soft_cap(x, cap):
+    return torch.tanh(x / cap) * cap if cap else x
+
+
+class Pass:
+    """One forward pass: weights W by checkpoint name, perhaps with LoRA adapters {name: (A, B)} of a scale."""
+
+    def __init__(self, m, W, ids, mask=None, adapters=None, scale=0.0, windows=None):
+        self.m, self.W, self.adapters, self.scale = m, W, adapters or {}, scale
+        self.windows = windows or m.windows
+        tokens, dtype = ids.shape[1], W[m.embedding].dtype
+        position = torch.arange(tokens)
+        angles = position.to(dtype)[:, None] * frequencies(m, dtype)[None, :]
+        self.cos, self.sin = angles.cos(), angles.sin()
+        self.distance = position[:, None] - position[None, :]  # of a key before its query
+        self.seen = torch.ones(1, 1, 1, tokens, dtype=torch.bool) if mask is None else mask.bool()[:, None, None, :]
+        x = W[m.embedding][ids]
+        if m.gemma:
+            x = x * torch.tensor(m.hidden ** 0.5, dtype=dtype)  # the factor is rounded to the dtype
+        self.hidden = [x]  # L+1 times [B, T, hidden]: after the embedding, after each layer
+        for i in range(m.layers):
+            x = self.block(i, x)
+            self.hidden.append(x)
+        self.final = rms_norm(m, x, W[m.norm])
+        head = W[m.embedding] if m.tied else W[m.head]
+        if m.baichuan:
+            head = F.normalize(head)  # each row to length 1
+        cap = m.config.get("final_logit_softcapping") if m.gemma else None
+        self.logits = soft_cap(F.linear(self.final, head), cap)
+
+    def linear(self, name, x):
+        y = F.linear(x, self.W[name + ".weight"], self.W.get(name + ".bias"))
+        if name in self.adapters:
+            A, B = self.adapters[name]
+            y = y + self.scale * F.linear(F.linear(x, A), B)
+        return y
+
+    def block(self, i, x):
+        m, at = self.m, f"{self.m.prefix}{i}."
+        norm = lambda name, x: rms_norm(m, x, self.W[f"{at}{name}.weight"])
+        if m.gemma:  # a norm before and one after each half
+            x = x + norm("post_attention_layernorm", self.attention(i, norm("input_layernorm", x)))
+            return x + norm("post_feedforward_layernorm", self.feed_forward(at, norm("pre_feedforward_layernorm", x)))
+        normed = norm("input_layernorm", x)
+        after = m.glm and m.config.get("apply_residual_connection_post_layernorm", False)
+        x = (normed if after else x) + self.attention(i, normed)
+        normed = norm("post_attention_layernorm", x)
+        return (normed if after else x) + self.feed_forward(at, normed)
+
+    def attention(self, i, x):
+        m, at = self.m, f"{self.m.prefix}{i}.self_attn."
+        if m.glm:
+            at = f"{self.m.prefix}{i}.self_attention."
+            widths = [m.heads * m.head_dim, m.kv * m.head_dim, m.kv * m.head_dim]
+            parts = self.linear(at + "query_key_value", x).split(widths, -1)
+        elif m.baichuan:
+            parts = self.linear(at + "W_pack", x).chunk(3, -1)
+        else:
+            parts = [self.linear(at + n, x) for n in ("q_proj", "k_proj", "v_proj")]
+        q, k, v = (p.unflatten(-1, (-1, m.head_dim)) for p in parts)
+        if m.qwen3:  # over each head, before it turns
+            q, k = rms_norm(m, q, self.W[at + "q_norm.weight"]), rms_norm(m, k, self.W[at + "k_norm.weight"])
+        q, k, v = (p.transpose(1, 2) for p in (q, k, v))
+        q, k = rotate(m, q, self.cos, self.sin), rotate(m, k, self.cos, self.sin)
+        k, v = (p.repeat_interleave(m.heads // m.kv, 1) for p in (k, v))  # a KV head serves neighbouring query heads
+        scores = q @ k.transpose(-1, -2) * m.scale
+        scores = soft_cap(scores, m.config.get("attn_logit_softcapping") if m.gemma else None)
+        allowed = (self.distance >= 0)[None, None] & self.seen
+        if self.windows[i] is not None:
+            allowed = allowed & (self.distance < self.windows[i])
+        scores = scores.masked_fill(~allowed, torch.finfo(scores.dtype).min)
+        y = (scores.softmax(-1) @ v).transpose(1, 2).flatten(-2)
+        return self.linear(at + ("dense" if m.glm else "o_proj"), y)
+
+    def feed_forward(self, at, x):
+        if self.m.glm:
+            gate, up = self.linear(at + "mlp.dense_h_to_4h", x).chunk(2, -1)
+            return self.linear(at + "mlp.dense_4h_to_h", F.silu(gate) * up)
+        gate, up = self.linear(at + "mlp.gate_proj", x), self.linear(at + "mlp.up_proj", x)
+        gate = F.gelu(gate, approximate="tanh") if self.m.gemma else F.silu(gate)
+        return self.linear(at + "mlp.down_proj", gate * up)
+
+
+def cross_entropy(logits, labels):
+    """Mean over the labels that are not -100; position t predicts label t+1."""
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
+
+
+# ---------------------------------------------------------------- pruning, scores, decoding
+
+
+def without(config, W, drop):
+    """config, tensors and windows of a checkpoint that lacks layers: the others are renumbered, nothing else."""
+    m = Model(config)
+    keep = [i for i in range(m.layers) if i not in drop]
+    out = {}
+    for name, t in W.items():
+        if name.startswith(m.prefix):
+            layer, rest = name[len(m.prefix):].split(".", 1)
+            if int(layer) not in keep:
+                continue
+            name = f"{m.prefix}{keep.index(int(layer))}.{rest}"
+        out[name] = t
+    return {**config, "num_layers" if m.glm else "num_hidden_layers": len(keep)}, out, [m.windows[i] for i in keep]
+
+
+def mean_loss(config, W, ids, drop=(), keep_windows=False):
+    config, W, windows = without(config, W, set(drop))
+    with torch.no_grad():
+        p = Pass(Model(config), W, ids, windows=windows if keep_windows else None)
+        return cross_entropy(p.logits, ids).item()
+
+
+def cosine(a, b):
+    return (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1))
+
+
+def cka(x, y):
+    """Linear CKA of rows: |XᵀY|² / (|XᵀX| |YᵀY|) of centred X and Y, by their Gram matrices."""
+    x, y = x - x.mean(0), y - y.mean(0)
+    hsic = lambda a, b: ((a @ a.T) * (b @ b.T)).sum()
+    return (hsic(x, y) / (hsic(x, x).sqrt() * hsic(y, y).sqrt())).item()
+
+
+def taylor(m, W, ids):
+    """Per layer sum |w·g| and sum (w·g)², with w·g summed (signed) over batches of two sequences."""
+    W = {k: v.clone().requires_grad_() for k, v in W.items()}
+    total = {}
+    for at in range(0, len(ids), 2):
+        batch = ids[at:at + 2]
+        grads = dict(zip(W, torch.autograd.grad(cross_entropy(Pass(m, W, batch).logits, batch), list(W.values()))))
+        for name in (n for i in range(m.layers) for n in m.scored(i)):
+            total[name] = total.get(name, 0.0) + (W[name] * grads[name]).detach().double()
+    add = lambda f: [sum(f(total[n]).sum().item() for n in m.scored(i)) for i in range(m.layers)]
+    return add(torch.abs), add(torch.square)
+
+
+def scores(config, m, W, ids):
+    """Every score of the layers; sums in float64. See docs/metrics.md."""
+    L, out = m.layers, {}
+    for p in (1, 2):
+        out[f"magnitude_l{p}"] = [sum(W[n].double().abs().pow(p).sum().item() for n in m.scored(i)) for i in range(L)]
+    out["taylor"], out["taylor_l2"] = taylor(m, W, ids)
+    with torch.no_grad():
+        p = Pass(m, W, ids)
+    h = [x.double() for x in p.hidden]  # h[i] goes into layer i, h[i+1] comes out, raw also of the last
+    normed = h[:-1] + [p.final.double()]  # as output_hidden_states of transformers has them
+    whole = [x.flatten()[None] for x in h]
+    out["bi_repo"] = [1 - cosine(whole[i], whole[i + 1]).item() for i in range(L - 1)]
+    out["bi_token"] = [(1 - cosine(h[i], h[i + 1])).mean().item() for i in range(L)]
+    out["bi_token_hf_last_normed"] = (1 - cosine(normed[L - 1], normed[L])).mean().item()
+    angle = lambda a, b: (cosine(a[:, -1], b[:, -1]).clamp(-1, 1).acos() / math.pi).mean().item()
+    out["angular"] = [[angle(h[i], h[j]) if i != j else 0.0 for j in range(L + 1)] for i in range(L + 1)]
+    out["angular_hf_last_normed"] = [angle(normed[i], normed[L]) for i in range(L)]
+    flat, rows = [x.flatten(1) for x in h[1:]], [x.flatten(0, 1) for x in h]
+    out["cka_seq"] = [[cka(a, b) for b in flat] for a in flat]
+    out["cka_token"] = [[cka(a, b) for b in rows] for a in rows]
+    out["calib_loss"] = mean_loss(config, W, ids)
+    out["ppl_full"] = math.exp(out["calib_loss"])
+    out["ppl_remove"] = [math.exp(mean_loss(config, W, ids, [i])) for i in range(L)]
+    out["ppl_remove_keep_windows"] = [math.exp(mean_loss(config, W, ids, [i], True)) for i in range(L)]
+    out["tail_loss"] = [mean_loss(config, W, ids, range(L - n, L)) for n in range(L)]
+    return out
+
+
+def greedy(m, W, prompt, n):
+    """n greedy tokens, and the smallest lead that one of them had over the next best."""
+    ids, lead = torch.tensor([prompt]), math.inf
+    with torch.no_grad():
+        for _ in range(n):
+            best = Pass(m, W, ids).logits[0, -1].topk(2)
+            lead = min(lead, (best.values[0] - best.values[1]).item())
+            ids = torch.cat((ids, best.indices[None, :1]), 1)
+    return ids[0, len(prompt):].tolist(), lead
+
+
+# ---------------------------------------------------------------- fine-tuning
+
+STEPS, WARMUP, RATE, DECAY = 8, 2, 1e-3, 0.01
+RUNS = {  # adapters or the last layers; largest norm of the gradient; decay of norms and biases
+    "partial": (False, None, True), "partial_clip1": (False, 1.0, True),
+    "partial_clip1_nodecay_norm_bias": (False, 1.0, False), "lora": (True, None, True), "lora_clip1": (True, 1.0, True),
+}
+
+
+def learning_rate(step):
+    """Linear warm-up and linear decay: 0 at step 0, and one step before it would be 0 again at the last."""
+    return RATE * (step / WARMUP if step < WARMUP else (STEPS - step) / (STEPS - WARMUP))
+
+
+def finetune(m, W, batches, adapters, scale, run):
+    """AdamW steps. Returns the record, and the trained tensors by name."""
+    lora, largest, decay_all = RUNS[run]
+    W = dict(W)
+    if lora:
+        before = {f"{k}.lora_{n}.weight": t for k, ab in adapters.items() for n, t in zip("AB", ab)}
+    else:  # final norm, head (tied: with the embedding), the last two layers
+        last = tuple(f"{m.prefix}{i}." for i in (m.layers - 2, m.layers - 1))
+        head = m.embedding if m.tied else m.head
+        before = {k: W[k] for k in [m.norm, head] + [k for k in W if k.startswith(last)]}
+    trained = {k: t.clone().requires_grad_() for k, t in before.items()}
+    if lora:
+        pairs = {k: tuple(trained[f"{k}.lora_{n}.weight"] for n in "AB") for k in adapters}
+    else:
+        W.update(trained)
+        pairs = None
+    plain = {k for k in trained if not decay_all and ("norm" in k or k.endswith(".bias"))}
+    groups = [{"params": [t for k, t in trained.items() if (k in plain) == p], "weight_decay": 0.0 if p else DECAY} for p in (False, True)]
+    optimiser = torch.optim.AdamW([g for g in groups if g["params"]], lr=RATE, betas=(0.9, 0.999), eps=1e-8)
+    loss_of = lambda ids, mask, labels: cross_entropy(Pass(m, W, ids, mask, pairs, scale).logits, labels)
+    record = {"losses": [], "grad_norms": [], "lrs": []}
+    for step in range(STEPS):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step)
+        optimiser.zero_grad()
+        loss = loss_of(*batches[step % len(batches)])
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(list(trained.values()), largest or math.inf)
+        optimiser.step()
+        for key, value in ("losses", loss.item()), ("grad_norms", norm.item()), ("lrs", learning_rate(step)):
+            record[key].append(value)
+    with torch.no_grad():
+        record["final_losses"] = [loss_of(*b).item() for b in batches]
+    after = {k: t.detach() for k, t in trained.items()}
+    record["final_l2"] = {k: t.double().norm().item() for k, t in after.items()}
+    record["delta_l2"] = {k: (t - before[k]).double().norm().item() for k, t in after.items()}
+    return record, after
+
+
+def kept_after(m, run):
+    """Trained tensors whose final values are stored."""
+    first, last = f"{m.prefix}0.{m.linears()[0]}", f"{m.prefix}{m.layers - 1}."
+    if RUNS[run][0]:
+        return [f"{k}.lora_{n}.weight" for k in (first, last + m.linears()[-1]) for n in "AB"]
+    return [m.norm, f"{last}{m.linears()[0]}.weight", f"{last}input_layernorm.weight"]
+
+
+# ---------------------------------------------------------------- all of it
+
+
+def compute(config, stored, inputs, prompt, adapters, scale, dtype):
+    """Arrays and numbers of one checkpoint, computed in dtype."""
+    m, to = Model(config), lambda t: t.to(dtype)
+    W = {k: to(v) for k, v in stored.items()}
+    adapters = {k: (to(a), to(b)) for k, (a, b) in adapters.items()}
+    ids, calib = inputs["input_ids"], inputs["calib_ids"]
+    G, J = {}, {}
+
+    leaves = {k: v.clone().requires_grad_() for k, v in W.items()}
+    p = Pass(m, leaves, ids)
+    loss = cross_entropy(p.logits, ids)
+    grads = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values()))))
+    G["logits"], G["hidden"], G["final_norm"], J["loss"] = p.logits.detach(), torch.stack(p.hidden).detach(), p.final.detach(), loss.item()
+    G["token_logprobs"] = G["logits"].log_softmax(-1)[:, :-1].gather(-1, ids[:, 1:, None])[..., 0]
+    J["grad_l2"] = {k: g.double().norm().item() for k, g in grads.items()}
+    J["grad_global_l2"] = math.sqrt(sum(x * x for x in J["grad_l2"].values()))
+    G.update({"grad." + k: g for k, g in grads.items()})
+
+    with torch.no_grad():
+        padded = Pass(m, W, inputs["pad_ids"], inputs["pad_mask"]).logits
+        J["pad_loss"] = cross_entropy(padded, inputs["pad_labels"]).item()
+        G["pad_logits"] = padded * inputs["pad_mask"][..., None]
+        G["lora_init.logits"] = Pass(m, W, ids, adapters=adapters, scale=scale).logits
+        cut, tensors, windows = without(config, W, {1, 3})
+        small = Model(cut)
+        G["pruned_1_3.logits"] = Pass(small, tensors, ids).logits
+        if windows != small.windows:  # a layer's kind went by its number
+            G["pruned_1_3.logits_keep_windows"] = Pass(small, tensors, ids, windows=windows).logits
+    hashes = {k: hashlib.sha256(raw(v)).hexdigest() for k, v in without(config, stored, {1, 3})[1].items()}
+    J["pruned_1_3"] = {"loss": cross_entropy(G["pruned_1_3.logits"], ids).item(), "config": cut, "sha256": hashes}
+    J["scores"] = scores(config, m, W, calib)
+    continuation, lead = greedy(m, W, prompt, 12)
+    J["greedy"] = {"prompt": prompt, "continuation": continuation, "min_top1_top2_logit_gap": lead}
+    batches = list(zip(inputs["ft.ids"], inputs["ft.mask"], inputs["ft.labels"]))
+    J["ft"] = {}
+    for run in RUNS:
+        J["ft"][run], after = finetune(m, W, batches, adapters, scale, run)
+        G.update({f"ft.{run}.final.{k}": after[k] for k in kept_after(m, run)})
+    return G, J
+
+
+def numbers(value, path=()):
+    """The numbers of nested dicts and lists, by path of keys."""
+    if isinstance(value, dict):
+        return {p: x for k, v in value.items() for p, x in numbers(v, path + (k,)).items()}
+    flat = torch.tensor(value, dtype=torch.float64).flatten() if isinstance(value, (list, float)) else None
+    return {} if flat is None else {path: flat}
+
+
+def distances(a, b):
+    """How far each array and each group of numbers of (G, J) a is from b: the largest difference,
+    relative to the larger of 1 and the value's size; for gradients the relative Euclidean one."""
+    out = {}
+    for name, want in b[0].items():
+        got, want = a[0][name].double(), want.double()
+        far = ((got - want).abs() / want.abs().clamp(min=1)).max().item()
+        if name.startswith("grad."):
+            name, far = "grad", ((got - want).norm() / want.norm()).item()
+        elif ".final." in name:
+            name = name.split(".final.")[0] + ".final"
+        out[name] = max(out.get(name, 0.0), far)
+    for key in ("loss", "pad_loss", "grad_l2", "grad_global_l2", "scores", "ft"):
+        got = numbers(a[1][key], (key,))
+        for path, want in numbers(b[1][key], (key,)).items():
+            if "delta_l2" in path and path[-1].endswith(".bias"):
+                continue  # biases of keys have no gradient: Adam makes steps of rounding noise
+            far = ((got[path] - want).abs() / want.abs().clamp(min=1)).max().item()
+            name = ".".join(path[:3] if key == "ft" else path[:2] if key == "scores" else path[:1])
+            out[name] = max(out.get(name, 0.0), far)
+    return out
+
+
+# ---------------------------------------------------------------- tiny checkpoints
+
+TRANSFORMERS = {  # what most published files have
+    "attention_bias": False, "attention_dropout": 0.0, "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu",
+    "initializer_range": 0.02, "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+    "tie_word_embeddings": False, "torch_dtype": "bfloat16", "use_cache": True,
+}
+
+
+def decoder(kind, architecture, absent=(), **keys):
+    """config.json in the style of transformers: sizes, what most have, without absent keys, with keys."""
+    sizes = dict(hidden_size=32, intermediate_size=72, num_attention_heads=4, num_hidden_layers=6, num_key_value_heads=2, vocab_size=144)
+    config = {"architectures": [architecture], "model_type": kind, **sizes, **TRANSFORMERS}
+    return {**{k: v for k, v in config.items() if k not in absent}, **keys}
+
+
+def configs():
+    """The families; each has the traps of its published config.json."""
+    return {
+        # Llama 3.1. The original length is small, so that each of the three ranges of its scaling has a frequency.
+        "llama": decoder("llama", "LlamaForCausalLM", num_hidden_layers=8, rope_theta=20000.0, bos_token_id=142, eos_token_id=[143],
+                         rope_scaling={"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                                       "original_max_position_embeddings": 112, "rope_type": "llama3"}),
+        "llama_tied": decoder("llama", "LlamaForCausalLM", tie_word_embeddings=True, rope_theta=100000, rope_scaling=None),
+        # Vicuna 1.5: no rope_theta, float16, and files with rotary buffers.
+        "vicuna": decoder("llama", "LlamaForCausalLM", absent=("rope_theta", "attention_bias", "attention_dropout"),
+                          num_key_value_heads=4, torch_dtype="float16", pad_token_id=0, pretraining_tp=1, rope_scaling=None),
+        # Qwen 2: a window that is switched off; biases; three shards.
+        "qwen2": decoder("qwen2", "Qwen2ForCausalLM", absent=("attention_bias",), rms_norm_eps=1e-6, rope_theta=1000000.0,
+                         sliding_window=16, max_window_layers=2, use_sliding_window=False),
+        # Qwen 3: head_dim is not hidden / heads; norms of queries and keys; tied.
+        "qwen3": decoder("qwen3", "Qwen3ForCausalLM", head_dim=12, rms_norm_eps=1e-6, rope_theta=1000000, rope_scaling=None,
+                         sliding_window=None, max_window_layers=6, use_sliding_window=False, tie_word_embeddings=True),
+        # Mistral 0.1: every layer has a window.
+        "mistral": decoder("mistral", "MistralForCausalLM", absent=("attention_bias",), sliding_window=12),
+        # Gemma 2: tied though no key says so, every second layer has a window, both soft caps, a width that is no square.
+        "gemma2": decoder("gemma2", "Gemma2ForCausalLM", absent=("tie_word_embeddings",), hidden_size=40, head_dim=12,
+                          hidden_act="gelu_pytorch_tanh", hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=20,
+                          attn_logit_softcapping=3.0, final_logit_softcapping=8.0, sliding_window=10, sliding_window_size=10,
+                          cache_implementation="hybrid", rms_norm_eps=1e-6, pad_token_id=0, bos_token_id=2, eos_token_id=1),
+        # Baichuan 2 7B: fused projections, a head of unit rows.
+        "baichuan": decoder("baichuan", "BaichuanForCausalLM", absent=("rope_theta", "attention_bias", "attention_dropout", "num_key_value_heads"),
+                            model_max_length=512, rms_norm_eps=1e-6, pad_token_id=0, tokenizer_class="BaichuanTokenizer",
+                            auto_map={"AutoConfig": "configuration_baichuan.BaichuanConfig", "AutoModelForCausalLM": "modeling_baichuan.BaichuanForCausalLM"}),
+        # ChatGLM 2: names of its own, fused projections with biases, half of each head turns, in neighbouring pairs.
+        "chatglm2": {
+            "architectures": ["ChatGLMModel"], "model_type": "chatglm", "add_bias_linear": False, "add_qkv_bias": True,
+            "auto_map": {"AutoConfig": "configuration_chatglm.ChatGLMConfig", "AutoModel": "modeling_chatglm.ChatGLMForConditionalGeneration"},
+            "apply_query_key_layer_scaling": True, "apply_residual_connection_post_layernorm": False, "attention_dropout": 0.0,
+            "attention_softmax_in_fp32": True, "ffn_hidden_size": 72, "fp32_residual_connection": False, "hidden_dropout": 0.0,
+            "hidden_size": 32, "kv_channels": 12, "layernorm_epsilon": 1e-5, "multi_query_attention": True, "multi_query_group_num": 2,
+            "num_attention_heads": 4, "num_layers": 6, "original_rope": True, "padded_vocab_size": 144, "post_layer_norm": True,
+            "rmsnorm": True, "seq_length": 512, "use_cache": True, "torch_dtype": "bfloat16", "tie_word_embeddings": False,
+            "eos_token_id": 2, "pad_token_id": 0},
+    }
+
+
+def random_weights(m, g):
+    """Weights that keep activations of order one and layers of different importance."""
+    normal = lambda *shape, std=1.0: torch.randn(*shape, generator=g) * std
+    q, kv = m.heads * m.head_dim, m.kv * m.head_dim
+    shape = {"q_proj": (q, m.hidden), "k_proj": (kv, m.hidden), "v_proj": (kv, m.hidden), "o_proj": (m.hidden, q),
+             "W_pack": (3 * m.hidden, m.hidden), "query_key_value": (q + 2 * kv, m.hidden), "dense": (m.hidden, q),
+             "gate_proj": (m.ff, m.hidden), "up_proj": (m.ff, m.hidden), "down_proj": (m.hidden, m.ff),
+             "dense_h_to_4h": (2 * m.ff, m.hidden), "dense_4h_to_h": (m.hidden, m.ff)}
+    biased = {"qwen2": ("q_proj", "k_proj", "v_proj"), "chatglm": ("query_key_value",)}.get(m.kind, ())
+    norm = lambda n: normal(n, std=0.25) if m.gemma else 1 + normal(n, std=0.2)
+    W = {m.embedding: normal(m.vocab, m.hidden, std=0.125 if m.gemma else 0.32 if m.tied else 0.8)}
+    for i in range(m.layers):
+        at, gain = f"{m.prefix}{i}.", 0.35 + 1.1 * torch.rand(1, generator=g).item()
+        for name in m.norms():
+            W[f"{at}{name}.weight"] = norm(m.head_dim if name.endswith(("q_norm", "k_norm")) else m.hidden)
+            if m.gemma and name.startswith("post_"):
+                W[f"{at}{name}.weight"] += gain - 1
+        for name in m.linears():
+            kind = name.split(".")[-1]
+            rows, columns = shape[kind]
+            out = kind in ("o_proj", "down_proj", "dense", "dense_4h_to_h")
+            W[f"{at}{name}.weight"] = normal(rows, columns, std=1.3 / math.sqrt(columns) * (gain if out else 1))
+            if kind in biased:
+                W[f"{at}{name}.bias"] = normal(rows, std=0.5)
+    W[m.norm] = norm(m.hidden) * (2.5 if m.baichuan else 1)
+    if not m.tied:
+        W[m.head] = normal(m.vocab, m.hidden, std=2 / math.sqrt(m.hidden))
+    return W
+
+
+def random_inputs(m, g):
+    """Token ids: whole sequences, calibration, a padded batch, batches to train on."""
+    tokens = lambda *shape: torch.randint(3, m.vocab - 3, shape, generator=g)
+    upto = lambda lo, hi: int(torch.randint(lo, hi, (1,), generator=g))
+    batches = []
+    for b in range(4):  # two rows of 24; the second, of odd batches also the first, has padding; -100 on it and on a prompt
+        ids, mask = tokens(2, 24), torch.ones(2, 24, dtype=torch.int64)
+        labels = ids.clone()
+        for row in range(2):
+            pad, prompt = (upto(3, 9) if row == 1 or b % 2 else 0), upto(2, 8)
+            lo, hi = (pad, 24) if row == 0 else (0, 24 - pad)
+            for t, value in (ids, 0), (mask, 0), (labels, -100):
+                t[row, :lo], t[row, hi:] = value, value
+            labels[row, :lo + prompt] = -100
+        batches.append((ids, mask, labels))
+    out = {"input_ids": tokens(2, 37), "calib_ids": tokens(6, 24)}
+    out["pad_ids"], out["pad_mask"], out["pad_labels"] = batches[1]
+    out.update({"ft." + n: torch.stack([b[i] for b in batches]) for i, n in enumerate(("ids", "mask", "labels"))})
+    return out
+
+
+RANK, ALPHA = 4, 8
+
+
+def random_adapters(m, W, g):
+    """A LoRA adapter for every linear map; B is not zero, so that it changes something from the start."""
+    out = {}
+    for name in (f"{m.prefix}{i}.{n}" for i in range(m.layers) for n in m.linears()):
+        rows, columns = W[name + ".weight"].shape
+        out[name] = (torch.randn(RANK, columns, generator=g) / math.sqrt(columns), torch.randn(rows, RANK, generator=g) * 0.05)
+    return out
+
+
+def write_adapters(folder, m, adapters):
+    os.makedirs(folder, exist_ok=True)
+    write_safetensors(os.path.join(folder, "adapter_model.safetensors"),
+                      {f"base_model.model.{k}.lora_{n}.weight": t for k, ab in adapters.items() for n, t in zip("AB", ab)})
+    config = {"base_model_name_or_path": "../checkpoint", "bias": "none", "fan_in_fan_out": False, "inference_mode": True,
+              "lora_alpha": ALPHA, "lora_dropout": 0.0, "modules_to_save": None, "peft_type": "LORA", "r": RANK,
+              "target_modules": sorted({n.split(".")[-1] for n in m.linears()}), "task_type": "CAUSAL_LM"}
+    json.dump(config, open(os.path.join(folder, "adapter_config.json"), "w"), indent=2)
+
+
+def read_adapters(folder):
+    config = json.load(open(os.path.join(folder, "adapter_config.json")))
+    pairs = {}
+    for name, t in read_safetensors(os.path.join(folder, "adapter_model.safetensors")).items():
+        name = name[len("base_model.model."):]
+        pairs.setdefault(name.rsplit(".lora_", 1)[0], {})[name.split(".")[-2]] = t
+    return {k: (ab["lora_A"], ab["lora_B"]) for k, ab in pairs.items()}, config["lora_alpha"] / config["r"]
+
+
+def make(family, seed, out):
+    config, folder = configs()[family], os.path.join(out, family)
+    g = torch.Generator().manual_seed(1000 * seed + list(configs()).index(family))
+    m = Model(config)
+    W = {k: v.to(getattr(torch, config["torch_dtype"])) for k, v in random_weights(m, g).items()}
+    disk = dict(W)
+    if family == "vicuna":
+        disk.update({f"{m.prefix}{i}.self_attn.rotary_emb.inv_freq": frequencies(m, torch.float32) for i in range(m.layers)})
+    if family == "chatglm2":
+        disk["transformer.rotary_pos_emb.inv_freq"] = frequencies(m, torch.float32).half()
+    write_checkpoint(os.path.join(folder, "checkpoint"), config, disk, shards=3 if family == "qwen2" else 1)
+    if family in ("vicuna", "baichuan", "chatglm2"):  # published in this form
+        write_checkpoint(os.path.join(folder, "checkpoint_bin"), config, {})
+        os.remove(os.path.join(folder, "checkpoint_bin", "model.safetensors"))
+        torch.save({k: v.clone() for k, v in disk.items()}, os.path.join(folder, "checkpoint_bin", "pytorch_model.bin"))
+    inputs, adapters = random_inputs(m, g), random_adapters(m, W, g)
+    write_adapters(os.path.join(folder, "lora_init"), m, adapters)
+    for _ in range(200):  # a prompt whose continuation no rounding can change
+        prompt = torch.randint(3, m.vocab - 3, (9,), generator=g).tolist()
+        if greedy(m, {k: v.double() for k, v in W.items()}, prompt, 12)[1] > 0.02:
+            break
+    G, J = compute(config, W, inputs, prompt, adapters, ALPHA / RANK, torch.float64)
+    noise = distances(compute(config, W, inputs, prompt, adapters, ALPHA / RANK, torch.float32), (G, J))
+    write_safetensors(os.path.join(folder, "goldens.safetensors"), {**inputs, **{k: v.float() for k, v in G.items()}})
+    json.dump({"family": family, "seed": seed, "config": config, "noise_f32_vs_f64": noise, **J},
+              open(os.path.join(folder, "goldens.json"), "w"), indent=1)
+    print(f"{family}: loss {J['loss']:.4f}, logits of deviation {G['logits'].std():.2f}, float32 is off by {noise['logits']:.1g}, lead {J['greedy']['min_top1_top2_logit_gap']:.3f}")
+
+
+def check(folder, tolerance):
+    """Compares what is stored with what is computed; returns whether all is within the tolerance."""
+    config, W = read_checkpoint(os.path.join(folder, "checkpoint"))
+    G, J = read_safetensors(os.path.join(folder, "goldens.safetensors")), json.load(open(os.path.join(folder, "goldens.json")))
+    inputs = {k: v for k, v in G.items() if v.dtype == torch.int64}
+    want = {k: v for k, v in G.items() if v.dtype != torch.int64}, J
+    adapters, scale = read_adapters(os.path.join(folder, "lora_init"))
+    off = {}
+    for dtype in (torch.float64, torch.float32):
+        got = compute(config, W, inputs, J["greedy"]["prompt"], adapters, scale, dtype)
+        for name, far in distances(got, want).items():
+            off[name] = min(off.get(name, math.inf), far)
+        for key in ("sha256", "config"):
+            off["pruned_1_3." + key] = 0.0 if got[1]["pruned_1_3"][key] == J["pruned_1_3"][key] else math.inf
+        if got[1]["greedy"]["continuation"] != J["greedy"]["continuation"]:
+            off["greedy"] = math.inf
+    worst = max(off, key=off.get)
+    print(f"{folder}: {len(off)} kinds of values, furthest off: {worst} by {off[worst]:.1g}")
+    for name, far in off.items():
+        if far > tolerance:
+            print(f"  {name} is off by {far:.2g}, more than {tolerance:g}")
+    return off[worst] <= tolerance
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    p = commands.add_parser("make", help="write checkpoints and goldens")
+    p.add_argument("--family", choices=list(configs()), action="append", help="one family (repeatable; default: all)")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--out", default=os.path.join(here, "testdata", "goldens"))
+    p = commands.add_parser("check", help="compare stored goldens with computed ones")
+    p.add_argument("folders", nargs="+", metavar="DIR")
+    p.add_argument("--tolerance", type=float, default=1e-6)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.command == "make":
+        for family in args.family or configs():
+            make(family, args.seed, args.out)
+    elif not all([check(folder, args.tolerance) for folder in args.folders]):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
