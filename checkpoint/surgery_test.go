@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/internal/testkit"
 	"github.com/coppice-ml/coppice/safetensors"
 )
 
@@ -87,24 +88,10 @@ func readDir(t testing.TB, dir string) map[string]string {
 	return files
 }
 
-// goldens returns the folder of a family of the shared oracle.
-func goldens(t testing.TB, family string) string {
-	t.Helper()
-	shared := os.Getenv("COPPICE_SHARED")
-	if shared == "" {
-		shared = filepath.Join("..", "..", "shared")
-	}
-	dir := filepath.Join(shared, "oracle", "goldens", family)
-	if _, err := os.Stat(dir); err != nil {
-		t.Skipf("skipped: no goldens (set COPPICE_SHARED): %v", err)
-	}
-	return dir
-}
-
 func TestPrunedGoldens(t *testing.T) {
 	for _, family := range []string{"llama", "llama_tied", "vicuna", "qwen2", "qwen3", "mistral"} {
 		t.Run(family, func(t *testing.T) {
-			dir := goldens(t, family)
+			dir := testkit.GoldenDir(t, family)
 			raw, err := os.ReadFile(filepath.Join(dir, "goldens.json"))
 			if err != nil {
 				t.Fatal(err)

@@ -181,7 +181,7 @@ func TestTorchStreams(t *testing.T) {
 // The twins of the golden checkpoints are the same models.
 func TestTorchTwins(t *testing.T) {
 	for _, family := range []string{"vicuna", "baichuan", "chatglm2"} {
-		dir := testkit.Shared(t, "oracle", "goldens", family)
+		dir := testkit.GoldenDir(t, family)
 		plain, torch := mustOpen(t, filepath.Join(dir, "checkpoint")), mustOpen(t, filepath.Join(dir, "checkpoint_bin"))
 		if diff := cmp.Diff(sums(t, plain), sums(t, torch)); diff != "" {
 			t.Errorf("%s: %s", family, diff)

@@ -67,7 +67,7 @@ func continuations(tb testing.TB, run *forest.Runner, layers []int, prompts [][]
 }
 
 func TestGoldenGreedy(t *testing.T) {
-	for _, family := range testkit.Families(t) {
+	for _, family := range testkit.AllGoldens(t) {
 		for _, oneDNN := range []string{"off", ""} {
 			t.Run(family+"/oneDNN="+oneDNN, func(t *testing.T) {
 				g := testkit.Golden(t, family)

@@ -45,7 +45,7 @@ func TestOpenReportsEveryTensor(t *testing.T) {
 }
 
 func TestOldBuffersAreIgnored(t *testing.T) {
-	c, err := checkpoint.Open(testkit.Shared(t, "oracle", "goldens", "vicuna", "checkpoint"))
+	c, err := checkpoint.Open(testkit.Golden(t, "vicuna").Checkpoint)
 	if err != nil {
 		t.Fatal(err)
 	}

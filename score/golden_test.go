@@ -30,7 +30,7 @@ func dataMetrics() []string {
 
 // The oracle's tolerances: BI absolute 1e-6, every score relative 1e-5.
 func TestGoldenScores(t *testing.T) {
-	for _, family := range testkit.Families(t) {
+	for _, family := range testkit.AllGoldens(t) {
 		for _, oneDNN := range []string{"off", ""} {
 			t.Run(family+"/oneDNN="+oneDNN, func(t *testing.T) {
 				g := testkit.Golden(t, family)

@@ -26,7 +26,7 @@ func golden(t *testing.T, family string, opt forest.Options) (*testkit.Goldens, 
 // Angular, CKA and removals against the oracle: CKA and angular within 1e-6,
 // perplexities within 1e-5 of their size. Gemma-2's layers keep their windows.
 func TestGoldenPasses(t *testing.T) {
-	for _, family := range testkit.Families(t) {
+	for _, family := range testkit.AllGoldens(t) {
 		for name, opt := range map[string]forest.Options{"resident": {}, "streaming": {Memory: 1}} {
 			t.Run(family+"/"+name, func(t *testing.T) {
 				g, run, seqs := golden(t, family, opt)
@@ -95,7 +95,7 @@ func within(t *testing.T, what string, got, want [][]float64) {
 }
 
 func TestGoldenTails(t *testing.T) {
-	for _, family := range testkit.Families(t) {
+	for _, family := range testkit.AllGoldens(t) {
 		t.Run(family, func(t *testing.T) {
 			g, run, seqs := golden(t, family, forest.Options{})
 			layers := run.Model().Spec.Layers

@@ -89,7 +89,7 @@ func TestReadInPieces(t *testing.T) {
 func TestTwins(t *testing.T) {
 	for _, family := range []string{"vicuna", "baichuan", "chatglm2"} {
 		t.Run(family, func(t *testing.T) {
-			dir := testkit.Shared(t, "oracle", "goldens", family)
+			dir := testkit.GoldenDir(t, family)
 			f := mustOpen(t, filepath.Join(dir, "checkpoint_bin", "pytorch_model.bin"))
 			twin, err := safetensors.Open(filepath.Join(dir, "checkpoint", "model.safetensors"))
 			if err != nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 func TestInspectIgnored(t *testing.T) {
 	for family, want := range map[string]string{"vicuna": "tensors: rotary_emb.inv_freq", "chatglm2": "not read\t1 tensor: rotary_pos_emb.inv_freq", "baichuan": ""} {
 		t.Run(family, func(t *testing.T) {
-			dir := testkit.Shared(t, "oracle", "goldens", family, "checkpoint_bin")
+			dir := filepath.Join(testkit.GoldenDir(t, family), "checkpoint_bin")
 			var out, errs bytes.Buffer
 			env := func(string) string { return t.TempDir() }
 			if code := Main([]string{"inspect", dir, "--deep"}, System{Out: &out, Err: &errs, Getenv: env}); code != exitOK {

@@ -6,6 +6,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/coppice-ml/coppice/safetensors"
@@ -14,6 +16,7 @@ import (
 // Goldens are what a reference implementation computed for one family's
 // checkpoint. Methods fail the test when something is absent or misshapen.
 type Goldens struct {
+	Family     string // that the checkpoint belongs to, as its folder is called
 	Dir        string // the family's folder
 	Checkpoint string // the checkpoint's directory
 
@@ -21,18 +24,18 @@ type Goldens struct {
 	arrays  *safetensors.File
 }
 
-// Families lists the families that have goldens: a directory each. The test is
-// skipped where the shared material is absent.
+// fullSuffix marks the goldens of the shared material, of larger checkpoints,
+// where the repository has some of the same family.
+const fullSuffix = "/full"
+
+// Families lists the families that have goldens: a directory each in the
+// repository's testdata/goldens, or in the shared material where it lies.
 func Families(tb testing.TB) []string {
 	tb.Helper()
-	entries, err := os.ReadDir(Shared(tb, "oracle", "goldens"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		if e.IsDir() {
-			names = append(names, e.Name())
+	names := folders(tb, ownGoldens(tb))
+	for _, name := range folders(tb, sharedGoldens(tb)) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
 	if len(names) == 0 {
@@ -41,17 +44,74 @@ func Families(tb testing.TB) []string {
 	return names
 }
 
-// Golden loads goldens.json and goldens.safetensors of a family, or skips the
-// test where the shared material is absent.
-func Golden(tb testing.TB, family string) *Goldens {
+// AllGoldens lists what [Golden] finds: every family, and NAME/full for the
+// shared material's larger checkpoint of a family that the repository has a
+// small one of.
+func AllGoldens(tb testing.TB) []string {
 	tb.Helper()
-	return LoadGoldens(tb, Shared(tb, "oracle", "goldens", family))
+	names, own := Families(tb), folders(tb, ownGoldens(tb))
+	for _, name := range folders(tb, sharedGoldens(tb)) {
+		if slices.Contains(own, name) {
+			names = append(names, name+fullSuffix)
+		}
+	}
+	return names
+}
+
+// GoldenDir returns the folder of one of [AllGoldens]: the repository's first,
+// else the shared material's.
+func GoldenDir(tb testing.TB, name string) string {
+	tb.Helper()
+	family, full := strings.CutSuffix(name, fullSuffix)
+	if own := filepath.Join(ownGoldens(tb), family); !full {
+		if _, err := os.Stat(own); err == nil {
+			return own
+		}
+	}
+	return Shared(tb, "oracle", "goldens", family)
+}
+
+// Golden loads goldens.json and goldens.safetensors of one of [AllGoldens].
+func Golden(tb testing.TB, name string) *Goldens {
+	tb.Helper()
+	return LoadGoldens(tb, GoldenDir(tb, name))
+}
+
+// ownGoldens is where the repository keeps goldens; scripts/goldens.py makes them.
+func ownGoldens(tb testing.TB) string {
+	tb.Helper()
+	root, err := Root()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return filepath.Join(root, "testdata", "goldens")
+}
+
+func sharedGoldens(tb testing.TB) string {
+	tb.Helper()
+	return filepath.Join(sharedRoot(tb), "oracle", "goldens")
+}
+
+// folders are the names of the directories in dir, none where dir is absent.
+func folders(tb testing.TB, dir string) []string {
+	tb.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil && !os.IsNotExist(err) {
+		tb.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 // LoadGoldens loads what the oracle wrote to a directory.
 func LoadGoldens(tb testing.TB, dir string) *Goldens {
 	tb.Helper()
-	g := &Goldens{Dir: dir, Checkpoint: filepath.Join(dir, "checkpoint")}
+	g := &Goldens{Family: filepath.Base(dir), Dir: dir, Checkpoint: filepath.Join(dir, "checkpoint")}
 	raw, err := os.ReadFile(filepath.Join(dir, "goldens.json"))
 	if err != nil {
 		tb.Fatal(err)

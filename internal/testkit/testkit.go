@@ -35,19 +35,24 @@ const SharedEnv = "COPPICE_SHARED"
 // repository. The test is skipped, with the reason, where it is absent.
 func Shared(tb testing.TB, parts ...string) string {
 	tb.Helper()
-	root := os.Getenv(SharedEnv)
-	if root == "" {
-		repo, err := Root()
-		if err != nil {
-			tb.Fatal(err)
-		}
-		root = filepath.Join(filepath.Dir(repo), "shared")
-	}
-	path := filepath.Join(append([]string{root}, parts...)...)
+	path := filepath.Join(append([]string{sharedRoot(tb)}, parts...)...)
 	if _, err := os.Stat(path); err != nil {
 		tb.Skipf("shared test material is absent (%v); put it into ../shared beside the checkout or name its place in %s", err, SharedEnv)
 	}
 	return path
+}
+
+// sharedRoot is where the shared material lies, if there is any.
+func sharedRoot(tb testing.TB) string {
+	tb.Helper()
+	if root := os.Getenv(SharedEnv); root != "" {
+		return root
+	}
+	repo, err := Root()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return filepath.Join(filepath.Dir(repo), "shared")
 }
 
 // Root returns the directory of go.mod above the working directory.
