@@ -18,6 +18,9 @@ type Surgery struct {
 	// Rename returns the name of a tensor in the copy, or keep false to leave
 	// it out. It is called once for every tensor; nil keeps all as they are.
 	Rename func(name string) (newName string, keep bool)
+	// Replace gives tensors other values, by the name they have in the copy. Names
+	// that the copy would not have are added to its last file.
+	Replace map[string]Tensor
 	// Config is the new config.json; nil keeps the old one.
 	Config []byte
 	// Card is the new README.md; the old one is kept as README.original.md.
@@ -28,6 +31,15 @@ type Surgery struct {
 	Metadata map[string]string
 	// Extra holds small files to add or replace, by plain name.
 	Extra map[string][]byte
+}
+
+// Tensor is a tensor that a copy does not take from its source.
+type Tensor struct {
+	DType safetensors.DType
+	Shape []int
+	// Read fills dst with the tensor's bytes from byte at on, row major. It is
+	// called in ascending order, from one goroutine at a time.
+	Read func(dst []byte, at int64) error
 }
 
 // blueprint is the copy before anything is written.
@@ -64,16 +76,41 @@ func (f *outFile) size() int64 {
 	return n
 }
 
-// kept is a tensor of the copy.
+// kept is a tensor of the copy: of the source, or made by read.
 type kept struct {
 	source  *shard
 	tensor  safetensors.Tensor
 	newName string
+	read    func(dst []byte, at int64) error
+}
+
+// keep is a tensor of a shard as the copy has it.
+func (s Surgery) keep(source *shard, t safetensors.Tensor, newName string) kept {
+	if r, ok := s.Replace[newName]; ok {
+		return kept{source, r.described(newName), newName, r.Read}
+	}
+	return kept{source, t, newName, source.gather(t)}
+}
+
+func (t Tensor) described(name string) safetensors.Tensor {
+	d := safetensors.Tensor{Name: name, DType: t.DType, Shape: t.Shape}
+	d.Bytes = d.Elements() * int64(t.DType.Size())
+	return d
+}
+
+// added lists the tensors that the source has no place for, by name.
+func (s Surgery) added(source *shard, there map[string]string) (out group) {
+	for _, name := range slices.Sorted(maps.Keys(s.Replace)) {
+		if _, ok := there[name]; !ok {
+			out = append(out, s.keep(source, safetensors.Tensor{}, name))
+		}
+	}
+	return out
 }
 
 // draw works out every file of the copy.
 func (c *Checkpoint) draw(s Surgery, maxShard int64) (*blueprint, error) {
-	groups, err := c.group(s.Rename, maxShard)
+	groups, err := c.group(s, maxShard)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +144,7 @@ func (c *Checkpoint) draw(s Surgery, maxShard int64) (*blueprint, error) {
 // group renames the tensors and deals them out to the files of the copy, in the
 // order of the source: as the source does, or at most maxShard bytes of data
 // each (a larger tensor gets a file of its own).
-func (c *Checkpoint) group(rename func(string) (string, bool), maxShard int64) ([]group, error) {
+func (c *Checkpoint) group(surgery Surgery, maxShard int64) ([]group, error) {
 	if len(c.shards) == 0 {
 		return nil, fmt.Errorf("%s: opened without weights: %w", c.dir, ErrNoWeights)
 	}
@@ -124,8 +161,8 @@ func (c *Checkpoint) group(rename func(string) (string, bool), maxShard int64) (
 	for _, s := range c.shards {
 		for _, t := range s.tensors {
 			newName, keep := t.Name, true
-			if rename != nil {
-				newName, keep = rename(t.Name)
+			if surgery.Rename != nil {
+				newName, keep = surgery.Rename(t.Name)
 			}
 			if !keep {
 				continue
@@ -134,11 +171,12 @@ func (c *Checkpoint) group(rename func(string) (string, bool), maxShard int64) (
 				return nil, fmt.Errorf("tensors %q and %q would both be named %q", other, t.Name, newName)
 			}
 			origin[newName] = t.Name
-			if maxShard > 0 && bytes > 0 && bytes+t.Bytes > maxShard {
+			k := surgery.keep(s, t, newName)
+			if maxShard > 0 && bytes > 0 && bytes+k.tensor.Bytes > maxShard {
 				flush()
 			}
-			open = append(open, kept{s, t, newName})
-			bytes += t.Bytes
+			open = append(open, k)
+			bytes += k.tensor.Bytes
 		}
 		if maxShard == 0 {
 			flush()
@@ -148,6 +186,8 @@ func (c *Checkpoint) group(rename func(string) (string, bool), maxShard int64) (
 	if len(groups) == 0 {
 		return nil, fmt.Errorf("%s: no tensor would be kept", c.dir)
 	}
+	last := len(groups) - 1
+	groups[last] = append(groups[last], surgery.added(groups[last][0].source, origin)...)
 	return groups, nil
 }
 
@@ -174,7 +214,7 @@ func (g group) file(name string, metadata map[string]string) (outFile, error) {
 	for i, k := range g {
 		tensors[i] = k.tensor
 		tensors[i].Name = k.newName
-		next := piece{k.source.path, k.tensor.Offset, k.tensor.Bytes, k.source.gather(k.tensor)}
+		next := piece{k.source.path, k.tensor.Offset, k.tensor.Bytes, k.read}
 		if last := len(f.pieces) - 1; last >= 0 && f.pieces[last].before(next) {
 			f.pieces[last].n += next.n
 			continue
@@ -193,7 +233,7 @@ func (g group) unchanged(metadata map[string]string) *shard {
 		return nil
 	}
 	for _, k := range g {
-		if k.source != s || k.newName != k.tensor.Name {
+		if k.source != s || k.newName != k.tensor.Name || k.read != nil {
 			return nil
 		}
 	}

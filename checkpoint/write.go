@@ -44,7 +44,7 @@ type Written struct {
 }
 
 // Write writes a changed copy of c to the directory out. The bytes of every kept
-// tensor are those of the source. The copy appears at once and complete, or not
+// tensor that is not replaced are those of the source. The copy appears at once and complete, or not
 // at all: it is written beside out under a hidden name, synced and renamed.
 // Errors wrap ErrExists, ErrInside, ErrNoSpace or the context's cause.
 func Write(ctx context.Context, c *Checkpoint, out string, s Surgery, opt WriteOptions) (Written, error) {

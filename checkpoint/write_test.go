@@ -157,7 +157,7 @@ func TestDiskFillsUp(t *testing.T) {
 		}
 		return n, nil
 	})
-	failToWrite(t, context.Background(), c, filepath.Join(t.TempDir(), "out"), full, checkpoint.ErrNoSpace, "model-0000", "free some")
+	failToWrite(t, context.Background(), c, filepath.Join(t.TempDir(), "out"), full, checkpoint.ErrNoSpace, "out: write ", "free some")
 }
 
 func TestSourceShrinks(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/forest"
 )
 
 // Rows says what the rows of the matrices are that cka compares.
@@ -35,6 +36,7 @@ const ckaRows = 2048
 // Of the two sides the n x n Gram matrix is the one used: n is capped, so it is
 // never much larger than the other, and one matrix a depth serves every pair.
 type cka struct {
+	ctx    context.Context
 	e      engine.Engine
 	layers int
 	pairs  bool // all of them, not only neighbours
@@ -60,9 +62,9 @@ type gathering struct {
 // triangle is the lower half of a symmetric matrix, row by row.
 type triangle []float32
 
-func newCKA(e engine.Engine, layers, hidden int, seqs [][]int32, rows Rows, seed uint64, pairs bool) (*cka, error) {
+func newCKA(ctx context.Context, e engine.Engine, layers, hidden int, seqs [][]int32, rows Rows, seed uint64, pairs bool) (*cka, error) {
 	c := &cka{
-		e: e, layers: layers, pairs: pairs, d: hidden,
+		ctx: ctx, e: e, layers: layers, pairs: pairs, d: hidden,
 		states: make([]gathering, layers+1), grams: make([]triangle, layers+1), inner: make([][]float64, layers+1),
 	}
 	for i := range c.inner {
@@ -147,24 +149,16 @@ func (c *cka) holds(int) (one, across int64) {
 }
 
 // see implements probe.
-func (c *cka) see(ctx context.Context, s *states) error {
+func (c *cka) see(s forest.Step) error {
 	if s.Depth == 0 {
-		in, err := s.in()
-		if err != nil {
-			return err
-		}
-		if err := c.gather(ctx, 0, s, in); err != nil {
+		if err := c.gather(0, s, s.In); err != nil {
 			return err
 		}
 	}
-	out, err := s.out()
-	if err != nil {
-		return err
-	}
-	return c.gather(ctx, s.Depth+1, s, out)
+	return c.gather(s.Depth+1, s, s.Out)
 }
 
-func (c *cka) gather(ctx context.Context, depth int, s *states, states []float32) error {
+func (c *cka) gather(depth int, s forest.Step, states []float32) error {
 	g := &c.states[depth]
 	if g.x == nil {
 		g.x = c.room()
@@ -173,7 +167,7 @@ func (c *cka) gather(ctx context.Context, depth int, s *states, states []float32
 	parallel(len(s.Batch.Segments), func(i int) {
 		segment := s.Batch.Segments[i]
 		for t := range segment.Len {
-			if row, column := c.rowOf(s.Sequences[i], t); row >= 0 {
+			if row, column := c.rowOf(s.First+i, t); row >= 0 {
 				copy(g.x[row*c.width+column:][:c.d], states[(segment.Start+t)*c.d:])
 				have.Add(int64(c.d))
 			}
@@ -183,7 +177,7 @@ func (c *cka) gather(ctx context.Context, depth int, s *states, states []float32
 	if g.have < c.values {
 		return nil
 	}
-	return c.complete(ctx, depth)
+	return c.complete(depth)
 }
 
 // room is memory for a depth's rows, all of which will be written.
@@ -198,11 +192,11 @@ func (c *cka) room() []float32 {
 
 // complete turns a depth's rows into its Gram matrix and compares it with those
 // that are there.
-func (c *cka) complete(ctx context.Context, depth int) error {
+func (c *cka) complete(depth int) error {
 	x := c.states[depth].x
 	c.states[depth].x = nil
 	centre(x, c.n)
-	k, err := c.gram(ctx, x)
+	k, err := c.gram(x)
 	c.spare = append(c.spare, x)
 	if err != nil {
 		return err
@@ -238,7 +232,7 @@ func (c *cka) forget() {
 
 // gram is x xᵀ of x [n, W]: by the engine where it is large and the engine can,
 // which rounds centred rows as it rounds all that it multiplies, else in float64.
-func (c *cka) gram(ctx context.Context, x []float32) (triangle, error) {
+func (c *cka) gram(x []float32) (triangle, error) {
 	var out triangle
 	if n := len(c.free); n > 0 {
 		out, c.free = c.free[n-1][:0], c.free[:n-1]
@@ -247,7 +241,7 @@ func (c *cka) gram(ctx context.Context, x []float32) (triangle, error) {
 	}
 	out = out[:cap(out)]
 	if fast, ok := c.e.(engine.Gram); ok && c.n > 64 {
-		return out, fast.Gram(ctx, x, c.n, out)
+		return out, fast.Gram(c.ctx, x, c.n, out)
 	}
 	parallel(c.n, func(i int) {
 		a := x[i*c.width:][:c.width]

@@ -40,11 +40,9 @@ func (r *request) costs(ctx context.Context) (out []Cost, err error) {
 		if err != nil {
 			return nil, err
 		}
-		priced, err := r.run.Price(variants, work)
-		if err != nil {
+		if shared.Forest, err = r.run.Cost(variants, work); err != nil {
 			return nil, err
 		}
-		shared.Forest = priced.Cost()
 		shared.Rounds = 1
 		out = append(out, shared)
 	}
@@ -59,11 +57,11 @@ func (r *request) costs(ctx context.Context) (out []Cost, err error) {
 		for _, l := range candidates {
 			variants = append(variants, forest.Variant{Layers: drop(layers, l), Scores: func(int, []engine.TokenScore) error { return nil }})
 		}
-		priced, err := r.run.Price(variants, work)
+		c, err := r.run.Cost(variants, work)
 		if err != nil {
 			return nil, err
 		}
-		greedy.Forest.Add(priced.Cost())
+		greedy.Forest.Add(c)
 		layers = drop(layers, candidates[0])
 	}
 	return append(out, greedy), nil

@@ -58,7 +58,8 @@ func (s *Session) timeForward(ctx context.Context, seqs [][]int32) (time.Duratio
 	for len(some) < len(seqs) && countTokens(some) < 512 {
 		some = seqs[:len(some)+1]
 	}
-	nothing := func(context.Context, forest.Step) error { return nil }
+	nothing := func(forest.Step) error { return nil }
+	defer s.Runner.SetProgress(func(int64, int64) {})()
 	var took time.Duration
 	for range 2 { // the first warms up
 		start := time.Now()

@@ -132,8 +132,7 @@ type session struct {
 	run  *forest.Runner
 	keep []int // of a pruning; nil: the whole model
 
-	memory   int64                   // bound on the process; 0: none
-	progress func(done, total int64) // of passes; may be nil
+	memory int64 // bound on the process; 0: none
 }
 
 // isDir refuses a MODEL that is not there, before anything else is tried.
@@ -172,7 +171,7 @@ func (s *session) start(a *app, f engineFlags, progress func(done, total int64))
 	if err != nil {
 		return err
 	}
-	s.e, s.progress = e, progress
+	s.e = e
 	memory := f.memoryOrDefault()
 	s.memory = memory
 	info := e.Info()
@@ -180,7 +179,7 @@ func (s *session) start(a *app, f engineFlags, progress func(done, total int64))
 	for _, n := range info.Notes {
 		a.detail("engine: %s", n)
 	}
-	s.run = forest.New(s.m, e, bounded(forest.Options{}, memory))
+	s.run = forest.New(s.m, e, bounded(forest.Options{Progress: progress}, memory))
 	return nil
 }
 
