@@ -32,6 +32,9 @@ tokens within --memory, and compare with the larger of what its products and wha
 reading it from disk take; the peak of the process's memory is in the result.
 "metrics", "cka", "ppl" and "tail" run metrics on 10 x 128 tokens beside plain
 forward passes: their limit is the time that the count of layers predicts.`,
+		Example: `  coppice bench
+  coppice bench --shape smollm-135m --what decode --rounds 15 --profile
+  coppice bench --shape llama-3.1-8b --what score --memory 3GiB`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return o.run(c, a) },
 	}

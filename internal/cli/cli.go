@@ -116,6 +116,10 @@ from 0, and lists of them are written 3,7,24-31, both ends included.
 
 Exit codes: 0 ok, 1 failed, 3 partial (the same command goes on), 4 quality gate
 not met, 64 usage, 130 cancelled.`,
+		Example: `  coppice inspect ./model
+  coppice score ./model --metric bi --data text.txt
+  coppice prune ./model --out smaller
+  coppice ppl smaller --data text.txt`,
 		Args:              unknownCommand,
 		RunE:              func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors:     true,
@@ -140,8 +144,9 @@ not met, 64 usage, 130 cancelled.`,
 // newHelp is cobra's help command, with errors of our kind.
 func newHelp() *cobra.Command {
 	return &cobra.Command{
-		Use:   "help [COMMAND]",
-		Short: "Help about a command",
+		Use:     "help [COMMAND]",
+		Short:   "Help about a command",
+		Example: "  coppice help prune",
 		RunE: func(c *cobra.Command, args []string) error {
 			target, rest, err := c.Root().Find(args)
 			if err != nil || len(rest) > 0 {

@@ -29,6 +29,8 @@ difference B - A of every metric they share, its 95 % confidence interval (paire
 bootstrap), McNemar's exact test, and a sentence on whether the documents can tell
 the two models apart. Of many metrics compared, one in twenty looks different by
 chance.`,
+		Example: `  coppice compare full.json cut.json
+  coppice compare full.json cut.json --metric acc --fail-if-worse`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return usage("compare: two results are wanted, not %d", len(args)).withHint("%s", useLine(c))

@@ -11,10 +11,8 @@ func newCompletion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion SHELL",
 		Short: "Print a completion script for a shell: " + strings.Join(shells, ", "),
-		Long: `Print a completion script for a shell, for instance
-
-  coppice completion bash > /etc/bash_completion.d/coppice
-  coppice completion zsh  > "${fpath[1]}/_coppice"
+		Example: `  coppice completion bash > /etc/bash_completion.d/coppice
+  coppice completion zsh > "${fpath[1]}/_coppice"
   coppice completion fish > ~/.config/fish/completions/coppice.fish`,
 		ValidArgs: shells,
 		RunE: func(c *cobra.Command, args []string) error {

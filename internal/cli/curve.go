@@ -45,6 +45,8 @@ With --tasks it is the results of benchmark tasks, asked as "coppice eval" asks 
 --tokens or --data then serve the metric that orders the layers.
 
 With --order angular each n drops its own best block.`,
+		Example: `  coppice curve ./model --data text.txt --plot curve.svg
+  coppice curve ./model --order ranking.json --protect 0-3 --tasks piqa,arc_easy`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir, o.input.preset, o.given = args[0], true, c.Flags().Changed

@@ -25,6 +25,8 @@ func newDemo(a *app) *cobra.Command {
 score, prune, perplexity before and after, and a word from the smaller model.
 Every command line is printed before it runs. The model is untrained: its
 numbers show the mechanics, not quality.`,
+		Example: `  coppice demo
+  coppice demo --out ./demo`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return withRemedy(o.run(c, a)) },
 	}

@@ -22,6 +22,8 @@ kernels, or the path of a oneDNN library to load; COPPICE_CACHE is where content
 hashes are kept between runs.
 
 Exits with 1 when the engine does not start.`,
+		Example: `  coppice doctor
+  coppice doctor --json`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runDoctor(c, a) },
 	}

@@ -62,6 +62,9 @@ when the same command is given again. With --plans, results.json is the whole mo
 and results.PLAN.json, beside it, that of each plan.
 
 --show TASK prints the requests of --limit documents and needs no MODEL.`,
+		Example: `  coppice eval ./model --tasks layer-pruning --out full.json
+  coppice eval ./model --tasks "piqa,mmlu_*" --num-fewshot 5 --drop 24-31
+  coppice eval --show piqa --limit 2`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 && (o.show != "" || o.requestsOnly) {
 				return nil

@@ -46,6 +46,8 @@ the special tokens that the tokenizer puts before a text; those of --tokens are
 used as they are, several at a time. With --chat the prompt is a user's message
 in the model's chat template. Generation ends at the model's end-of-text tokens
 or after --max-tokens.`,
+		Example: `  coppice generate ./model --prompt "Once upon a time" --max-tokens 100
+  coppice generate ./model --chat --prompt "Who are you?" --drop 24-31`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir, o.hasPrompt = args[0], c.Flags().Changed("prompt")

@@ -31,6 +31,9 @@ layer, multiply-accumulates a token, files; and everything that is wrong with
 it: tensors that are missing, unused or misshapen, files that are cut short.
 
 Exits with 1 when there is a problem, after all of them are printed.`,
+		Example: `  coppice inspect meta-llama/Llama-3.2-1B
+  coppice inspect ./model --deep
+  coppice inspect ./model --config-only --json`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir = args[0]

@@ -31,6 +31,8 @@ by a pruning of it that is never written (--drop, --keep, --plan).
 A sequence of T tokens has T-1 of them; the first token has none. The windows that
 --data draws are the same for the same texts, seed and tokenizer; the summary has
 their SHA-256, and --tokens-out writes them down.`,
+		Example: `  coppice logprobs ./model --tokens ids.json
+  coppice logprobs ./model --data text.txt --drop 24-31 --json`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir = args[0]

@@ -38,6 +38,8 @@ func newPPL(a *app) *cobra.Command {
 and cut into windows of --length tokens that are scored each on its own; the
 remainder is left out. A text file is one row; JSON, CSV and Parquet files have
 their own. In --join, \n, \t and \\ mean newline, tab and backslash.`,
+		Example: `  coppice ppl ./model --data text.txt --length 2048
+  coppice ppl ./model --data Salesforce/wikitext:wikitext-2-raw-v1/test --drop 24-31`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir, o.lengthGiven = args[0], c.Flags().Changed("length")

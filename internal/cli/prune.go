@@ -61,6 +61,10 @@ drops STEP at a time and ranks what is left anew, until TOTAL are gone.
 
 The plan is printed before anything is written; --dry-run stops there. The output
 appears complete or not at all.`,
+		Example: `  coppice prune ./model --dry-run
+  coppice prune ./model --out smaller
+  coppice prune ./model --by bi --data text.txt --count 8 --out smaller
+  coppice prune ./model --drop 24-31 --out smaller --force`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir, o.given, o.input.preset = args[0], c.Flags().Changed, true

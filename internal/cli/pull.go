@@ -40,6 +40,9 @@ HF_TOKEN or the hub's token file give access to what is not public; HF_ENDPOINT
 names another hub; with HF_HUB_OFFLINE=1 only the cache is used.
 
 Commands that take MODEL pull by themselves.`,
+		Example: `  coppice pull Qwen/Qwen2.5-0.5B
+  coppice pull Qwen/Qwen2.5-0.5B@main --dry-run
+  coppice pull --dataset Salesforce/wikitext --include 'wikitext-2-raw-v1/*'`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usage("%s: want one ID, org/name", c.CommandPath()).withHint("%s", useLine(c))

@@ -44,6 +44,8 @@ and of every --results FILE that eval or ppl --json wrote. --dry-run shows the
 files and the card, and asks nobody.
 
 HF_TOKEN or the hub's token file must hold a token with write access.`,
+		Example: `  coppice push smaller me/smaller --dry-run
+  coppice push smaller me/smaller --results results.json --public`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return usage("%s: want a directory and an ID, me/name", c.CommandPath()).withHint("%s", useLine(c))

@@ -45,6 +45,9 @@ they start, and asked about (--yes) when it is more than an hour. Finished work 
 kept: after an interruption the same command goes on from there (exit code 3).
 
 ` + metricsHelp(),
+		Example: `  coppice score ./model --metric reverse,magnitude-l1
+  coppice score ./model --metric bi,angular,cka --data text.txt --plot scores.svg
+  coppice score ./model --metric greedy-ppl --rounds 8 --memory 4GiB --json > ranking.json`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir, o.given, o.input.preset = args[0], c.Flags().Changed, true

@@ -33,6 +33,8 @@ docs/reference.py of the source makes with transformers:
 It computes in float32 unless --dtype says otherwise: bfloat16 alone moves logits
 by much more than the default tolerance. Exits with 1 when the largest difference
 is above the tolerance, after printing it.`,
+		Example: `  python docs/reference.py ./model > ref.json && coppice selfcheck ./model ref.json
+  coppice selfcheck ./model ref.json --dtype bfloat16 --tolerance 0.5`,
 		Args: selfcheckArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir, o.ref = args[0], args[1]

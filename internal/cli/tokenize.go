@@ -34,6 +34,9 @@ func newTokenize(a *app) *cobra.Command {
 --file is a .json list of strings, a .jsonl, or a .txt; with --decode it is a
 JSON list of lists of token ids. With --chat each text is a user's message in
 the model's chat template, ready for an answer; -v shows what is written. Only the tokenizer's files are read.`,
+		Example: `  coppice tokenize ./model --text "Once upon a time"
+  coppice tokenize ./model --chat --text "Who are you?" -v
+  coppice tokenize ./model --file ids.json --decode`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir, o.hasText = args[0], c.Flags().Changed("text")

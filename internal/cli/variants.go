@@ -26,7 +26,8 @@ func newVariants(a *app) *cobra.Command {
 		Long: `Measure many prunings of a model side by side: those of plan files, as prune
 writes them, after the whole model. None is written; all of them run in one pass, and what they
 share is computed once.`,
-		Args: modelArg,
+		Example: "  coppice variants ./model --plans a.json,b.json --data text.txt",
+		Args:    modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.dir, o.input.preset = args[0], true
 			if err := o.input.check(c); err != nil {

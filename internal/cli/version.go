@@ -14,8 +14,10 @@ func newVersion(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  noArgs,
-		RunE:  func(*cobra.Command, []string) error { return runVersion(a) },
+		Example: `  coppice version
+  coppice version --json`,
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error { return runVersion(a) },
 	}
 	a.outputFlags(c)
 	return c
