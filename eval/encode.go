@@ -11,8 +11,9 @@ type Tokenizer interface {
 	// Encode returns the ids of a text, with special the tokens that belong
 	// around it.
 	Encode(text string, special bool) []int
-	// Decode returns the text of ids, special tokens left out.
-	Decode(ids []int) (string, error)
+	// Text returns the text of ids that a model wrote, special tokens and ids
+	// without a token left out.
+	Text(ids []int) string
 	BOS() (int, bool)
 	EOS() (int, bool)
 	AddsBOS() bool

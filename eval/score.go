@@ -180,10 +180,7 @@ func write(ctx context.Context, g Generator, t *Task, e *Encoder, prompts [][]in
 	written := make([][]int, len(which))
 	err := g(ctx, batch, t.Generation.MaxTokens, stop, func(seq int, id int32) error {
 		written[seq] = append(written[seq], int(id))
-		text, err := e.Tokenizer.Decode(written[seq])
-		if err != nil {
-			return err
-		}
+		text := e.Tokenizer.Text(written[seq])
 		if slices.ContainsFunc(until, func(s string) bool { return s != "" && strings.Contains(text, s) }) {
 			return generate.ErrEnd
 		}
@@ -193,11 +190,7 @@ func write(ctx context.Context, g Generator, t *Task, e *Encoder, prompts [][]in
 		return fmt.Errorf("task %s: %w", t.Name, err)
 	}
 	for i, p := range which {
-		text, err := e.Tokenizer.Decode(written[i])
-		if err != nil {
-			return err
-		}
-		out[p].Text = cut(text, until)
+		out[p].Text = cut(e.Tokenizer.Text(written[i]), until)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"encoding/json"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -15,6 +16,20 @@ type addedToken struct {
 	RStrip     bool   `json:"rstrip"`
 	Normalized bool   `json:"normalized"`
 	Special    bool   `json:"special"`
+}
+
+// UnmarshalJSON also takes an id that another writer made a string or a float.
+func (a *addedToken) UnmarshalJSON(data []byte) error {
+	type plain addedToken
+	loose := struct {
+		ID looseID `json:"id"`
+		*plain
+	}{plain: (*plain)(a)}
+	if err := json.Unmarshal(data, &loose); err != nil {
+		return err
+	}
+	a.ID = int(loose.ID)
+	return nil
 }
 
 // addedTokens are looked for in the text itself, or, those marked normalized, after normalisation.

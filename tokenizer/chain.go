@@ -84,7 +84,7 @@ func (cs *chainSteps) add(raw json.RawMessage) error {
 	}
 	var d decoderJSON
 	if kind != "" {
-		if err := json.Unmarshal(raw, &d); err != nil {
+		if err := readJSON(raw, &d); err != nil {
 			return fmt.Errorf("decoder %s: %w; correct it or download the file again", kind, err)
 		}
 	}

@@ -82,6 +82,9 @@ func (c *charBPE) encode(ids []int, piece string, s *scratch) []int {
 	if c.glued == nil {
 		return c.word(ids, piece, s)
 	}
+	if c.unk < 0 {
+		piece = c.known(piece) // what is left out parts nothing
+	}
 	cutWords(piece, c.glued, func(word string) { ids = c.word(ids, word, s) })
 	return ids
 }
@@ -132,6 +135,20 @@ func (c *charBPE) symbols(syms []int32, word string) []int32 {
 		syms = append(syms, c.unk)
 	}
 	return syms
+}
+
+// known leaves out the characters that symbols leaves out without an unknown token.
+func (c *charBPE) known(text string) string {
+	lost := func(r rune) bool { return c.runes.get(r) < 0 && !(c.fallback && c.haveBytes(string(r))) }
+	if strings.IndexFunc(text, lost) < 0 {
+		return text
+	}
+	return strings.Map(func(r rune) rune {
+		if lost(r) {
+			return -1
+		}
+		return r
+	}, text)
 }
 
 func (c *charBPE) haveBytes(text string) bool {

@@ -3,112 +3,88 @@ package tokenizer
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
+	"maps"
 	"slices"
-	"strconv"
 )
 
-// config is what tokenizer_config.json says; the zero value says nothing.
+// config is what tokenizer_config.json says, and the files beside it; the zero value says nothing.
 type config struct {
 	Class  string                `json:"tokenizer_class"`
+	Map    map[string]any        `json:"auto_map"` // code of the checkpoint's own
 	AddBOS *bool                 `json:"add_bos_token"`
 	AddEOS *bool                 `json:"add_eos_token"`
-	BOS    tokenName             `json:"bos_token"`
-	EOS    tokenName             `json:"eos_token"`
+	Prefix *bool                 `json:"add_prefix_space"`
 	Legacy *bool                 `json:"legacy"` // Llama's: every text after a special token begins with a space
 	Added  map[string]addedToken `json:"added_tokens_decoder"`
+	specialNames
+
+	modelType string         // of config.json, where no class is named
+	listed    map[string]int // added_tokens.json; nil where added_tokens_decoder takes its place
+	roles     bool           // the code of a ChatGLM has role tokens
+}
+
+// specialNames are the special tokens by their part; special_tokens_map.json has them too.
+type specialNames struct {
+	BOS   tokenName `json:"bos_token"`
+	EOS   tokenName `json:"eos_token"`
+	Unk   tokenName `json:"unk_token"`
+	Sep   tokenName `json:"sep_token"`
+	Pad   tokenName `json:"pad_token"`
+	Cls   tokenName `json:"cls_token"`
+	Mask  tokenName `json:"mask_token"`
+	More  nameList  `json:"additional_special_tokens"`
+	Extra nameList  `json:"extra_special_tokens"`
+}
+
+// list has the names that are set, in transformers' order.
+func (n *specialNames) list() []tokenName {
+	all := []tokenName{n.BOS, n.EOS, n.Unk, n.Sep, n.Pad, n.Cls, n.Mask}
+	all = slices.Concat(all, n.More, n.Extra)
+	return slices.DeleteFunc(all, func(t tokenName) bool { return t.token.Content == "" })
+}
+
+// take lets other names win over these.
+func (n *specialNames) take(other *specialNames) {
+	from := []tokenName{other.BOS, other.EOS, other.Unk, other.Sep, other.Pad, other.Cls, other.Mask}
+	for i, to := range []*tokenName{&n.BOS, &n.EOS, &n.Unk, &n.Sep, &n.Pad, &n.Cls, &n.Mask} {
+		if from[i].set {
+			*to = from[i]
+		}
+	}
+	n.More, n.Extra = slices.Concat(n.More, other.More), slices.Concat(n.Extra, other.Extra)
 }
 
 // tokenName is a token given as a string, as an object with the string in content, or as null for "none".
 type tokenName struct {
-	set  bool
-	text string
+	set   bool
+	token addedToken
 }
 
 func (n *tokenName) UnmarshalJSON(data []byte) error {
 	n.set = true
-	if bytes.Equal(data, []byte("null")) {
+	switch {
+	case bytes.Equal(data, []byte("null")), bytes.Equal(data, []byte("false")):
 		return nil
+	case data[0] == '{':
+		return json.Unmarshal(data, &n.token)
 	}
+	return json.Unmarshal(data, &n.token.Content)
+}
+
+// nameList is a list of tokens, or an object whose values they are.
+type nameList []tokenName
+
+func (l *nameList) UnmarshalJSON(data []byte) error {
 	if data[0] != '{' {
-		return json.Unmarshal(data, &n.text)
+		return json.Unmarshal(data, (*[]tokenName)(l))
 	}
-	var object struct {
-		Content string `json:"content"`
+	var parts map[string]tokenName
+	err := json.Unmarshal(data, &parts)
+	for _, part := range slices.Sorted(maps.Keys(parts)) {
+		*l = append(*l, parts[part])
 	}
-	err := json.Unmarshal(data, &object)
-	n.text = object.Content
 	return err
-}
-
-const chatGLM = "ChatGLMTokenizer"
-
-// loadConfig reads tokenizer_config.json; the class it does not name is taken from the model_type of ChatGLM's
-// config.json, the one family whose tokenizer.model does not say what comes before a text.
-func loadConfig(dir string) (config, error) {
-	var cfg config
-	path := filepath.Join(dir, configName)
-	data, err := readFile(path)
-	if err == nil {
-		if err := json.Unmarshal(data, &cfg); err != nil {
-			return cfg, &FormatError{path, fmt.Errorf("not a tokenizer configuration: %w; copy the file again or remove it", err)}
-		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return cfg, err
-	}
-	if cfg.Class == "" {
-		var model struct {
-			Type string `json:"model_type"`
-		}
-		data, err := readFile(filepath.Join(dir, checkpoint))
-		if err == nil && json.Unmarshal(data, &model) == nil && model.Type == "chatglm" {
-			cfg.Class = chatGLM
-		}
-	}
-	return cfg, nil
-}
-
-// merge lets added_tokens_decoder add to the added tokens of a tokenizer.json; as in transformers its options
-// for a token win.
-func (c *config) merge(added []addedToken) ([]addedToken, error) {
-	more, err := c.added()
-	if err != nil {
-		return nil, err
-	}
-	added = slices.Clone(added)
-	for _, tok := range more {
-		at := slices.IndexFunc(added, func(have addedToken) bool { return have.Content == tok.Content })
-		if at < 0 {
-			added = append(added, tok)
-			continue
-		}
-		if added[at].ID != tok.ID {
-			return nil, fmt.Errorf("%s: token %q has id %d, but %d in %s: copy both files from the same checkpoint", configName, tok.Content, tok.ID, added[at].ID, jsonName)
-		}
-		added[at] = tok
-	}
-	return added, nil
-}
-
-// added lists added_tokens_decoder by id.
-func (c *config) added() ([]addedToken, error) {
-	var all []addedToken
-	for key, tok := range c.Added {
-		id, err := strconv.Atoi(key)
-		if err != nil || id < 0 || id > maxID {
-			return nil, fmt.Errorf("%s: added_tokens_decoder: %q is no token id: correct it or copy the file again", configName, key)
-		}
-		if tok.Content == "" {
-			return nil, fmt.Errorf("%s: added_tokens_decoder: token %d has no content: correct it or copy the file again", configName, id)
-		}
-		tok.ID = id
-		all = append(all, tok)
-	}
-	slices.SortFunc(all, func(a, b addedToken) int { return a.ID - b.ID })
-	return all, nil
 }
 
 // around is what a tokenizer class puts around a text by itself.
@@ -132,15 +108,17 @@ func (c *config) around() (around, bool) {
 	return around{}, false
 }
 
+func named(text string) tokenName { return tokenName{true, addedToken{Content: text}} }
+
 // name resolves a token the configuration names; fallback is used where it says nothing.
 func (t *Tokenizer) name(n tokenName, fallback int) int {
 	if !n.set {
 		return fallback
 	}
-	if n.text == "" {
+	if n.token.Content == "" {
 		return -1
 	}
-	id, ok := t.lookup(n.text)
+	id, ok := t.lookup(n.token.Content)
 	if !ok {
 		return -1
 	}
@@ -159,13 +137,13 @@ func (t *Tokenizer) surround(cfg config, addBOS bool) error {
 	t.post = template{}
 	if addBOS {
 		if t.bos < 0 {
-			return fmt.Errorf("%s asks for a BOS token %q that the vocabulary lacks: correct bos_token or set add_bos_token to false", configName, cfg.BOS.text)
+			return fmt.Errorf("%s asks for a BOS token %q that the vocabulary lacks: correct bos_token or set add_bos_token to false", configName, cfg.BOS.token.Content)
 		}
 		t.post.before = []int{t.bos}
 	}
 	if addEOS {
 		if t.eos < 0 {
-			return fmt.Errorf("%s asks for an EOS token %q that the vocabulary lacks: correct eos_token or set add_eos_token to false", configName, cfg.EOS.text)
+			return fmt.Errorf("%s asks for an EOS token %q that the vocabulary lacks: correct eos_token or set add_eos_token to false", configName, cfg.EOS.token.Content)
 		}
 		t.post.after = []int{t.eos}
 	}
@@ -184,8 +162,8 @@ func (t *Tokenizer) jsonSpecials(cfg config, added []addedToken) error {
 	eos := special(added, "<|end_of_text|>", "</s>", "<eos>", "<|endoftext|>", "[EOS]")
 	class, byClass := cfg.around()
 	if byClass {
-		bos = t.name(tokenName{true, class.bos}, bos)
-		eos = t.name(tokenName{true, class.eos}, eos)
+		bos = t.name(named(class.bos), bos)
+		eos = t.name(named(class.eos), eos)
 	}
 	if n := len(t.post.before); n > 0 {
 		bos = t.post.before[0]

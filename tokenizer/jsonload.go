@@ -32,7 +32,7 @@ type jsonModel struct {
 // parseJSON reads a tokenizer.json.
 func parseJSON(data []byte, cfg config) (*Tokenizer, error) {
 	var f jsonFile
-	if err := json.Unmarshal(data, &f); err != nil {
+	if err := readJSON(data, &f); err != nil {
 		return nil, fmt.Errorf("not a tokenizer.json: %w; download the file again", err)
 	}
 	if err := f.Model.refuse(); err != nil {
@@ -47,7 +47,7 @@ func parseJSON(data []byte, cfg config) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	added, err := cfg.merge(f.AddedTokens)
+	added, err := cfg.extend(f.AddedTokens, vocabSize(vocab), func(text string) (int, bool) { id, ok := vocab[text]; return int(id), ok })
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func soleDecoder(raw json.RawMessage) (string, error) {
 		return kind, err
 	}
 	var d decoderJSON
-	if err := json.Unmarshal(raw, &d); err != nil {
+	if err := readJSON(raw, &d); err != nil {
 		return "", fmt.Errorf("decoder Sequence: %w; correct it or download the file again", err)
 	}
 	if len(d.Decoders) != 1 {
@@ -153,7 +153,7 @@ func componentType(stage string, raw json.RawMessage) (string, error) {
 	var c struct {
 		Type string `json:"type"`
 	}
-	if err := json.Unmarshal(raw, &c); err != nil {
+	if err := readJSON(raw, &c); err != nil {
 		return "", fmt.Errorf("%s: %w; correct it or download the file again", stage, err)
 	}
 	if c.Type == "" {
@@ -162,15 +162,24 @@ func componentType(stage string, raw json.RawMessage) (string, error) {
 	return c.Type, nil
 }
 
-// setTokens fills the tables indexed by id.
-func (t *Tokenizer) setTokens(vocab map[string]int32, added []addedToken) error {
+// vocabSize is one more than the largest id.
+func vocabSize(vocab map[string]int32) int {
 	size := 0
 	for _, id := range vocab {
 		size = max(size, int(id)+1)
 	}
+	return size
+}
+
+// setTokens fills the tables indexed by id.
+func (t *Tokenizer) setTokens(vocab map[string]int32, added []addedToken) error {
+	size := vocabSize(vocab)
+	if most := sparse*len(vocab) + maxGap; size > most {
+		return fmt.Errorf("model BPE: vocab has an id above %d, and %d tokens: download the file again", most, len(vocab))
+	}
 	for _, tok := range added {
-		if tok.ID < 0 || tok.ID > maxID {
-			return fmt.Errorf("added token %q: id %d is outside 0..%d: download the file again", tok.Content, tok.ID, maxID)
+		if err := checkID(tok, len(vocab)+len(added)); err != nil {
+			return err
 		}
 		size = max(size, tok.ID+1)
 	}

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,12 +14,17 @@ const (
 	jsonName   = "tokenizer.json"
 	modelName  = "tokenizer.model"
 	configName = "tokenizer_config.json"
+	mapName    = "special_tokens_map.json"
+	addedName  = "added_tokens.json"
 	checkpoint = "config.json"
 
 	// maxFile bounds what is read into memory; the largest published tokenizer is below 40 MB.
 	maxFile = 512 << 20
 	// maxID bounds the tables indexed by id, so that a damaged file cannot ask for gigabytes.
 	maxID = 1 << 24
+	// sparse and maxGap bound the largest id by the number of tokens.
+	sparse = 4
+	maxGap = 1 << 16
 	// maxToken bounds one token in bytes; published ones stay below 1000.
 	maxToken = 4096
 )
@@ -86,5 +92,20 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read tokenizer: %w", err)
 	}
+	if what := notTokenizer(data); what != "" {
+		return nil, &FormatError{path, errors.New(what)}
+	}
 	return data, nil
+}
+
+// notTokenizer says what lies where a tokenizer's file should, and what helps.
+func notTokenizer(data []byte) string {
+	head := bytes.ToLower(bytes.TrimSpace(data[:min(len(data), 256)]))
+	switch {
+	case bytes.HasPrefix(head, []byte("version https://git-lfs")):
+		return "it is a Git LFS pointer: fetch the file with `git lfs pull`"
+	case bytes.HasPrefix(head, []byte("<!doctype")), bytes.HasPrefix(head, []byte("<html")):
+		return "it is a web page, often a login or error page: download the file itself"
+	}
+	return ""
 }

@@ -25,7 +25,7 @@ func newNormalizer(raw json.RawMessage) (normalizer, error) {
 		return nil, err
 	}
 	var n normalizerJSON
-	if err := json.Unmarshal(raw, &n); err != nil {
+	if err := readJSON(raw, &n); err != nil {
 		return nil, fmt.Errorf("normalizer %s: %w; correct it or download the file again", kind, err)
 	}
 	switch kind {
@@ -87,9 +87,10 @@ func lower(text string) string {
 	return strings.ToLower(strings.ReplaceAll(text, "\u0130", "i\u0307"))
 }
 
+// stripAccents drops marks of every kind: nonspacing, spacing (the vowel signs of Indic scripts) and enclosing.
 func stripAccents(text string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.Is(unicode.Mn, r) {
+		if unicode.Is(unicode.M, r) {
 			return -1
 		}
 		return r

@@ -44,7 +44,7 @@ func newTemplate(raw json.RawMessage) (template, error) {
 		return template{}, err
 	}
 	var p postJSON
-	if err := json.Unmarshal(raw, &p); err != nil {
+	if err := readJSON(raw, &p); err != nil {
 		return template{}, fmt.Errorf("post_processor %s: %w; correct it or download the file again", kind, err)
 	}
 	switch kind {

@@ -61,7 +61,7 @@ func (ps *pieces) add(raw json.RawMessage) error {
 		return err
 	}
 	var p preJSON
-	if err := json.Unmarshal(raw, &p); err != nil {
+	if err := readJSON(raw, &p); err != nil {
 		return fmt.Errorf("pre_tokenizer %s: %w; correct it or download the file again", kind, err)
 	}
 	switch kind {

@@ -22,10 +22,6 @@ func parseSentencePiece(data []byte, cfg config) (*Tokenizer, error) {
 	if err := f.refuse(); err != nil {
 		return nil, err
 	}
-	added, err := f.extend(cfg)
-	if err != nil {
-		return nil, err
-	}
 	m, err := newSPModel(f)
 	if err != nil {
 		return nil, err
@@ -36,7 +32,6 @@ func parseSentencePiece(data []byte, cfg config) (*Tokenizer, error) {
 		normalize: &n,
 		pre:       newSPSplitter(f, m.user),
 		model:     m,
-		dec:       newSPDecoder(f),
 	}
 	for _, p := range f.pieces {
 		t.tokens = append(t.tokens, p.text)
@@ -47,50 +42,44 @@ func parseSentencePiece(data []byte, cfg config) (*Tokenizer, error) {
 		inner.dummyPrefix = false
 		t.inner = &inner
 	}
-	t.added = newAddedTokens(added, nil)
-	if cfg.Class != chatGLM {
-		t.marked = newAddedTokens(f.markers(added), nil)
+	added, err := f.extend(t, cfg)
+	if err != nil {
+		return nil, err
 	}
+	t.dec = newSPDecoder(f, t.tokens, added)
 	t.finish()
 	return t, t.specials(f, cfg)
 }
 
-// glmTokens are what ChatGLM's tokenizer adds to its SentencePiece vocabulary, in order.
-func glmTokens() []string { return []string{"[MASK]", gMask, "[sMASK]", sop, "eop"} }
-
-const (
-	gMask = "[gMASK]"
-	sop   = "sop"
-)
-
-// extend adds the tokens that the configuration puts after the model's own, and returns those that text is
-// searched for, which are added_tokens_decoder's.
-func (f *spFile) extend(cfg config) ([]addedToken, error) {
+// extend adds the tokens of the configuration to t, and returns them.
+func (f *spFile) extend(t *Tokenizer, cfg config) ([]addedToken, error) {
 	if cfg.Class == chatGLM {
-		for _, text := range glmTokens() {
-			f.pieces = append(f.pieces, spPiece{text: text, kind: pieceControl})
-		}
-		return nil, nil // its added_tokens_decoder repeats them
+		return t.extendGLM(cfg.roles), nil // its added_tokens_decoder repeats them
 	}
-	added, err := cfg.added()
+	ids := make(map[string]int, len(f.pieces))
+	for id, p := range f.pieces {
+		ids[p.text] = id
+	}
+	added, err := cfg.extend(nil, len(f.pieces), func(text string) (int, bool) { id, ok := ids[text]; return id, ok })
 	if err != nil {
 		return nil, err
 	}
+	next := len(f.pieces)
 	for i, tok := range added {
-		switch {
-		case tok.ID == len(f.pieces):
-			kind := uint64(pieceControl)
-			if !tok.Special {
-				kind = pieceNormal
-			}
-			f.pieces = append(f.pieces, spPiece{text: tok.Content, kind: kind, score: float32(math.Inf(-1))})
-		case tok.ID > len(f.pieces):
-			return nil, fmt.Errorf("%s: added_tokens_decoder: id %d after a vocabulary of %d: ids must follow one another", configName, tok.ID, len(f.pieces))
-		case f.pieces[tok.ID].text != tok.Content:
-			return nil, fmt.Errorf("%s: added_tokens_decoder: token %d is %q, but %q in %s: copy both files from the same checkpoint", configName, tok.ID, tok.Content, f.pieces[tok.ID].text, modelName)
+		if cfg.Added != nil && tok.ID > next {
+			return nil, fmt.Errorf("%s: added_tokens_decoder: id %d after a vocabulary of %d: ids must follow one another", configName, tok.ID, next)
+		}
+		next = max(next, tok.ID+1)
+		if tok.ID < len(f.pieces) && f.pieces[tok.ID].text != tok.Content {
+			return nil, fmt.Errorf("%s: added token %d is %q, but %q in %s: copy both files from the same checkpoint", configName, tok.ID, tok.Content, f.pieces[tok.ID].text, modelName)
 		}
 		added[i].Normalized = false // there is no normalised text to look in
 	}
+	if err := t.extend(added); err != nil {
+		return nil, err
+	}
+	t.added = newAddedTokens(added, nil)
+	t.marked = newAddedTokens(f.markers(added), nil)
 	return added, nil
 }
 
@@ -135,10 +124,6 @@ func (t *Tokenizer) specials(f *spFile, cfg config) error {
 	t.bos = t.name(cfg.BOS, inside(f.bosID))
 	t.eos = t.name(cfg.EOS, inside(f.eosID))
 	if cfg.Class == chatGLM {
-		mask, _ := t.lookup(gMask)
-		start, _ := t.lookup(sop)
-		t.post.before = []int{mask, start}
-		t.always = t.post.before
 		return nil
 	}
 	return t.surround(cfg, t.bos >= 0)

@@ -141,9 +141,10 @@ type spDecoder struct {
 	stripAll   bool // every leading space
 }
 
-func newSPDecoder(f *spFile) *spDecoder {
+// newSPDecoder also decodes the tokens after the pieces: the added ones.
+func newSPDecoder(f *spFile, tokens []string, added []addedToken) *spDecoder {
 	d := &spDecoder{stripFirst: f.dummyPrefix || f.removeWhitespace, stripAll: f.removeWhitespace}
-	d.bytes = make([]byte, len(f.pieces))
+	d.bytes = make([]byte, len(tokens))
 	for i, p := range f.pieces {
 		text := strings.ReplaceAll(p.text, space, " ")
 		if p.kind == pieceUnknown {
@@ -153,6 +154,14 @@ func newSPDecoder(f *spFile) *spDecoder {
 		d.kind = append(d.kind, p.kind)
 		if p.kind == pieceByte {
 			d.bytes[i], _ = parseByteToken(p.text)
+		}
+	}
+	for _, text := range tokens[len(f.pieces):] {
+		d.text, d.kind = append(d.text, text), append(d.kind, pieceNormal)
+	}
+	for _, tok := range added {
+		if tok.Special && tok.ID >= len(f.pieces) {
+			d.kind[tok.ID] = pieceControl
 		}
 	}
 	return d

@@ -59,15 +59,32 @@ type Stream struct {
 	t     *Tokenizer
 	state decodeState
 	index int
+	loose bool // ids that name no token are left out
 }
 
 // Stream begins a decoding of its own.
 func (t *Tokenizer) Stream() *Stream { return &Stream{t: t} }
 
+// Continue decodes what a model writes after prompt: the text that Decode of both together has beyond that of the
+// prompt, so that a space before the first word stays. Ids that name no token are left out, as in Text.
+func (t *Tokenizer) Continue(prompt []int) *Stream {
+	s := &Stream{t: t, loose: true}
+	var text []byte
+	for _, id := range prompt {
+		if t.check(id, 0) == nil {
+			text = s.append(text[:0], id)
+		}
+	}
+	return s
+}
+
 // Next returns the text that id completes; it is empty while a character is cut between tokens. The texts of
 // all calls and of Flush together are what Decode returns.
 func (s *Stream) Next(id int) (string, error) {
 	if err := s.t.check(id, s.index); err != nil {
+		if s.loose && id >= 0 {
+			return "", nil
+		}
 		return "", err
 	}
 	s.index++
@@ -78,7 +95,7 @@ func (s *Stream) Next(id int) (string, error) {
 // used for another text.
 func (s *Stream) Flush() string {
 	rest := s.t.dec.flush(nil, &s.state)
-	*s = Stream{t: s.t}
+	*s = Stream{t: s.t, loose: s.loose}
 	return string(rest)
 }
 

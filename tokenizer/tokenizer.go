@@ -15,7 +15,10 @@
 package tokenizer
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"unicode/utf8"
 )
@@ -35,7 +38,9 @@ type Tokenizer struct {
 
 	added     addedTokens
 	marked    addedTokens // what EncodeMarked finds in text
+	opening   []string    // what stands for always at the head of EncodeMarked's text
 	always    []int       // what EncodeMarked begins with
+	turnEnds  []int       // tokens that end an answer, besides EOS
 	normalize normalizer  // nil: text is left as it is
 	inner     normalizer  // for text after an added token; nil: normalize
 	pre       preTokenizer
@@ -79,9 +84,15 @@ func (t *Tokenizer) Encode(text string, special bool) []int {
 
 // EncodeMarked returns the ids of text in which special tokens are written out, as chat templates do: each is
 // found, and none is added. It differs from Encode only for a tokenizer.model, whose control symbols Encode
-// takes for plain text. ChatGLM's are plain text here too, "sop" being a part of words, and [gMASK] sop is put
-// before every text, as its own code does.
+// takes for plain text. Of ChatGLM's, only the roles of ChatGLM3 are found, "sop" being a part of words, and [gMASK] sop
+// is put before every text, as its own code does, once where the text begins with it.
 func (t *Tokenizer) EncodeMarked(text string) []int {
+	for _, head := range t.opening {
+		if rest, ok := strings.CutPrefix(text, head); ok {
+			text = rest
+			break
+		}
+	}
 	return t.encode(append(make([]int, 0, len(text)/4+8), t.always...), text, &t.marked)
 }
 
@@ -132,6 +143,19 @@ func (t *Tokenizer) Decode(ids []int) (string, error) {
 	return string(t.dec.flush(out, &s.state)), nil
 }
 
+// Text is Decode for what a model wrote. Ids that name no token are left out, as transformers does: an embedding
+// may have more rows than the vocabulary has tokens.
+func (t *Tokenizer) Text(ids []int) string {
+	s := t.Stream()
+	var out []byte
+	for _, id := range ids {
+		if t.check(id, 0) == nil {
+			out = s.append(out, id)
+		}
+	}
+	return string(t.dec.flush(out, &s.state))
+}
+
 func (t *Tokenizer) check(id, index int) error {
 	if id < 0 || id >= len(t.tokens) {
 		return fmt.Errorf("id %d at index %d is outside the vocabulary of %d tokens: use the tokenizer that belongs to the checkpoint", id, index, len(t.tokens))
@@ -150,6 +174,10 @@ func (t *Tokenizer) BOS() (int, bool) { return t.bos, t.bos >= 0 }
 
 // EOS returns the id that ends a text, and whether there is one.
 func (t *Tokenizer) EOS() (int, bool) { return t.eos, t.eos >= 0 }
+
+// TurnEnds lists the tokens that end an answer besides EOS: those that begin somebody else's message, where the
+// files do not list them as ends of text.
+func (t *Tokenizer) TurnEnds() []int { return slices.Clone(t.turnEnds) }
 
 // AddsBOS reports whether Encode with special puts BOS before the text.
 func (t *Tokenizer) AddsBOS() bool {
@@ -175,6 +203,35 @@ func (t *Tokenizer) lookup(token string) (int, bool) {
 		}
 	}
 	return -1, false
+}
+
+// extend makes room for tokens beyond those there are.
+func (t *Tokenizer) extend(added []addedToken) error {
+	for _, tok := range added {
+		if tok.Content == "" {
+			return errors.New("added token without content: download the file again")
+		}
+		if err := checkID(tok, len(t.tokens)+len(added)); err != nil {
+			return err
+		}
+		if more := tok.ID + 1 - len(t.tokens); more > 0 {
+			t.tokens = append(t.tokens, make([]string, more)...)
+			t.known = append(t.known, make([]bool, more)...)
+		}
+		if t.known[tok.ID] && t.tokens[tok.ID] != tok.Content {
+			return fmt.Errorf("added token %q has the id %d of %q: correct added_tokens or download the file again", tok.Content, tok.ID, t.tokens[tok.ID])
+		}
+		t.tokens[tok.ID], t.known[tok.ID] = tok.Content, true
+	}
+	return nil
+}
+
+// checkID bounds ids by the number of tokens, so that a small file cannot ask for tables of a large vocabulary.
+func checkID(tok addedToken, count int) error {
+	if most := min(maxID, sparse*count+maxGap); tok.ID < 0 || tok.ID > most {
+		return fmt.Errorf("added token %q: id %d is outside 0..%d, which %d tokens are allowed: correct it or download the file again", tok.Content, tok.ID, most, count)
+	}
+	return nil
 }
 
 func (t *Tokenizer) finish() {

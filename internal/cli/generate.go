@@ -121,7 +121,14 @@ func (o generateOptions) run(ctx context.Context, a *app) error {
 	if err := s.start(a, o.engine, nil); err != nil {
 		return err
 	}
-	out := newGenerations(a, s, t, len(prompts), o.hasPrompt)
+	before := prompts
+	if o.chat.on {
+		before = make([][]int32, len(prompts)) // an answer stands for itself
+	}
+	out := newGenerations(a, s, t, before)
+	if o.hasPrompt && !a.json {
+		out.stream = out.decoder(0)
+	}
 	err = generate.Run(ctx, s.run, s.keep, prompts, generate.Options{
 		MaxTokens: o.maxTokens, Temperature: o.temperature, TopK: o.topK, TopP: o.topP, Seed: o.seed, Stop: stop,
 	}, out.token)
@@ -188,6 +195,7 @@ func stopTokens(s *session, t *tokenizer.Tokenizer) ([]int, error) {
 		if id, ok := t.EOS(); ok {
 			stop = append(stop, id)
 		}
+		stop = append(stop, t.TurnEnds()...)
 	}
 	more, err := generationEOS(filepath.Join(s.c.Dir(), "generation_config.json"))
 	if err != nil {
@@ -231,17 +239,32 @@ type generations struct {
 	a      *app
 	t      *tokenizer.Tokenizer
 	by     report.Compute
+	before [][]int32 // the prompts that text goes on from; nil entries in a chat
 	ids    [][]int32
 	stream *tokenizer.Stream // nil: print at the end
 	begun  bool
 }
 
-func newGenerations(a *app, s *session, t *tokenizer.Tokenizer, n int, stream bool) *generations {
-	g := &generations{a: a, t: t, by: s.compute(), ids: make([][]int32, n)}
-	if stream && !a.json {
-		g.stream = t.Stream()
+func newGenerations(a *app, s *session, t *tokenizer.Tokenizer, before [][]int32) *generations {
+	return &generations{a: a, t: t, by: s.compute(), before: before, ids: make([][]int32, len(before))}
+}
+
+// decoder writes the text that goes on from a prompt.
+func (g *generations) decoder(i int) *tokenizer.Stream { return g.t.Continue(ints(g.before[i])) }
+
+// text is what a prompt is continued with.
+func (g *generations) text(i int) (string, error) {
+	s := g.decoder(i)
+	var out strings.Builder
+	for _, id := range g.ids[i] {
+		part, err := s.Next(int(id))
+		if err != nil {
+			return "", err
+		}
+		out.WriteString(part)
 	}
-	return g
+	out.WriteString(s.Flush())
+	return out.String(), nil
 }
 
 func (g *generations) token(seq int, id int32) error {
@@ -279,7 +302,7 @@ func (g *generations) finish() error {
 	for i, ids := range g.ids {
 		l := report.Generation{Index: i, IDs: ids, Compute: g.by}
 		if g.t != nil {
-			text, err := g.t.Decode(ints(ids))
+			text, err := g.text(i)
 			if err != nil {
 				return fmt.Errorf("prompt %d: %w", i, err)
 			}
