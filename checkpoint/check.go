@@ -147,7 +147,7 @@ func (j scanned) run(ctx context.Context, buf []byte, count *counter) []Problem 
 	if bad > 0 {
 		problems = append(problems, Problem{Path: j.s.path, Tensor: j.t.Name,
 			Message: fmt.Sprintf("%d of %d values are NaN or infinite, the first at %v", bad, j.t.Elements(), unravel(first, j.t.Shape)),
-			Remedy:  "the weights are unusable: " + downloadAgain})
+			Remedy:  "the weights are unusable as they are: take another revision of the model, or tell who made it"})
 	}
 	return problems
 }

@@ -28,6 +28,7 @@ type Checkpoint struct {
 	byName    map[string]int
 	files     []FileInfo
 	hashCache string
+	warnings  []Problem
 }
 
 // Option changes how a checkpoint is opened.
@@ -47,6 +48,9 @@ func (c *Checkpoint) Config() []byte { return bytes.Clone(c.config) }
 
 // Sharded says whether an index spreads the weights over files.
 func (c *Checkpoint) Sharded() bool { return c.sharded }
+
+// Warnings returns what is odd about the directory and no reason not to use it.
+func (c *Checkpoint) Warnings() []Problem { return slices.Clone(c.warnings) }
 
 // Tensors returns all tensors, sorted by name. Shapes must not be changed.
 func (c *Checkpoint) Tensors() []TensorInfo { return slices.Clone(c.tensors) }

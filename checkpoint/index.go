@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/coppice-ml/coppice/internal/pyjson"
 	"github.com/coppice-ml/coppice/safetensors"
 )
 
@@ -29,7 +30,7 @@ func parseIndex(raw []byte, path, extension string) (*index, error) {
 		Metadata  map[string]json.RawMessage `json:"metadata"`
 		WeightMap json.RawMessage            `json:"weight_map"`
 	}
-	if err := json.Unmarshal(raw, &top); err != nil {
+	if err := pyjson.Unmarshal(raw, &top); err != nil {
 		return nil, fail(jsonOffset(err), "the index is not valid: %v", err)
 	}
 	if !utf8.Valid(raw) {
@@ -60,6 +61,9 @@ func parseIndex(raw []byte, path, extension string) (*index, error) {
 			return nil, fail(base+dec.InputOffset(), "tensor %q is mapped to %v, which is not the name of a %s file", name, value, extension)
 		case twice:
 			return nil, fail(base+dec.InputOffset(), "the index names tensor %q twice", name)
+		}
+		if len(x.files) == maxTensors {
+			return nil, fail(base+dec.InputOffset(), "the index lists more tensors than the limit of %d", maxTensors)
 		}
 		x.files[name] = file
 	}

@@ -12,6 +12,19 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/coppice-ml/coppice/internal/mmap"
+	"github.com/coppice-ml/coppice/internal/pyjson"
+	"github.com/coppice-ml/coppice/safetensors"
+)
+
+// What is read of a stranger's directory is bounded. The largest published models
+// have indexes of 9 MB, 200 files and 100,000 tensors.
+const (
+	maxConfig  = 16 << 20
+	maxIndex   = 64 << 20
+	maxShards  = 4096
+	maxTensors = 1 << 18
 )
 
 // Open opens a checkpoint directory and reads the header of every shard. The
@@ -71,22 +84,26 @@ func (c *Checkpoint) readConfig() []Problem {
 		return []Problem{{Path: c.dir, Message: "this is a file", Remedy: "name the directory that holds config.json"}}
 	}
 	path := filepath.Join(c.dir, configName)
-	raw, err := os.ReadFile(path)
+	raw, err := mmap.ReadRegular(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
-		return []Problem{{Path: path, Message: "there is no config.json", Err: ErrNoConfig,
-			Remedy: "name a Hugging Face checkpoint directory, or download it again"}}
+		return []Problem{c.noConfig(path)}
 	}
 	if err != nil {
 		return []Problem{problemOf(path, err)}
 	}
+	if what := safetensors.NotWeights(raw[:min(len(raw), 256)]); what != "" {
+		return []Problem{{Path: path, Message: "this is not a config", Remedy: what}}
+	}
 	var object map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &object); err != nil || object == nil {
-		return []Problem{{Path: path, Message: fmt.Sprintf("not a JSON object (at byte %d)", jsonOffset(err)),
-			Remedy: downloadAgain, Err: err}}
+	if err := pyjson.Unmarshal(raw, &object); err != nil || object == nil {
+		return []Problem{{Path: path, Message: fmt.Sprintf("not a JSON object (at byte %d: %v)", jsonOffset(err), cmp.Or(err, errNoObject)),
+			Remedy: "correct it, or get the file again", Err: err}}
 	}
 	c.config = raw
 	return nil
 }
+
+var errNoObject = errors.New("it does not begin with {")
 
 // readWeights finds the weights and reads the headers. Where both a single file
 // and an index exist, the single file counts, as it does for transformers.
@@ -102,46 +119,39 @@ func (c *Checkpoint) readWeights() []Problem {
 	return []Problem{c.noWeights()}
 }
 
-// noWeights says what the directory holds instead.
-func (c *Checkpoint) noWeights() Problem {
-	p := Problem{Path: c.dir, Err: ErrNoWeights}
-	for _, f := range forms() {
-		if shards := matching(c.dir, f.shards); len(shards) > 0 {
-			p.Message = fmt.Sprintf("%s is missing, though there are shards such as %s", f.index, shards[0])
-			p.Remedy = downloadAgain
-			return p
-		}
-	}
-	for _, pattern := range []string{"*.safetensors", "*.bin", "*.pth", "*.pt", "*.gguf"} {
-		if others := matching(c.dir, pattern); len(others) > 0 {
-			p.Message = fmt.Sprintf("there is %s, but neither model.safetensors nor pytorch_model.bin, nor an index of either", others[0])
-			p.Remedy = "get the model in one of these forms, as transformers saves it"
-			return p
-		}
-	}
-	p.Message = "neither model.safetensors nor pytorch_model.bin is there, nor an index of either"
-	p.Remedy = downloadAgain
-	return p
-}
-
 func (c *Checkpoint) readIndex(form form) []Problem {
 	path := filepath.Join(c.dir, form.index)
-	raw, err := os.ReadFile(path)
+	raw, err := mmap.ReadRegular(path, maxIndex)
 	if err != nil {
 		return []Problem{problemOf(path, err)}
+	}
+	if what := safetensors.NotWeights(raw[:min(len(raw), 256)]); what != "" {
+		return []Problem{{Path: path, Message: "this is not an index", Remedy: what}}
 	}
 	if c.index, err = parseIndex(raw, path, form.extension); err != nil {
 		return []Problem{problemOf(path, err)}
 	}
 	c.sharded = true
-	if len(c.index.files) == 0 {
+	names := slices.Compact(slices.Sorted(maps.Values(c.index.files)))
+	switch {
+	case len(names) == 0:
 		return []Problem{{Path: path, Message: "the index lists no tensors", Remedy: downloadAgain, Err: ErrNoWeights}}
+	case len(names) > maxShards:
+		return []Problem{{Path: path, Message: fmt.Sprintf("the index spreads the weights over %d files, over the limit of %d", len(names), maxShards)}}
 	}
 	var problems []Problem
-	for _, name := range slices.Compact(slices.Sorted(maps.Values(c.index.files))) {
+	tensors := 0
+	for _, name := range names {
 		problems = append(problems, c.addShard(name)...)
+		if n := len(c.shards); n > 0 && c.shards[n-1].name == name {
+			tensors += len(c.shards[n-1].tensors)
+		}
+		if tensors > maxTensors {
+			return append(problems, Problem{Path: c.dir, Message: fmt.Sprintf("the files hold more tensors than the limit of %d", maxTensors)})
+		}
 	}
-	return append(problems, c.compareIndex(path)...)
+	c.compareIndex(path)
+	return problems
 }
 
 // addShard reads a shard's header and adds it to the checkpoint.
@@ -161,27 +171,57 @@ func (c *Checkpoint) addShard(name string) []Problem {
 	return nil
 }
 
-// compareIndex reports where the index and the shards that could be read
-// disagree. A tensor in two shards is left to gather.
-func (c *Checkpoint) compareIndex(path string) []Problem {
-	var problems []Problem
+// compareIndex warns where the index and the shards disagree. The shards are
+// right: whoever saved the index listed buffers that are not saved, or moved
+// tensors afterwards. What the model needs and no shard holds is found later.
+func (c *Checkpoint) compareIndex(path string) {
+	listed, absent, moved := make(map[string]bool), []string{}, []string{}
+	var unlisted []string
 	for _, s := range c.shards {
-		here := make(map[string]bool, len(s.tensors))
 		for _, t := range s.tensors {
-			here[t.Name] = true
-			if _, listed := c.index.files[t.Name]; !listed {
-				problems = append(problems, Problem{Path: s.path, Tensor: t.Name,
-					Message: "the index does not list it", Remedy: "download index and shards again"})
+			switch file, ok := c.index.files[t.Name]; {
+			case !ok:
+				unlisted = append(unlisted, t.Name)
+			case file != s.name:
+				moved = append(moved, t.Name)
 			}
-		}
-		for _, name := range slices.Sorted(maps.Keys(c.index.files)) {
-			if c.index.files[name] == s.name && !here[name] {
-				problems = append(problems, Problem{Path: path, Tensor: name,
-					Message: fmt.Sprintf("the index promises it in %s, which lacks it", s.name), Remedy: "download index and shards again"})
-			}
+			listed[t.Name] = true
 		}
 	}
-	return problems
+	for name := range c.index.files {
+		if !listed[name] {
+			absent = append(absent, name)
+		}
+	}
+	for _, w := range []struct {
+		names []string
+		what  string
+	}{
+		{absent, "the index lists %s that no file holds: %s"},
+		{moved, "the index lists %s in another file than the one that holds it: %s"},
+		{unlisted, "the index leaves out %s: %s"},
+	} {
+		if len(w.names) > 0 {
+			slices.Sort(w.names)
+			c.warnings = append(c.warnings, Problem{Path: path, Message: fmt.Sprintf(w.what, counted(len(w.names), "tensor"), some(w.names))})
+		}
+	}
+}
+
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// some lists the first few names.
+func some(names []string) string {
+	const few = 4
+	if len(names) <= few {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
 // gather lists the tensors of all shards by name and reports those in two.
@@ -192,7 +232,7 @@ func (c *Checkpoint) gather() []Problem {
 		for _, t := range s.tensors {
 			if first := holder[t.Name]; first != nil {
 				problems = append(problems, Problem{Path: s.path, Tensor: t.Name,
-					Message: fmt.Sprintf("it is in %s too", first.name), Remedy: "download index and shards again"})
+					Message: fmt.Sprintf("it is in %s too", first.name), Remedy: "one of the two files belongs to another model or version"})
 				continue
 			}
 			holder[t.Name] = s
@@ -209,5 +249,5 @@ func (c *Checkpoint) gather() []Problem {
 
 // isObject says whether raw is one JSON object.
 func isObject(raw []byte) bool {
-	return json.Valid(raw) && strings.HasPrefix(string(bytes.TrimSpace(raw)), "{")
+	return json.Valid(pyjson.Strict(raw)) && strings.HasPrefix(string(bytes.TrimSpace(raw)), "{")
 }

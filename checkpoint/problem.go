@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/coppice-ml/coppice/internal/mmap"
 	"github.com/coppice-ml/coppice/safetensors"
 	"github.com/coppice-ml/coppice/torchfile"
 )
@@ -68,6 +69,12 @@ func problemOf(path string, err error) Problem {
 			Remedy:  torch.Action()}
 	}
 	remedy := ""
+	switch {
+	case errors.Is(err, mmap.ErrNotRegular):
+		remedy = "name a directory whose files are files"
+	case errors.Is(err, fs.ErrNotExist):
+		remedy = "pull the model again, or put the file back"
+	}
 	if errors.Is(err, fs.ErrPermission) {
 		remedy = "allow reading it"
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/coppice-ml/coppice/internal/mmap"
 	"github.com/coppice-ml/coppice/safetensors"
 	"github.com/coppice-ml/coppice/torchfile"
 )
@@ -65,18 +66,11 @@ type weights interface {
 
 // read opens the file only to see which tensors it holds.
 func (s *shard) read() error {
-	f, err := os.Open(s.path)
+	f, info, err := mmap.OpenRegular(s.path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if info.IsDir() {
-		return errors.New("it is a directory")
-	}
 	s.size = info.Size()
 	if !s.isTorch() {
 		h, err := safetensors.ReadHeader(f, s.size, s.path)

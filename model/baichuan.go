@@ -1,5 +1,7 @@
 package model
 
+import "fmt"
+
 // baichuan covers Baichuan2-7B, and Baichuan-7B by the class name it was
 // published with: Llama with queries, keys and values in one matrix. The rows
 // of Baichuan2's head are divided by their norm (NormHead).
@@ -12,7 +14,20 @@ func baichuan() *family {
 		parse:         parseBaichuan,
 		top:           decoderTop,
 		layer:         baichuanLayer,
+		notes:         baichuanNotes,
 	}
+}
+
+// baichuanNotes: llama.cpp takes the size of a Baichuan from its layers, and gives
+// positions to the 7B alone, which has 32.
+func baichuanNotes(s *Spec, keep []int) (notes []string) {
+	if len(keep) != 32 {
+		notes = append(notes, fmt.Sprintf("llama.cpp rotates queries and keys of a Baichuan of 32 layers only: it runs these %d without positions, and the results are wrong", len(keep)))
+	}
+	if s.HeadUnitRows {
+		notes = append(notes, "llama.cpp leaves out that the rows of Baichuan2's head are normalised")
+	}
+	return notes
 }
 
 // firstBaichuan is the class of Baichuan-7B, without NormHead.
@@ -29,7 +44,7 @@ func parseBaichuan(c *config) *Spec {
 		c.problem("num_attention_heads = %d, num_key_value_heads = %d, head_dim = %d, hidden_size = %d: W_pack holds three square matrices", s.Heads, s.KVHeads, s.HeadDim, s.Hidden)
 	}
 	s.HeadUnitRows = c.name != firstBaichuan
-	c.requireOneOf("hidden_act", "silu", "silu", "swish")
+	c.mustBeOneOf("hidden_act", "silu", "silu", "swish")
 	return s
 }
 

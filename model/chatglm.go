@@ -1,5 +1,10 @@
 package model
 
+import (
+	"regexp"
+	"strings"
+)
+
 // chatglm covers ChatGLM2-6B and what shares its code and config keys (CodeGeeX2,
 // ChatGLM3-6B, GLM-4-9B as first published): fused projections, one or few
 // key/value heads, rotary embeddings of interleaved pairs on half of each head.
@@ -43,8 +48,48 @@ func parseChatGLM(c *config) *Spec {
 	if s.HeadDim%4 != 0 {
 		c.problem("kv_channels = %d: want a multiple of 4, so that half of a head is made of pairs", s.HeadDim)
 	}
-	s.Rope = Rope{Theta: 10000 * c.positiveOr("rope_ratio", 1), Dim: s.HeadDim / 2, Interleaved: true}
+	s.Rope = Rope{Theta: 10000, Dim: s.HeadDim / 2, Interleaved: true}
+	c.ropeRatio(s)
 	return s
+}
+
+// glm4Vocabulary is padded_vocab_size of GLM-4-9B and its kin.
+const glm4Vocabulary = 151552
+
+// ropeRatio reads a key that has two meanings: ChatGLM2-6B-32K divides positions
+// by it, ChatGLM3 and GLM-4 multiply the base. The configs are alike: only the code
+// that is published with the weights says which.
+func (c *config) ropeRatio(s *Spec) {
+	ratio := c.positiveOr("rope_ratio", 1)
+	if ratio == 1 {
+		return
+	}
+	code := c.modelling()
+	positions := regexp.MustCompile(`/=?\s*(self\.)?rope_ratio\b`).MatchString(code)
+	base := regexp.MustCompile(`\*=?\s*(self\.)?rope_ratio\b|\brope_ratio\s*\*`).MatchString(code)
+	switch {
+	case positions && !base:
+		s.Rope.Scaling = RopeScaling{Kind: "linear", Factor: ratio}
+	case base && !positions, code == "" && s.Vocab == glm4Vocabulary:
+		s.Rope.Theta *= ratio
+	default:
+		c.cannotRun("rope_ratio = %g divides positions in ChatGLM2-6B-32K and multiplies the base in ChatGLM3 and GLM-4, and only the model's own code tells them apart: put its modeling_chatglm.py beside config.json", ratio)
+	}
+}
+
+// modelling is the Python code of the model's class, without comments, or "".
+func (c *config) modelling() string {
+	if c.beside == nil {
+		return ""
+	}
+	name := "modeling_chatglm.py"
+	auto := c.nested("auto_map")
+	for _, class := range []string{"AutoModel", "AutoModelForCausalLM"} {
+		if module, _, ok := strings.Cut(auto.stringOr(class, ""), "."); ok && !strings.ContainsAny(module, `/\-`) {
+			name = module + ".py"
+		}
+	}
+	return regexp.MustCompile(`(?m)#.*$`).ReplaceAllString(string(c.beside(name)), "")
 }
 
 // chatglmRefusals names the variants of the class that compute something else.
@@ -59,8 +104,8 @@ func (c *config) chatglmRefusals() {
 	if c.has("pre_seq_len") {
 		c.unsupported("it was tuned with a learned prefix (pre_seq_len), which is no part of the layers")
 	}
-	if bits := 0; c.get("quantization_bit", &bits) && bits != 0 {
-		c.unsupported("its weights are quantised (quantization_bit = %d); use the original checkpoint in F32, F16 or BF16", bits)
+	if bits := c.numberOr("quantization_bit", 0); bits != 0 {
+		c.unsupported("its weights are quantised (quantization_bit = %g); use the original checkpoint in F32, F16 or BF16", bits)
 	}
 	for _, flag := range []struct {
 		key      string

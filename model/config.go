@@ -4,17 +4,44 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/coppice-ml/coppice/internal/pyjson"
 )
 
 // ParseConfig turns the content of config.json into a Spec. Every problem is
 // reported, with the offending values; the config is refused by name when its
 // architecture is unknown or its weights are quantised (ErrUnsupported).
-func ParseConfig(raw []byte) (*Spec, error) {
-	c := &config{}
-	if err := json.Unmarshal(raw, &c.keys); err != nil {
+func ParseConfig(raw []byte) (*Spec, error) { return ParseConfigBeside(raw, nil) }
+
+// Beside gives the content of a small file that lies beside config.json, or nil
+// where there is none.
+type Beside func(name string) []byte
+
+// ParseConfigBeside is ParseConfig for families one of whose keys means different
+// things in different versions of the code that is published beside it.
+func ParseConfigBeside(raw []byte, beside Beside) (*Spec, error) {
+	s, err := ParseLayout(raw, beside)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.Runnable()
+}
+
+// ParseLayout is ParseConfigBeside for work that does not run the model: what
+// only says that its layers compute something unknown is no error, and left to
+// Runnable.
+func ParseLayout(raw []byte, beside Beside) (*Spec, error) {
+	keys, err := keysOf(raw)
+	if err != nil {
 		return nil, fmt.Errorf("not a JSON object: %w", err)
+	}
+	c := &config{keys: keys, beside: beside}
+	if err := c.refuseQuantised(); err != nil {
+		return nil, err
 	}
 	architecture, err := c.architecture()
 	if err != nil {
@@ -22,9 +49,6 @@ func ParseConfig(raw []byte) (*Spec, error) {
 	}
 	f, err := familyOf(architecture)
 	if err != nil {
-		return nil, err
-	}
-	if err := c.refuseQuantised(); err != nil {
 		return nil, err
 	}
 	c.name = architecture
@@ -36,25 +60,53 @@ func ParseConfig(raw []byte) (*Spec, error) {
 	s.BOS, s.EOS = c.ids("bos_token_id"), c.ids("eos_token_id")
 	s.DType = c.stringOr("torch_dtype", c.stringOr("dtype", ""))
 	if len(c.problems) > 0 {
-		return nil, errors.Join(c.problems...)
+		return nil, errors.Join(append(c.problems, c.unknown...)...)
 	}
+	s.unknown = c.unknown
 	return s, nil
+}
+
+// Runnable says why the model cannot be run, though its layers can be cut: they
+// compute something that no engine knows. Nil: it can.
+func (s *Spec) Runnable() error { return errors.Join(s.unknown...) }
+
+// keysOf splits a JSON object into its values, as they are written; of a key that
+// is given twice the last counts, as in Python.
+func keysOf(raw []byte) (map[string]json.RawMessage, error) {
+	values, err := topLevelValues(raw)
+	if err != nil {
+		return nil, err
+	}
+	keys := make(map[string]json.RawMessage, len(values))
+	for _, v := range values {
+		keys[v.key] = raw[v.start:v.end]
+	}
+	return keys, nil
 }
 
 // config reads keys of config.json and collects what is wrong with them.
 type config struct {
 	name     string // of the architecture
 	keys     map[string]json.RawMessage
+	beside   Beside
 	problems []error
+	unknown  []error // problems of running it alone
+	within   string  // what stands before keys in messages: "rope_scaling."
 }
 
 func (c *config) problem(format string, args ...any) {
 	c.problems = append(c.problems, fmt.Errorf(format, args...))
 }
 
-// unsupported says that the model is valid but of a kind that cannot be run.
+// unsupported says that the model is valid but of a kind that is not read.
 func (c *config) unsupported(format string, args ...any) {
 	c.problem("%w: %s", ErrUnsupported, fmt.Sprintf(format, args...))
+}
+
+// cannotRun says that the layers compute something unknown, of tensors that are
+// as usual.
+func (c *config) cannotRun(format string, args ...any) {
+	c.unknown = append(c.unknown, fmt.Errorf("%w: %s", ErrUnsupported, fmt.Sprintf(format, args...)))
 }
 
 // has reports whether a key is there and not null.
@@ -63,53 +115,58 @@ func (c *config) has(key string) bool {
 	return ok && string(raw) != "null"
 }
 
+// architecture is the class that transformers would make: architectures[0], in
+// whatever case an early conversion spelled it, else the one of model_type.
 func (c *config) architecture() (string, error) {
 	var names []string
-	if raw, ok := c.keys["architectures"]; ok {
-		if err := json.Unmarshal(raw, &names); err != nil {
-			return "", fmt.Errorf("architectures = %s: want a list of names", raw)
+	raw := c.keys["architectures"]
+	if c.has("architectures") && pyjson.Unmarshal(raw, &names) != nil {
+		return "", fmt.Errorf("architectures = %s: want a list of names", abridged(raw))
+	}
+	if len(names) > 0 && names[0] != "" {
+		return spelledAs(names[0]), nil
+	}
+	kind := c.stringOr("model_type", "")
+	if name := architectureOf(kind); name != "" {
+		return name, nil
+	}
+	what := "config.json has no \"architectures\""
+	if kind != "" {
+		what += fmt.Sprintf(", and its model_type is %q", kind)
+	}
+	return "", fmt.Errorf("%w: %s; known architectures: %s", ErrUnsupported, what, strings.Join(Architectures(), ", "))
+}
+
+// refuseQuantised knows the keys under which transformers, MLX and others say so.
+func (c *config) refuseQuantised() error {
+	for _, key := range []string{"quantization_config", "quantization", "compression_config", "quant_config"} {
+		if c.has(key) && string(c.keys[key]) != "false" {
+			return fmt.Errorf("%w: weights are quantised (%s: %s); use the original checkpoint in F32, F16 or BF16", ErrUnsupported, key, quantisation(c.keys[key]))
 		}
 	}
-	if len(names) == 0 {
-		return "", fmt.Errorf("%w: config.json has no \"architectures\"; known architectures: %s", ErrUnsupported, strings.Join(Architectures(), ", "))
-	}
-	return names[0], nil
+	return nil
 }
 
-func (c *config) refuseQuantised() error {
-	raw, ok := c.keys["quantization_config"]
-	if !ok || string(raw) == "null" {
-		return nil
-	}
+// quantisation names the method that a key describes.
+func quantisation(raw json.RawMessage) string {
 	var q struct {
-		Method string `json:"quant_method"`
-		Int4   bool   `json:"load_in_4bit"`
-		Int8   bool   `json:"load_in_8bit"`
+		Method string   `json:"quant_method"`
+		Bits   *float64 `json:"bits"`
+		Int4   bool     `json:"load_in_4bit"`
+		Int8   bool     `json:"load_in_8bit"`
 	}
-	_ = json.Unmarshal(raw, &q) // whatever it holds, it is refused below
-	name := q.Method
+	_ = pyjson.Unmarshal(raw, &q) // whatever it holds, it is refused
 	switch {
-	case name != "":
+	case q.Method != "":
+		return q.Method
 	case q.Int4:
-		name = "bitsandbytes 4-bit"
+		return "bitsandbytes 4-bit"
 	case q.Int8:
-		name = "bitsandbytes 8-bit"
-	default:
-		name = "unnamed"
+		return "bitsandbytes 8-bit"
+	case q.Bits != nil:
+		return fmt.Sprintf("%g bits", *q.Bits)
 	}
-	return fmt.Errorf("%w: weights are quantised (quantization_config: %s); use the original checkpoint in F32, F16 or BF16", ErrUnsupported, name)
-}
-
-func (c *config) get(key string, into any) (present bool) {
-	if !c.has(key) {
-		return false
-	}
-	raw := c.keys[key]
-	if err := json.Unmarshal(raw, into); err != nil {
-		c.problem("%s = %s: want a %T", key, raw, into)
-		return false
-	}
-	return true
+	return "unnamed"
 }
 
 // maxCount bounds every size in a config, so that products of two fit an int64.
@@ -129,10 +186,9 @@ func (c *config) countOr(key string, def int) int {
 	if !c.has(key) {
 		return def
 	}
-	raw := c.keys[key]
-	var v int
-	if err := json.Unmarshal(raw, &v); err != nil || v < 1 || v > maxCount {
-		c.problem("%s = %s: want an integer from 1 to %d", key, raw, maxCount)
+	v, ok := integer(c.keys[key])
+	if !ok || v < 1 || v > maxCount {
+		c.problem("%s%s = %s: want an integer from 1 to %d", c.within, key, abridged(c.keys[key]), maxCount)
 		return 1
 	}
 	return v
@@ -152,28 +208,48 @@ func (c *config) layers(key string) int {
 }
 
 func (c *config) positiveOr(key string, def float64) float64 {
-	v := def
-	if c.get(key, &v) && v <= 0 {
-		c.problem("%s = %g: want a positive number", key, v)
+	v := c.numberOr(key, def)
+	if v <= 0 {
+		c.problem("%s%s = %g: want a positive number", c.within, key, v)
+		return 1
+	}
+	return v
+}
+
+func (c *config) numberOr(key string, def float64) float64 {
+	if !c.has(key) {
+		return def
+	}
+	v, ok := number(c.keys[key])
+	if !ok {
+		c.problem("%s%s = %s: want a number", c.within, key, abridged(c.keys[key]))
+		return def
 	}
 	return v
 }
 
 func (c *config) boolOr(key string, def bool) bool {
 	v := def
-	c.get(key, &v)
+	if c.has(key) && pyjson.Unmarshal(c.keys[key], &v) != nil {
+		c.problem("%s%s = %s: want true or false", c.within, key, abridged(c.keys[key]))
+		return def
+	}
 	return v
 }
 
 func (c *config) stringOr(key, def string) string {
 	v := def
-	c.get(key, &v)
+	if c.has(key) && (c.keys[key][0] != '"' || pyjson.Unmarshal(c.keys[key], &v) != nil) {
+		c.problem("%s%s = %s: want a text in quotes", c.within, key, abridged(c.keys[key]))
+		return def
+	}
 	return v
 }
 
-func (c *config) requireOneOf(key, def string, allowed ...string) {
+// mustBeOneOf is for keys that name a computation.
+func (c *config) mustBeOneOf(key, def string, allowed ...string) {
 	if v := c.stringOr(key, def); !slices.Contains(allowed, v) {
-		c.problem("%s = %q: only %s is supported", key, v, strings.Join(allowed, ", "))
+		c.cannotRun("%s = %q: only %s is supported", key, v, strings.Join(allowed, ", "))
 	}
 }
 
@@ -183,79 +259,45 @@ func (c *config) ids(key string) []int {
 		return nil
 	}
 	raw := c.keys[key]
-	var one int
-	if json.Unmarshal(raw, &one) == nil {
+	if one, ok := integer(raw); ok {
 		return []int{one}
 	}
-	var many []int
-	if json.Unmarshal(raw, &many) != nil {
-		c.problem("%s = %s: want a token id or a list of them", key, raw)
+	var many []json.RawMessage
+	bad := pyjson.Unmarshal(raw, &many) != nil
+	ids := make([]int, len(many))
+	for i, id := range many {
+		var ok bool
+		ids[i], ok = integer(id)
+		bad = bad || !ok
 	}
-	return many
+	if bad {
+		c.problem("%s = %s: want a token id or a list of them", key, abridged(raw))
+		return nil
+	}
+	return ids
 }
 
-// ropeKeys are the fields of rope_scaling (older configs) and rope_parameters
-// (newer ones, which also hold rope_theta).
-type ropeKeys struct {
-	RopeType string   `json:"rope_type"`
-	Type     string   `json:"type"`
-	Theta    *float64 `json:"rope_theta"`
-	Factor   float64  `json:"factor"`
-	Low      float64  `json:"low_freq_factor"`
-	High     float64  `json:"high_freq_factor"`
-	Original int      `json:"original_max_position_embeddings"`
-	Partial  *float64 `json:"partial_rotary_factor"`
+// number reads a finite number, also one that a script wrote as a string.
+func number(raw json.RawMessage) (float64, bool) {
+	text := strings.TrimSuffix(strings.TrimPrefix(string(raw), `"`), `"`)
+	if text == "" || strings.Trim(text, "0123456789+-.eE") != "" {
+		return 0, false
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	return v, err == nil && !math.IsInf(v, 0)
 }
 
-// rope reads theta and scaling from both places transformers has kept them.
-func (c *config) rope(dim int, defaultTheta float64) Rope {
-	r := Rope{Dim: dim, Theta: defaultTheta}
-	var k ropeKeys
-	c.get("rope_scaling", &k)
-	c.get("rope_parameters", &k)
-	if k.Theta != nil {
-		r.Theta = *k.Theta
-	}
-	top := r.Theta
-	if c.get("rope_theta", &top) {
-		if k.Theta != nil && *k.Theta != top {
-			c.problem("rope_theta = %g at the top level but %g in rope_parameters", top, *k.Theta)
-		}
-		r.Theta = top
-	}
-	if r.Theta <= 0 {
-		c.problem("rope_theta = %g: want a positive number", r.Theta)
-	}
-	partial := 1.0
-	if k.Partial != nil {
-		partial = *k.Partial
-	}
-	if c.get("partial_rotary_factor", &partial); partial != 1 {
-		c.unsupported("partial_rotary_factor = %g: rotary embeddings of a part of each head", partial)
-	}
-	r.Scaling = c.ropeScaling(k)
-	return r
+// integer reads a number without a fraction: 64, 64.0, "64".
+func integer(raw json.RawMessage) (int, bool) {
+	v, ok := number(raw)
+	return int(v), ok && v == math.Trunc(v) && math.Abs(v) < 1<<53
 }
 
-func (c *config) ropeScaling(k ropeKeys) RopeScaling {
-	kind := k.RopeType
-	if kind == "" {
-		kind = k.Type
+// abridged shortens a value for a message.
+func abridged(raw json.RawMessage) string {
+	const most = 80
+	if len(raw) <= most {
+		return string(raw)
 	}
-	s := RopeScaling{Kind: kind, Factor: k.Factor, LowFreq: k.Low, HighFreq: k.High, OriginalPosition: k.Original}
-	switch kind {
-	case "", "default":
-		return RopeScaling{}
-	case "linear":
-		if k.Factor <= 0 {
-			c.problem("rope_scaling.factor = %g: want a positive number", k.Factor)
-		}
-	case "llama3":
-		if k.Factor <= 0 || k.Low <= 0 || k.High <= k.Low || k.Original <= 0 {
-			c.problem("rope_scaling of type llama3: factor = %g, low_freq_factor = %g, high_freq_factor = %g, original_max_position_embeddings = %d: want positive numbers and high above low", k.Factor, k.Low, k.High, k.Original)
-		}
-	default:
-		c.problem("rope_scaling type %q is not supported; known types: default, linear, llama3", kind)
-	}
-	return s
+	return strings.ToValidUTF8(string(raw[:most]), "") + "…"
 }

@@ -91,7 +91,7 @@ func TestParseConfigProblems(t *testing.T) {
 		"odd head":       {map[string]any{"head_dim": 63}, []string{"head_dim = 63"}},
 		"eos":            {map[string]any{"eos_token_id": "end"}, []string{"eos_token_id", "end"}},
 		"architecture":   {map[string]any{"architectures": []string{"MambaForCausalLM"}}, []string{"MambaForCausalLM", "LlamaForCausalLM"}},
-		"none":           {map[string]any{"architectures": nil}, []string{"architectures", "LlamaForCausalLM"}},
+		"none":           {map[string]any{"architectures": nil, "model_type": "mamba"}, []string{"architectures", `"mamba"`, "LlamaForCausalLM"}},
 		"quantised":      {map[string]any{"quantization_config": map[string]any{"quant_method": "gptq"}}, []string{"quantised", "gptq"}},
 		"quantised, bnb": {map[string]any{"quantization_config": map[string]any{"load_in_4bit": true}}, []string{"bitsandbytes 4-bit"}},
 	} {

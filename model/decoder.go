@@ -1,6 +1,10 @@
 package model
 
-import "math"
+import (
+	"math"
+
+	"github.com/coppice-ml/coppice/internal/pyjson"
+)
 
 // decoderDefaults are the values that a family's configuration class gives to
 // keys config.json leaves out.
@@ -109,9 +113,8 @@ const (
 // layer_types names; without it, those for which sliding is true. It is nil
 // where no layer slides or there is no window.
 func (c *config) windows(layers, window int, sliding func(i int) bool) []int {
-	var types []string
-	if c.get("layer_types", &types) && len(types) != layers {
-		c.problem("layer_types has %d entries for %d layers", len(types), layers)
+	types, ok := c.layerTypes(layers)
+	if !ok {
 		return nil
 	}
 	windows, some := make([]int, layers), false
@@ -131,6 +134,23 @@ func (c *config) windows(layers, window int, sliding func(i int) bool) []int {
 		return nil
 	}
 	return windows
+}
+
+// layerTypes reads the kind of every layer, nil where the config does not say.
+func (c *config) layerTypes(layers int) (types []string, ok bool) {
+	if !c.has("layer_types") {
+		return nil, true
+	}
+	raw := c.keys["layer_types"]
+	if pyjson.Unmarshal(raw, &types) != nil {
+		c.problem("layer_types = %s: want a list of names, one a layer", abridged(raw))
+		return nil, false
+	}
+	if len(types) != layers {
+		c.problem("layer_types has %d entries for %d layers", len(types), layers)
+		return nil, false
+	}
+	return types, true
 }
 
 // window reads the size of the attention window; 0 where it is null.

@@ -21,9 +21,11 @@ type family struct {
 	// byIndex, which may be nil, is for families whose reference tells kinds of
 	// layers apart by their index: the keys that must stand in the config of a
 	// model that keeps the given layers, unless they are there already and
-	// layerKeys rewrite them, and what to tell people whose other programs do not
-	// read those keys, or "".
-	byIndex func(s *Spec, keep []int) (keys []configKey, note string)
+	// layerKeys rewrite them.
+	byIndex func(s *Spec, keep []int) []configKey
+	// notes, which may be nil, say what other programs compute otherwise of a
+	// model that keeps the given layers.
+	notes func(s *Spec, keep []int) []string
 	// refused are architectures close to this family, and why they are not it.
 	refused map[string]string
 }
@@ -55,6 +57,30 @@ func Architectures() []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// spelledAs returns the known name that differs from a name in case alone:
+// LLaMAForCausalLM was LlamaForCausalLM before transformers had it.
+func spelledAs(name string) string {
+	known := Architectures()
+	if slices.Contains(known, name) {
+		return name
+	}
+	for _, k := range known {
+		if strings.EqualFold(k, name) {
+			return k
+		}
+	}
+	return name
+}
+
+// architectureOf is the class that transformers makes of a model_type whose config
+// names none.
+func architectureOf(modelType string) string {
+	return map[string]string{
+		"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM",
+		"gemma": "GemmaForCausalLM", "gemma2": "Gemma2ForCausalLM", "chatglm": "ChatGLMModel",
+	}[modelType]
 }
 
 func familyOf(architecture string) (*family, error) {

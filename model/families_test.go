@@ -134,9 +134,6 @@ func TestTraps(t *testing.T) {
 	if s := parse(t, qwen, map[string]any{"use_sliding_window": true}); s.Window(27) != 0 || s.Window(28) != 32768 {
 		t.Errorf("max_window_layers: windows %v", s.Windows)
 	}
-	if s := parse(t, glm, map[string]any{"rope_ratio": 50}); s.Rope.Theta != 500000 {
-		t.Errorf("rope_ratio: theta %v", s.Rope.Theta)
-	}
 	withNull := strings.Replace(string(edit(t, mistral, map[string]any{"architectures": []string{"MistralForCausalLM"}, "sliding_window": 1})), `"sliding_window":1`, `"sliding_window":null`, 1)
 	if s := parse(t, withNull, nil); s.Windows != nil {
 		t.Errorf("mistral without a window: %v", s.Windows)
@@ -211,7 +208,7 @@ func TestPrunedWindows(t *testing.T) {
 		"gemma2 without windows":         {"gemma-2-2b", map[string]any{"num_hidden_layers": 2, "layer_types": []string{fullAttention, fullAttention}}, []int{1}, nil, false},
 		"qwen2":                          {"qwen1.5-7b", map[string]any{"num_hidden_layers": 6, "use_sliding_window": true, "max_window_layers": 3}, []int{0, 2, 4, 5}, []string{"max_window_layers"}, false},
 		"qwen2 by default":               {"qwen1.5-7b", map[string]any{"use_sliding_window": true, "max_window_layers": nil}, rangeOf(31)[3:], []string{"max_window_layers"}, false},
-		"mistral":                        {"vicuna-7b-v1.5", map[string]any{"architectures": []string{"MistralForCausalLM"}, "sliding_window": 9}, []int{3, 9}, nil, false},
+		"mistral":                        {"vicuna-7b-v1.5", map[string]any{"architectures": []string{"MistralForCausalLM"}, "sliding_window": 9}, []int{3, 9}, nil, true},
 		"qwen3 whose window leaves none": {"qwen1.5-7b", map[string]any{"architectures": []string{"Qwen3ForCausalLM"}, "num_hidden_layers": 6, "use_sliding_window": true, "max_window_layers": 3}, []int{0, 1}, []string{"max_window_layers"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {

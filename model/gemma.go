@@ -46,7 +46,7 @@ func (c *config) gemmaActivation() Activation {
 	case "gelu":
 		return GELU
 	default:
-		c.problem("hidden_activation = %q: only gelu_pytorch_tanh, gelu is supported", name)
+		c.cannotRun("hidden_activation = %q: only gelu_pytorch_tanh, gelu is supported", name)
 		return GELUTanh
 	}
 }

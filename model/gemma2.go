@@ -15,6 +15,7 @@ func gemma2() *family {
 		top:           decoderTop,
 		layer:         gemma2Layer,
 		byIndex:       gemma2ByIndex,
+		notes:         gemma2Notes,
 		refused: map[string]string{
 			"Gemma3ForCausalLM":                  "its layers have two kinds of rotary embeddings",
 			"Gemma3ForConditionalGeneration":     "it is multimodal",
@@ -33,7 +34,7 @@ func parseGemma2(c *config) *Spec {
 	pattern := c.countOr("sliding_window_pattern", 2)
 	s.Windows = c.windows(s.Layers, c.window("sliding_window", 4096), func(i int) bool { return (i+1)%pattern != 0 })
 	if c.boolOr("use_bidirectional_attention", false) {
-		c.unsupported("use_bidirectional_attention: tokens attend to those after them, so nothing predicts the next one")
+		c.cannotRun("use_bidirectional_attention: tokens attend to those after them, so nothing predicts the next one")
 	}
 	return s
 }
@@ -60,26 +61,39 @@ func gemma2Layer(s *Spec) []Weight {
 
 // gemma2ByIndex writes each kept layer's kind, which readers without
 // layer_types take from the parity of its index.
-func gemma2ByIndex(s *Spec, keep []int) (keys []configKey, note string) {
+func gemma2ByIndex(s *Spec, keep []int) []configKey {
 	if s.Windows == nil {
-		return nil, ""
+		return nil
 	}
-	types, changed, window := make([]string, len(keep)), 0, 0
+	types := make([]string, len(keep))
 	for i, l := range keep {
 		types[i] = fullAttention
 		if s.Window(l) > 0 {
-			types[i], window = slidingAttention, s.Window(l)
+			types[i] = slidingAttention
 		}
-		if (s.Window(l) > 0) != (i%2 == 0) {
+	}
+	return []configKey{{"layer_types", types}}
+}
+
+// gemma2Notes: llama.cpp goes by the parity of layers, and by their number: it
+// takes 46 for the 27B, whose scale of attention scores is its own.
+func gemma2Notes(s *Spec, keep []int) (notes []string) {
+	changed, window := 0, 0
+	for i, l := range keep {
+		if window = max(window, s.Window(l)); s.Windows != nil && (s.Window(l) > 0) != (i%2 == 0) {
 			changed++
 		}
 	}
 	if changed > 0 {
-		note = fmt.Sprintf("layer_types in config.json keeps sliding and full attention as they were; llama.cpp and older transformers do not read it and go by "+
+		note := fmt.Sprintf("layer_types in config.json keeps sliding and full attention as they were; llama.cpp and older transformers do not read it and go by "+
 			"even and odd layer numbers, which is the other kind for %d of the %d layers: results differ there for texts longer than the window", changed, len(keep))
 		if window > 0 {
 			note += fmt.Sprintf(" (%d tokens)", window)
 		}
+		notes = append(notes, note)
 	}
-	return []configKey{{"layer_types", types}}, note
+	if largest := 46; s.AttnScale != scaleOf(float64(s.HeadDim)) && len(keep) != largest {
+		notes = append(notes, fmt.Sprintf("llama.cpp scales attention scores by query_pre_attn_scalar in a Gemma 2 of %d layers only, and by head_dim in one of %d: the results are wrong there", largest, len(keep)))
+	}
+	return notes
 }

@@ -25,6 +25,6 @@ func parseLlama(c *config) *Spec {
 	s.AttnBias = c.boolOr("attention_bias", false)
 	s.OutBias = s.AttnBias
 	s.MLPBias = c.boolOr("mlp_bias", false)
-	c.requireOneOf("hidden_act", "silu", "silu", "swish")
+	c.mustBeOneOf("hidden_act", "silu", "silu", "swish")
 	return s
 }

@@ -11,6 +11,7 @@ func mistral() *family {
 		parse:         parseMistral,
 		top:           decoderTop,
 		layer:         decoderLayer,
+		notes:         windowNote,
 		refused: map[string]string{
 			"MixtralForCausalLM":               "it is a mixture of experts",
 			"Mistral3ForConditionalGeneration": "it is multimodal",
@@ -28,6 +29,6 @@ func parseMistral(c *config) *Spec {
 			s.Windows[i] = window
 		}
 	}
-	c.requireOneOf("hidden_act", "silu", "silu", "swish")
+	c.mustBeOneOf("hidden_act", "silu", "silu", "swish")
 	return s
 }

@@ -47,29 +47,78 @@ type Source interface {
 type Model struct {
 	Spec   *Spec
 	Source Source
+	// Warnings say what people should know who use these tensors with this config.
+	Warnings []string
 }
 
-// Open validates the checkpoint's config and tensors and returns the model.
-// Every missing, unused and misshapen tensor is named in one *TensorError.
+// Open validates the checkpoint's config and tensors and returns the model. Every
+// missing and misshapen tensor is named in one *TensorError; what can be cut but
+// not run is refused with ErrUnsupported. Of a model whose head is tied, a head in
+// the files is compared with the embedding, which reads both.
 func Open(c *checkpoint.Checkpoint) (*Model, error) {
-	spec, err := ParseConfig(c.Config())
+	m, err := OpenLayout(c)
 	if err != nil {
+		return nil, err
+	}
+	if err := m.Spec.Runnable(); err != nil {
 		return nil, fmt.Errorf("%s/config.json: %w", c.Dir(), err)
 	}
-	m, err := New(spec, c)
+	return m, nil
+}
+
+// OpenLayout is Open for work that does not run the model.
+func OpenLayout(c *checkpoint.Checkpoint) (*Model, error) {
+	spec, err := SpecOf(c)
+	if err != nil {
+		return nil, err
+	}
+	m, err := fulfil(spec, c)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.Dir(), err)
 	}
 	return m, nil
 }
 
-// New pairs a spec with tensors, checking that they fulfil it.
-func New(spec *Spec, src Source) (*Model, error) {
-	report := spec.Check(src.Tensors())
-	if len(report.Missing)+len(report.Misshapen)+len(report.Unused) > 0 {
-		return nil, &TensorError{Report: report}
+// SpecOf reads the checkpoint's config, and what lies beside it, for work that does
+// not run the model.
+func SpecOf(c *checkpoint.Checkpoint) (*Spec, error) {
+	spec, err := ParseLayout(c.Config(), c.Beside)
+	if err != nil {
+		return nil, fmt.Errorf("%s/config.json: %w", c.Dir(), err)
 	}
-	return &Model{Spec: spec, Source: src}, nil
+	return spec, nil
+}
+
+// New pairs a spec with tensors, checking that they fulfil it and can be run.
+func New(spec *Spec, src Source) (*Model, error) {
+	if err := spec.Runnable(); err != nil {
+		return nil, err
+	}
+	return fulfil(spec, src)
+}
+
+func fulfil(spec *Spec, src Source) (*Model, error) {
+	tensors := src.Tensors()
+	report := spec.Check(tensors)
+	if len(report.Missing)+len(report.Misshapen) > 0 {
+		return nil, &TensorError{Report: report, Cause: spec.Diagnose(tensors, report)}
+	}
+	m := &Model{Spec: spec, Source: src}
+	if len(report.Unused) > 0 {
+		m.warn("%s of the files are not part of this model and are left alone: %s", counted(len(report.Unused), "tensor"), abbreviate(report.Unused, 6))
+	}
+	other, err := m.otherHead()
+	if err != nil {
+		return nil, err
+	}
+	if other != "" {
+		m.warn("tie_word_embeddings is true, and the values of %s differ from the embedding's: the embedding is the head here, as in transformers 4; transformers 5 takes %s", other, other)
+	}
+	return m, nil
+}
+
+func (m *Model) warn(format string, args ...any) {
+	m.Warnings = append(m.Warnings, fmt.Sprintf(format, args...))
 }
 
 // CheckReport lists what is wrong between a spec and a set of tensors.
@@ -81,10 +130,16 @@ type CheckReport struct {
 }
 
 // TensorError reports tensors that do not fulfil the spec, all of them at once.
-type TensorError struct{ Report CheckReport }
+type TensorError struct {
+	Report CheckReport
+	Cause  string // what lies behind it, with a remedy; "" where that is not known
+}
 
 func (e *TensorError) Error() string {
 	msg := "tensors do not match config.json"
+	if e.Cause != "" {
+		return msg + ": " + e.Cause
+	}
 	for _, part := range []struct {
 		label string
 		names []string
@@ -93,7 +148,7 @@ func (e *TensorError) Error() string {
 			msg += fmt.Sprintf("; %d %s: %s", len(part.names), part.label, abbreviate(part.names, 6))
 		}
 	}
-	return msg + " (see `coppice inspect`; the files belong to another model or version, download them again)"
+	return msg + " (see `coppice inspect`; weights and config.json are of different models or versions)"
 }
 
 // Check compares tensors with what the spec expects. It reads no tensor data.

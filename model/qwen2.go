@@ -13,6 +13,7 @@ func qwen2() *family {
 		top:           decoderTop,
 		layer:         decoderLayer,
 		byIndex:       qwenByIndex,
+		notes:         windowNote,
 		refused: map[string]string{
 			"QWenLMHeadModel":                    "the first Qwen has a layout of its own; Qwen1.5 and later are supported",
 			"Qwen2MoeForCausalLM":                "it is a mixture of experts",
@@ -27,7 +28,7 @@ func parseQwen2(c *config) *Spec {
 	s := c.decoder(decoderDefaults{positions: 32768, kvHeads: 32})
 	s.AttnBias = true
 	s.Windows = c.qwenWindows(s.Layers)
-	c.requireOneOf("hidden_act", "silu", "silu", "swish")
+	c.mustBeOneOf("hidden_act", "silu", "silu", "swish")
 	return s
 }
 
@@ -42,17 +43,20 @@ func (c *config) qwenWindows(layers int) []int {
 		window = c.window("sliding_window", 4096)
 	}
 	first := maxWindowLayers
-	if c.get("max_window_layers", &first) && first < 0 {
-		c.problem("max_window_layers = %d: want a layer index", first)
+	if c.has("max_window_layers") {
+		var ok bool
+		if first, ok = integer(c.keys["max_window_layers"]); !ok || first < 0 {
+			c.problem("max_window_layers = %s: want a layer index", abridged(c.keys["max_window_layers"]))
+		}
 	}
 	return c.windows(layers, window, func(i int) bool { return i >= first })
 }
 
 // qwenByIndex writes the first sliding layer where the original leaves it to
 // the default. Rewriting the key is enough otherwise.
-func qwenByIndex(s *Spec, keep []int) (keys []configKey, note string) {
+func qwenByIndex(s *Spec, keep []int) []configKey {
 	if s.Windows == nil {
-		return nil, ""
+		return nil
 	}
 	below := 0
 	for _, l := range keep {
@@ -60,5 +64,5 @@ func qwenByIndex(s *Spec, keep []int) (keys []configKey, note string) {
 			below++
 		}
 	}
-	return []configKey{{"max_window_layers", below}}, ""
+	return []configKey{{"max_window_layers", below}}
 }

@@ -12,6 +12,7 @@ func qwen3() *family {
 		top:           decoderTop,
 		layer:         qwen3Layer,
 		byIndex:       qwenByIndex,
+		notes:         windowNote,
 		refused: map[string]string{
 			"Qwen3MoeForCausalLM":             "it is a mixture of experts",
 			"Qwen3NextForCausalLM":            "it is a mixture of experts with linear attention",
@@ -25,7 +26,7 @@ func parseQwen3(c *config) *Spec {
 	s.AttnBias = c.boolOr("attention_bias", false)
 	s.OutBias = s.AttnBias
 	s.Windows = c.qwenWindows(s.Layers)
-	c.requireOneOf("hidden_act", "silu", "silu", "swish")
+	c.mustBeOneOf("hidden_act", "silu", "silu", "swish")
 	return s
 }
 

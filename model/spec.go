@@ -40,7 +40,8 @@ type Spec struct {
 
 	DType string // torch_dtype/dtype of config.json, as written there
 
-	family *family
+	family  *family
+	unknown []error // see Runnable
 }
 
 // Window is how many keys a query of layer i sees, its own included; 0 means all.

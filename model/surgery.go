@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
+
+	"github.com/coppice-ml/coppice/internal/pyjson"
 )
 
 // layerKey is a config key whose value depends on which layers exist.
@@ -45,11 +48,20 @@ type configKey struct {
 // PruneNote is what people should know who run a pruning of the model, written
 // as a checkpoint, with other programs; "" where there is nothing to say.
 func (s *Spec) PruneNote(keep []int) string {
-	if s.family.byIndex == nil || isWhole(keep, s.Layers) {
+	if s.family.notes == nil || isWhole(keep, s.Layers) {
 		return ""
 	}
-	_, note := s.family.byIndex(s, keep)
-	return note
+	return strings.Join(s.family.notes(s, keep), "; ")
+}
+
+// windowNote is for families whose windows llama.cpp's graphs leave out.
+func windowNote(s *Spec, keep []int) []string {
+	for _, l := range keep {
+		if window := s.Window(l); window > 0 && window < s.MaxPositions {
+			return []string{fmt.Sprintf("llama.cpp leaves out this family's attention windows: results differ there for texts of more than %d tokens", window)}
+		}
+	}
+	return nil
 }
 
 // PruneConfig rewrites config.json for a model that keeps the given layers, in
@@ -81,8 +93,7 @@ func (s *Spec) PruneConfig(raw []byte, keep []int) ([]byte, error) {
 	if s.family.byIndex == nil {
 		return out, nil
 	}
-	wanted, _ := s.family.byIndex(s, keep)
-	if out, err = addKeys(out, wanted); err != nil {
+	if out, err = addKeys(out, s.family.byIndex(s, keep)); err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
 	return out, nil
@@ -134,9 +145,9 @@ func (k layerKey) rewrite(old []byte, layers int, keep []int) ([]byte, error) {
 // rewriteIndex counts the kept layers below the index; an index that splits
 // nothing (at or past the last layer) still splits nothing.
 func (k layerKey) rewriteIndex(old []byte, keep []int) ([]byte, error) {
-	var index int
-	if err := json.Unmarshal(old, &index); err != nil {
-		return nil, fmt.Errorf("%s is not a layer index", old)
+	index, ok := integer(old)
+	if !ok {
+		return nil, fmt.Errorf("%s is not a layer index", abridged(old))
 	}
 	below := 0
 	for _, l := range keep {
@@ -149,8 +160,8 @@ func (k layerKey) rewriteIndex(old []byte, keep []int) ([]byte, error) {
 
 func (k layerKey) rewritePattern(old []byte, layers int, keep []int) ([]byte, error) {
 	var entries []json.RawMessage
-	if err := json.Unmarshal(old, &entries); err != nil {
-		return nil, fmt.Errorf("%s is not a list", old)
+	if err := pyjson.Unmarshal(old, &entries); err != nil {
+		return nil, fmt.Errorf("%s is not a list", abridged(old))
 	}
 	if len(entries) == 0 {
 		return old, nil
@@ -166,12 +177,16 @@ func (k layerKey) rewritePattern(old []byte, layers int, keep []int) ([]byte, er
 }
 
 func (k layerKey) rewriteIndices(old []byte, keep []int) ([]byte, error) {
-	var indices []int
-	if err := json.Unmarshal(old, &indices); err != nil {
-		return nil, fmt.Errorf("%s is not a list of layer indices", old)
+	var indices []json.RawMessage
+	if err := pyjson.Unmarshal(old, &indices); err != nil {
+		return nil, fmt.Errorf("%s is not a list of layer indices", abridged(old))
 	}
 	kept := []int{}
-	for _, index := range indices {
+	for _, raw := range indices {
+		index, ok := integer(raw)
+		if !ok {
+			return nil, fmt.Errorf("%s is not a layer index", abridged(raw))
+		}
 		for i, l := range keep {
 			if l == index {
 				kept = append(kept, i)
@@ -190,7 +205,7 @@ type valueRange struct {
 // topLevelValues locates the values of a JSON object so that single ones can
 // be replaced and the rest of the file kept byte for byte.
 func topLevelValues(raw []byte) ([]valueRange, error) {
-	d := json.NewDecoder(bytes.NewReader(raw))
+	d := json.NewDecoder(bytes.NewReader(pyjson.Strict(raw)))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return nil, fmt.Errorf("not a JSON object")
 	}
@@ -208,8 +223,11 @@ func topLevelValues(raw []byte) ([]valueRange, error) {
 		key, _ := t.(string)
 		values = append(values, valueRange{key: key, start: end - len(v), end: end})
 	}
-	if _, err := d.Token(); err != nil && err != io.EOF {
+	if _, err := d.Token(); err != nil {
 		return nil, err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, fmt.Errorf("something follows the JSON object")
 	}
 	return values, nil
 }

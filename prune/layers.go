@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/coppice-ml/coppice/internal/layerlist"
 )
 
 // ParseLayers reads a list of layers such as "3,7,24-31" for a model of the
@@ -61,25 +63,9 @@ func parseLayer(s, item string, layers int) (int, error) {
 	return l, nil
 }
 
-// FormatLayers writes an ascending list the way ParseLayers reads it: runs of
-// three and more as ranges. An empty list is "".
-func FormatLayers(layers []int) string {
-	var parts []string
-	for i := 0; i < len(layers); {
-		end := i + 1
-		for end < len(layers) && layers[end] == layers[end-1]+1 {
-			end++
-		}
-		if end-i < 3 {
-			end = i + 1
-			parts = append(parts, strconv.Itoa(layers[i]))
-		} else {
-			parts = append(parts, fmt.Sprintf("%d-%d", layers[i], layers[end-1]))
-		}
-		i = end
-	}
-	return strings.Join(parts, ",")
-}
+// FormatLayers writes an ascending list the way ParseLayers reads it: runs as
+// ranges. An empty list is "".
+func FormatLayers(layers []int) string { return layerlist.Format(layers) }
 
 // Complement lists the layers 0…layers-1 that are not in list, ascending.
 func Complement(list []int, layers int) []int {

@@ -59,7 +59,7 @@ func TestFormatLayers(t *testing.T) {
 		in   []int
 		want string
 	}{
-		{nil, ""}, {[]int{4}, "4"}, {[]int{4, 5}, "4,5"}, {[]int{0, 1, 2, 5, 7, 8, 9, 10}, "0-2,5,7-10"},
+		{nil, ""}, {[]int{4}, "4"}, {[]int{4, 5}, "4-5"}, {[]int{0, 1, 2, 5, 7, 8, 9, 10}, "0-2,5,7-10"},
 	} {
 		if got := FormatLayers(tt.in); got != tt.want {
 			t.Errorf("FormatLayers(%v) = %q, want %q", tt.in, got, tt.want)

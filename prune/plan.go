@@ -56,9 +56,9 @@ func New(spec *model.Spec, drop []int, source string) (Plan, error) {
 // checkpoint, before and after. Buffers that belong to a layer go with it. It
 // fails when the checkpoint is not one the plan is for.
 func (p *Plan) Measure(c *checkpoint.Checkpoint) error {
-	spec, err := model.ParseConfig(c.Config())
+	spec, err := model.SpecOf(c)
 	if err != nil {
-		return fmt.Errorf("%s/config.json: %w", c.Dir(), err)
+		return err
 	}
 	if err := p.fits(spec); err != nil {
 		return err

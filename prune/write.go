@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/coppice-ml/coppice/checkpoint"
@@ -48,7 +47,7 @@ func Write(ctx context.Context, c *checkpoint.Checkpoint, spec *model.Spec, plan
 		return checkpoint.Written{}, err
 	}
 	// A missing or unreadable card is no reason not to prune.
-	old, _ := os.ReadFile(filepath.Join(c.Dir(), "README.md"))
+	old := c.Beside("README.md")
 	if opt.SourceName == "" {
 		opt.SourceName = dirName(c.Dir())
 	}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/coppice-ml/coppice/internal/layerlist"
 )
 
 // Cell is one value of a table: Text for people, Plain for programs.
@@ -157,21 +159,5 @@ func scaled(v, base float64, units []string) string {
 	return fmt.Sprintf("%.3g%s", v, units[i])
 }
 
-// FormatLayers writes a list of layers the way flags take it: 0-3,7. Runs are
-// only joined where the order is ascending, so a list reads back as it was.
-func FormatLayers(layers []int) string {
-	var parts []string
-	for i := 0; i < len(layers); {
-		j := i
-		for j+1 < len(layers) && layers[j+1] == layers[j]+1 {
-			j++
-		}
-		part := strconv.Itoa(layers[i])
-		if j > i {
-			part += "-" + strconv.Itoa(layers[j])
-		}
-		parts = append(parts, part)
-		i = j + 1
-	}
-	return strings.Join(parts, ",")
-}
+// FormatLayers writes a list of layers the way flags take it: 0-3,7.
+func FormatLayers(layers []int) string { return layerlist.Format(layers) }

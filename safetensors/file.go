@@ -2,7 +2,6 @@ package safetensors
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/coppice-ml/coppice/internal/mmap"
 )
@@ -18,18 +17,11 @@ type File struct {
 
 // Open validates the header of a file and maps the file.
 func Open(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, info, err := mmap.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, &FormatError{Path: path, Problem: "this is not a regular file", Remedy: "name a .safetensors file"}
-	}
 	h, err := ReadHeader(f, info.Size(), path)
 	if err != nil {
 		return nil, err

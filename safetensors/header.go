@@ -15,6 +15,10 @@ const (
 	// maxHeader is the cap of the reference implementation, so that a length
 	// made of noise never leads to a huge allocation.
 	maxHeader = 100_000_000
+	// maxTensors and maxDims bound what a header may make of its bytes: the
+	// largest published models have a tenth of it.
+	maxTensors = 1 << 18
+	maxDims    = 64
 )
 
 // Tensor describes one tensor of a file. Offset counts from the start of the
@@ -103,7 +107,7 @@ func readRaw(r io.ReaderAt, size int64, path string) ([]byte, error) {
 func NotWeights(head []byte) string {
 	switch {
 	case bytes.HasPrefix(head, []byte("version https://git-lfs")):
-		return "it is a Git LFS pointer: fetch the weights with `git lfs pull`"
+		return "it is a Git LFS pointer: fetch the file itself with `git lfs pull`"
 	case bytes.HasPrefix(bytes.ToLower(bytes.TrimSpace(head)), []byte("<!doctype")),
 		bytes.HasPrefix(bytes.ToLower(bytes.TrimSpace(head)), []byte("<html")):
 		return "it is a web page, often a login or error page: download the file itself"

@@ -43,6 +43,10 @@ func (p *parser) header() (*Header, error) {
 			h.Metadata, err = p.metadata()
 			return err
 		}
+		if len(h.Tensors) == maxTensors {
+			return &FormatError{Path: p.path, Offset: lengthBytes + int64(p.at), Remedy: "no model has as many: it is not one",
+				Problem: fmt.Sprintf("the header names more tensors than the limit of %d", maxTensors)}
+		}
 		t, err := p.tensor(name)
 		h.Tensors = append(h.Tensors, t)
 		return err
@@ -201,6 +205,9 @@ func (p *parser) integers(name, key string) ([]int64, error) {
 		n, err := strconv.ParseInt(string(tok), 10, 64)
 		if err != nil || tok[0] == '-' {
 			return nil, p.fail(name, "%s holds %s, which is not a size", key, tok)
+		}
+		if len(out) == maxDims {
+			return nil, p.fail(name, "%s holds more than %d numbers", key, maxDims)
 		}
 		out = append(out, n)
 	}

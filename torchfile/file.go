@@ -2,7 +2,6 @@ package torchfile
 
 import (
 	"fmt"
-	"os"
 	"sync"
 
 	"github.com/coppice-ml/coppice/internal/mmap"
@@ -22,18 +21,11 @@ type File struct {
 
 // Open reads what a file holds and maps it.
 func Open(path string) (*File, error) {
-	f, err := os.Open(path)
+	f, info, err := mmap.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, &FormatError{Path: path, Problem: "this is not a regular file", Remedy: "name a .bin file"}
-	}
 	c, err := ReadContents(f, info.Size(), path)
 	if err != nil {
 		return nil, err

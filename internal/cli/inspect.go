@@ -70,9 +70,9 @@ func (o inspectOptions) run(ctx context.Context, a *app) error {
 		return err
 	}
 	defer c.Close()
-	spec, err := model.ParseConfig(c.Config())
+	spec, err := model.SpecOf(c)
 	if err != nil {
-		return fmt.Errorf("%s/config.json: %w", o.dir, err)
+		return err
 	}
 	found := &inspection{spec: spec, files: c.Files(), line: modelLine(o.dir, spec)}
 	if o.configOnly {
