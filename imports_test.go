@@ -16,7 +16,9 @@ const module = "github.com/coppice-ml/coppice"
 // module. internal/testkit and enginetest serve tests; only tests import them.
 const importRule = `
 	# the ground: the file format, text, what commands print
-	internal/mmap < safetensors torchfile
+	internal/mmap < safetensors torchfile checkpoint
+	internal/pyjson    < checkpoint model
+	internal/layerlist < report prune model
 	safetensors < checkpoint model torchfile
 	torchfile   < checkpoint
 	checkpoint  < model prune

@@ -168,12 +168,6 @@ func TestOpenFails(t *testing.T) {
 		{"shard missing", func(f map[string]string) { delete(f, second) }, fs.ErrNotExist, []string{second, "missing", "download"}},
 		{"both shards missing", func(f map[string]string) { delete(f, first); delete(f, second) }, fs.ErrNotExist, []string{first, second}},
 		{"shard truncated", func(f map[string]string) { f[second] = f[second][:len(f[second])-5] }, nil, []string{second, `"c"`, "5 bytes are missing", "download"}},
-		{"tensor missing", func(f map[string]string) {
-			f["model.safetensors.index.json"] = indexOf(t, map[string]string{"a": first, "b": first, "c": second, "d": second})
-		}, nil, []string{`"d"`, second, "lacks"}},
-		{"tensor not listed", func(f map[string]string) {
-			f["model.safetensors.index.json"] = indexOf(t, map[string]string{"a": first, "c": second})
-		}, nil, []string{`"b"`, first, "does not list"}},
 		{"tensor twice", func(f map[string]string) { f[second] = string(weights(t, nil, 64, "a", "c")) }, nil, []string{`"a"`, first, second}},
 		{"index broken", func(f map[string]string) { f["model.safetensors.index.json"] = `{"weight_map":{"a":1}}` }, nil, []string{"index.json", "not the name"}},
 		{"index without map", func(f map[string]string) { f["model.safetensors.index.json"] = `{}` }, nil, []string{"no weight_map"}},

@@ -138,7 +138,7 @@ type TensorError struct {
 func (e *TensorError) Error() string {
 	msg := "tensors do not match config.json"
 	if e.Cause != "" {
-		return msg + ": " + e.Cause
+		msg += ": " + e.Cause
 	}
 	for _, part := range []struct {
 		label string
@@ -148,7 +148,10 @@ func (e *TensorError) Error() string {
 			msg += fmt.Sprintf("; %d %s: %s", len(part.names), part.label, abbreviate(part.names, 6))
 		}
 	}
-	return msg + " (see `coppice inspect`; weights and config.json are of different models or versions)"
+	if e.Cause == "" {
+		msg += " (see `coppice inspect`; weights and config.json are of different models or versions)"
+	}
+	return msg
 }
 
 // Check compares tensors with what the spec expects. It reads no tensor data.

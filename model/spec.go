@@ -2,6 +2,7 @@ package model
 
 import (
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -199,6 +200,15 @@ func (s *Spec) LayerOf(name string) (layer int, rest string, ok bool) {
 		return 0, "", false
 	}
 	return layer, rest, true
+}
+
+// HasLayers says whether any of the names is of a tensor of a layer that the model
+// does not have.
+func (s *Spec) HasLayers(names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		i, _, ok := s.LayerOf(name)
+		return ok && i >= s.Layers
+	})
 }
 
 // Renamer returns the renaming that keeps exactly the layers in keep, in that

@@ -185,3 +185,21 @@ func FuzzReadHeader(f *testing.F) {
 		}
 	})
 }
+
+// A header may not make much of few bytes.
+func TestHeaderBounds(t *testing.T) {
+	var many strings.Builder
+	for i := range 300_000 {
+		fmt.Fprintf(&many, `%s"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`, map[bool]string{true: "{", false: ","}[i == 0], i)
+	}
+	for _, c := range []struct{ header, want string }{
+		{many.String() + "}", "more tensors than the limit of 262144"},
+		{`{"a":{"dtype":"U8","shape":[` + strings.Repeat("1,", 100) + `1],"data_offsets":[0,0]}}`, "shape holds more than 64 numbers"},
+	} {
+		raw := binary.LittleEndian.AppendUint64(nil, uint64(len(c.header)))
+		raw = append(raw, c.header...)
+		if _, err := safetensors.ReadHeader(bytes.NewReader(raw), int64(len(raw)), "x"); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("error %v, want %q", err, c.want)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/engine"
@@ -45,7 +46,8 @@ func openDir(env Env, dir string, layers Layers) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{Checkpoint: c, env: env}
-	if s.Model, err = model.Open(c); err == nil {
+	if s.Model, err = model.OpenLayout(c); err == nil {
+		s.warnOfFiles()
 		s.Keep, err = layers.keep(s.Model.Spec)
 	}
 	if err != nil {
@@ -54,8 +56,22 @@ func openDir(env Env, dir string, layers Layers) (*Session, error) {
 	return s, nil
 }
 
+// warnOfFiles says what is odd about the model and no reason not to use it.
+func (s *Session) warnOfFiles() {
+	for _, w := range s.Checkpoint.Warnings() {
+		s.env.Talk.Warn("%v", w)
+	}
+	for _, w := range s.Model.Warnings {
+		s.env.Talk.Warn("%s: %s", s.Checkpoint.Dir(), w)
+	}
+}
+
 // Start starts the engine. progress, which may be nil, hears of the runner's work.
+// It fails with model.ErrUnsupported for a model that can only be cut.
 func (s *Session) Start(e Engine, progress func(done, total int64)) error {
+	if err := s.Model.Spec.Runnable(); err != nil {
+		return fmt.Errorf("%s/config.json: %w", s.Checkpoint.Dir(), err)
+	}
 	var err error
 	if s.Engine, err = e.start(s.env); err != nil {
 		return err

@@ -102,7 +102,7 @@ func goldenRenumbered(t *testing.T, e engine.Engine, r *resident, g *testkit.Gol
 	t.Helper()
 	var raw json.RawMessage
 	g.Decode(t, &raw, "pruned_1_3", "config")
-	pruned, err := model.ParseConfig(raw)
+	pruned, err := model.ParseLayout(raw, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

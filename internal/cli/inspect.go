@@ -89,7 +89,11 @@ func (o inspectOptions) run(ctx context.Context, a *app) error {
 		return err
 	}
 	if n := len(found.line.Problems); n > 0 {
-		return failed("%s: %s found", o.dir, plural(n, "problem")).withHint("download the files named above again, or get them from whoever made the checkpoint")
+		err := failed("%s: %s found", o.dir, plural(n, "problem"))
+		if strings.Contains(strings.Join(found.line.Problems, "\n"), "download") {
+			err = err.withHint("download the files named above again, or get them from whoever made the checkpoint")
+		}
+		return err
 	}
 	return nil
 }
@@ -138,6 +142,14 @@ func (o inspectOptions) weights(ctx context.Context, a *app, f *inspection) erro
 	defer c.Close()
 	f.files = c.Files()
 	f.measure(c.Tensors())
+	for _, w := range c.Warnings() {
+		a.warn("%v", w)
+	}
+	if m, err := model.OpenLayout(c); err == nil {
+		for _, w := range m.Warnings {
+			a.warn("%s", w)
+		}
+	}
 	f.check(c.Tensors())
 	if o.deep {
 		f.line.Hash, err = c.Hash(ctx)
@@ -182,16 +194,29 @@ func dtypeName(safetensors string) string {
 
 func (f *inspection) check(tensors []checkpoint.TensorInfo) {
 	r := f.spec.Check(tensors)
+	if cause := f.spec.Diagnose(tensors, r); cause != "" {
+		f.line.Problems = append(f.line.Problems, cause)
+	}
+	f.line.Ignored = r.Ignored
+	if len(r.Missing)+len(r.Misshapen) == 0 && !f.spec.HasLayers(r.Unused) {
+		return // a warning has named those that are not used
+	}
 	for _, part := range []struct {
 		label string
 		names []string
 	}{{"missing tensor ", r.Missing}, {"misshapen tensor ", r.Misshapen}, {"unused tensor ", r.Unused}} {
-		for _, name := range part.names {
+		for _, name := range part.names[:min(len(part.names), maxProblems)] {
 			f.line.Problems = append(f.line.Problems, part.label+name)
 		}
+		if more := len(part.names) - maxProblems; more > 0 {
+			f.line.Problems = append(f.line.Problems, fmt.Sprintf("and %d more %s", more, strings.TrimSpace(part.label)+"s"))
+		}
 	}
-	f.line.Ignored = r.Ignored
 }
+
+// maxProblems bounds the tensors that are listed of one kind: a hundred thousand
+// are one story.
+const maxProblems = 500
 
 func (f *inspection) layer(i int) report.Layer {
 	return report.Layer{Index: i, Parameters: f.spec.LayerParameters(), Bytes: f.layerBytes[i]}

@@ -127,6 +127,9 @@ func (o pruneOptions) run(ctx context.Context, a *app) error {
 	if err := o.checkOut(); err != nil {
 		return err
 	}
+	if len(needsData) == 0 {
+		s.warnOfFiles(a)
+	}
 	plan, err := o.plan(ctx, a, s, needsData)
 	if err != nil {
 		return err

@@ -158,15 +158,29 @@ func openModel(dir string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := model.Open(c)
+	m, err := model.OpenLayout(c)
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return &session{c: c, m: m}, nil
 }
 
+// warnOfFiles says what is odd about the model and no reason not to use it.
+func (s *session) warnOfFiles(a *app) {
+	for _, w := range s.c.Warnings() {
+		a.warn("%v", w)
+	}
+	for _, w := range s.m.Warnings {
+		a.warn("%s: %s", s.c.Dir(), w)
+	}
+}
+
 // start starts the engine. The progress function may be nil.
 func (s *session) start(a *app, f engineFlags, progress func(done, total int64)) error {
+	if err := s.m.Spec.Runnable(); err != nil {
+		return fmt.Errorf("%s/config.json: %w", s.c.Dir(), err)
+	}
+	s.warnOfFiles(a)
 	e, err := newEngine(a, f)
 	if err != nil {
 		return err
