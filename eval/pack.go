@@ -262,6 +262,7 @@ func (p *Packed) add(t *tree, seqs []Sequence) {
 		w.Targets = append(w.Targets, targets(&w.Batch, l.end, s)...)
 		spans = append(spans, span{l.seq, lo, len(w.Targets)})
 	}
+	w.Sequences = t.sequences(len(w.Batch.Segments))
 	p.Work, p.spans = append(p.Work, w), append(p.spans, spans)
 }
 
@@ -271,6 +272,18 @@ func (n *node) layOut(b *engine.Batch, parent int) {
 	for _, c := range n.children {
 		c.layOut(b, n.segment)
 	}
+}
+
+// sequences name a sequence for each segment of the tree laid out, the first of
+// those that share it.
+func (t *tree) sequences(segments int) []int {
+	out := make([]int, segments)
+	for _, l := range slices.Backward(t.seqs) {
+		for n := l.end; n != nil; n = n.parent {
+			out[n.segment] = l.seq
+		}
+	}
+	return out
 }
 
 // targets are the rows that predict the scored tokens of a sequence, in order.

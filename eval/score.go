@@ -2,6 +2,7 @@ package eval
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,7 +15,7 @@ import (
 // Scorer runs prunings of a model; *forest.Runner is one.
 type Scorer interface {
 	// Run evaluates the variants on the work: see forest.Runner.
-	Run(ctx context.Context, variants []forest.Variant, work []forest.Work) error
+	Run(ctx context.Context, variants []forest.Variant, work []forest.Work, o forest.RunOptions) error
 }
 
 // Encode makes the sequences of a task's requests, which must not be ones to
@@ -42,8 +43,8 @@ func (a *Asked) Encode(e *Encoder) (seqs []Sequence, of []int, err error) {
 
 // ScoreAll answers the requests of tasks with log-probabilities, for several
 // prunings at once: lists of layers, nil for the whole model. The responses are
-// by pruning, task and request.
-func ScoreAll(ctx context.Context, s Scorer, prunings [][]int, asked []*Asked, e *Encoder, batchTokens int) ([][][]Response, error) {
+// by pruning, task and request. progress, which may be nil, hears how much is done.
+func ScoreAll(ctx context.Context, s Scorer, prunings [][]int, asked []*Asked, e *Encoder, batchTokens int, progress func(done, total int64)) ([][][]Response, error) {
 	w, err := newWork(asked, e, batchTokens)
 	if err != nil {
 		return nil, err
@@ -57,8 +58,8 @@ func ScoreAll(ctx context.Context, s Scorer, prunings [][]int, asked []*Asked, e
 			return nil
 		}}
 	}
-	if err := s.Run(ctx, variants, w.packed.Work); err != nil {
-		return nil, err
+	if err := s.Run(ctx, variants, w.packed.Work, forest.RunOptions{Progress: progress}); err != nil {
+		return nil, w.named(err)
 	}
 	out := make([][][]Response, len(prunings))
 	for v := range out {
@@ -93,6 +94,23 @@ func newWork(asked []*Asked, e *Encoder, batchTokens int) (*work, error) {
 	}
 	w.packed = Pack(seqs, groups, batchTokens)
 	return w, nil
+}
+
+// named says of which document the sequence is that an error names, and numbers
+// it as the task's requests are.
+func (w *work) named(err error) error {
+	var bad *forest.NotFiniteError
+	if !errors.As(err, &bad) {
+		return err
+	}
+	for t, a := range w.asked {
+		if bad.Sequence < w.ends[t] {
+			request := w.of[bad.Sequence]
+			bad.Sequence = request
+			return docError(a.Task, a.Requests[request].Doc, err)
+		}
+	}
+	return err
 }
 
 // blank are responses to add the scores of sequences to.

@@ -2,11 +2,13 @@ package eval
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -103,7 +105,7 @@ func TestScoresEqualNaive(t *testing.T) {
 
 func scoreAll(t testing.TB, run *forest.Runner, e *Encoder, a *Asked, batchTokens int) []Response {
 	t.Helper()
-	all, err := ScoreAll(context.Background(), run, [][]int{nil}, []*Asked{a}, e, batchTokens)
+	all, err := ScoreAll(context.Background(), run, [][]int{nil}, []*Asked{a}, e, batchTokens, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,6 +188,12 @@ func TestPack(t *testing.T) {
 				covered[s.seq] = true
 				checkTargets(t, &w, seqs[s.seq], w.Targets[s.lo:s.hi])
 			}
+			for segment, seq := range w.Sequences {
+				last := w.Batch.Segments[segment].Start + w.Batch.Segments[segment].Len - 1
+				if path := pathTo(&w.Batch, last); !slices.Equal(path, seqs[seq].Tokens[:len(path)]) {
+					t.Fatalf("round %d: segment %d is %v, sequence %d %v", round, segment, path, seq, seqs[seq].Tokens)
+				}
+			}
 		}
 		if len(covered) != len(seqs) {
 			t.Fatalf("round %d: %d of %d sequences packed", round, len(covered), len(seqs))
@@ -227,18 +235,60 @@ func pathTo(b *engine.Batch, row int) []int32 {
 	return out
 }
 
+// badScorer fails for a segment of the last batch.
+type badScorer struct{ segment int }
+
+func (s badScorer) Run(_ context.Context, _ []forest.Variant, work []forest.Work, _ forest.RunOptions) error {
+	return &forest.NotFiniteError{Layer: 1, Sequence: work[len(work)-1].Sequences[s.segment]}
+}
+
+// TestNotFiniteNamesTheDocument: where a score is no number, the task's document
+// is named, not where it stood in a batch.
+func TestNotFiniteNamesTheDocument(t *testing.T) {
+	_, e := modelAt(t, testkit.Llama(t, testkit.Options{Layers: 2, Tokenizer: true}), forest.Options{})
+	var asked []*Asked
+	for _, name := range []string{"lambada_openai", "wikitext"} {
+		task := task(t, name)
+		asked = append(asked, build(t, task, docs(t, "testdata/data", task, task.Split()), nil, BuildOptions{}))
+	}
+	// Packs go from long sequences to short ones: the last is the shortest of all.
+	_, err := ScoreAll(context.Background(), badScorer{}, [][]int{nil}, asked, e, 1, nil)
+	shortest := func(a *Asked) (at, n int) {
+		seqs, of, err := a.Encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n = math.MaxInt
+		for i, s := range seqs {
+			if len(s.Tokens) <= n {
+				at, n = a.Requests[of[i]].Doc, len(s.Tokens)
+			}
+		}
+		return at, n
+	}
+	a, b := asked[0], asked[1]
+	at, n := shortest(a)
+	if other, m := shortest(b); m <= n {
+		a, at = b, other
+	}
+	want := fmt.Sprintf("task %s: document %d: layer 1: sequence", a.Task.Name, at)
+	if !errors.Is(err, forest.ErrNotFinite) || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("error %v, want %q", err, want)
+	}
+}
+
 // TestVariantsTogether: several prunings at once answer as each alone.
 func TestVariantsTogether(t *testing.T) {
 	run, e := modelAt(t, testkit.Llama(t, testkit.Options{Layers: 4, Tokenizer: true}), forest.Options{})
 	task := task(t, "lambada_openai")
 	a := build(t, task, docs(t, "testdata/data", task, "test"), nil, BuildOptions{})
 	prunings := [][]int{nil, {0, 1, 2}, {0, 3}}
-	together, err := ScoreAll(context.Background(), run, prunings, []*Asked{a}, e, 64)
+	together, err := ScoreAll(context.Background(), run, prunings, []*Asked{a}, e, 64, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, layers := range prunings {
-		alone, err := ScoreAll(context.Background(), run, [][]int{layers}, []*Asked{a}, e, 64)
+		alone, err := ScoreAll(context.Background(), run, [][]int{layers}, []*Asked{a}, e, 64, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

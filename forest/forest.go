@@ -23,9 +23,6 @@ type Options struct {
 	// BatchTokens is how many tokens are packed into one batch; 0 means 2048.
 	// It changes speed and memory, never a result.
 	BatchTokens int
-	// Progress, if set, is told how much of a call's work is done, in
-	// token-layers. It is called from one goroutine at a time.
-	Progress func(done, total int64)
 	// Heap, if set, is told before every part of a call how many bytes of
 	// Options.Memory are left for Go's heap: a limit for the garbage collector.
 	Heap func(bytes int64)
@@ -54,9 +51,6 @@ func New(m *model.Model, e engine.Engine, opt Options) *Runner {
 	if opt.BatchTokens <= 0 {
 		opt.BatchTokens = 2048
 	}
-	if opt.Progress == nil {
-		opt.Progress = func(int64, int64) {}
-	}
 	if opt.Heap == nil {
 		opt.Heap = func(int64) {}
 	}
@@ -68,14 +62,6 @@ func (r *Runner) Model() *model.Model { return r.m }
 
 // Engine is the engine that runs it.
 func (r *Runner) Engine() engine.Engine { return r.e }
-
-// SetProgress replaces Options.Progress, for a caller whose work is several
-// calls; it returns what puts the old one back.
-func (r *Runner) SetProgress(progress func(done, total int64)) (restore func()) {
-	old := r.opt.Progress
-	r.opt.Progress = progress
-	return func() { r.opt.Progress = old }
-}
 
 // Close releases every resident part.
 func (r *Runner) Close() {

@@ -132,16 +132,17 @@ func TestObserve(t *testing.T) {
 	for _, opt := range []forest.Options{{}, {BatchTokens: 1}, {Memory: 1}} {
 		r := newRunner(t, m, e, opt)
 		tokens := 0
-		err := r.Observe(context.Background(), nil, ids, func(s forest.Step) error {
+		err := r.Observe(context.Background(), nil, ids, func(ctx context.Context, s forest.Step) error {
 			if s.Layer != s.Depth {
 				t.Errorf("layer %d at depth %d", s.Layer, s.Depth)
 			}
 			tokens += s.Batch.Len()
-			at := s.Layer*size + s.First*len(ids[0])*m.Spec.Hidden
-			if d := testkit.MaxAbs(s.In, hidden[at:at+len(s.In)]); d > 2e-4 {
+			at := s.Layer*size + s.Sequences[0]*len(ids[0])*m.Spec.Hidden
+			in, out := host(t, s.In), host(t, s.Out)
+			if d := testkit.MaxAbs(in, hidden[at:at+len(in)]); d > 2e-4 {
 				t.Errorf("input of layer %d: difference %g", s.Layer, d)
 			}
-			if d := testkit.MaxAbs(s.Out, hidden[at+size:at+size+len(s.Out)]); d > 2e-4 {
+			if d := testkit.MaxAbs(out, hidden[at+size:at+size+len(out)]); d > 2e-4 {
 				t.Errorf("output of layer %d: difference %g", s.Layer, d)
 			}
 			return nil
@@ -153,6 +154,15 @@ func TestObserve(t *testing.T) {
 			t.Errorf("%+v: saw %d token-layers, want %d", opt.BatchTokens, tokens, want)
 		}
 	}
+}
+
+func host(t testing.TB, x engine.Hidden) []float32 {
+	t.Helper()
+	values, err := x.Host()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
 }
 
 func TestErrors(t *testing.T) {
@@ -179,11 +189,11 @@ func TestErrors(t *testing.T) {
 	}
 	why := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(context.Background())
-	err := r.Observe(ctx, nil, sequences(), func(s forest.Step) error { cancel(why); return nil })
+	err := r.Observe(ctx, nil, sequences(), func(context.Context, forest.Step) error { cancel(why); return nil })
 	if !errors.Is(err, why) {
 		t.Errorf("a cancelled pass returned %v, want %v", err, why)
 	}
-	err = r.Observe(context.Background(), nil, sequences(), func(forest.Step) error { return why })
+	err = r.Observe(context.Background(), nil, sequences(), func(context.Context, forest.Step) error { return why })
 	if !errors.Is(err, why) {
 		t.Errorf("an observer's error came back as %v", err)
 	}
@@ -191,15 +201,24 @@ func TestErrors(t *testing.T) {
 
 func TestProgressEndsAtTotal(t *testing.T) {
 	m, e := enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 2})), newEngine(t)
-	var last, total int64
-	r := newRunner(t, m, e, forest.Options{BatchTokens: 64, Progress: func(d, n int64) {
-		if d < last || d > n {
-			t.Errorf("progress went from %d to %d of %d", last, d, n)
+	r := newRunner(t, m, e, forest.Options{BatchTokens: 64})
+	priced, err := r.Price(variants([][]int{nil, {1}}, func(int, int, []engine.TokenScore) {}), forest.Sequences(sequences()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // what is planned may be run again
+		var last, total int64
+		err := priced.Run(context.Background(), forest.RunOptions{Progress: func(d, n int64) {
+			if d < last || d > n {
+				t.Errorf("progress went from %d to %d of %d", last, d, n)
+			}
+			last, total = d, n
+		}})
+		if err != nil {
+			t.Fatal(err)
 		}
-		last, total = d, n
-	}})
-	scores(t, r, nil)
-	if last != total || total == 0 {
-		t.Errorf("progress ended at %d of %d", last, total)
+		if want := priced.Cost().TokenLayers + priced.Cost().HeadRows; last != total || total != want {
+			t.Errorf("progress ended at %d of %d, want %d", last, total, want)
+		}
 	}
 }

@@ -85,7 +85,7 @@ func (f *flow) emit(c chunk, ends []end, scores []engine.TokenScore) (err error)
 				continue
 			}
 			if at := notFinite(scores[:n]); at >= 0 {
-				err = &badScore{variant: *variant, work: f.first + work, target: at}
+				err = f.work[work].badScore(*variant, f.first+work, f.work[work].Targets[at].Row)
 				return
 			}
 			err = variant.Scores(f.first+work, scores[:n])
@@ -165,8 +165,8 @@ func (f *flow) emitDivergence(c chunk, e end, nats []float64) (err error) {
 			if variant.Divergence == nil || err != nil {
 				continue
 			}
-			if slices.ContainsFunc(nats[:n], func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }) {
-				err = &badScore{variant: *variant, work: f.first + work}
+			if at := slices.IndexFunc(nats[:n], func(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }); at >= 0 {
+				err = f.work[work].badScore(*variant, f.first+work, f.work[work].rows()[at])
 				return
 			}
 			err = variant.Divergence(f.first+work, nats[:n])

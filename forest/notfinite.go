@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+
+	"github.com/coppice-ml/coppice/engine"
 )
 
 // NotFiniteError says where a NaN or Inf among hidden states began.
 type NotFiniteError struct {
 	Layer    int  // original index
-	Sequence int  // index of the sequence, or of the segment's Work
-	Token    int  // index in it
+	Sequence int  // index of the caller's sequence: see Work.Sequences
+	Token    int  // index in it: the token's position
 	Entering bool // it came in with the embedding, not out of the layer
 }
 
@@ -34,10 +37,10 @@ func (e *badScore) Is(target error) bool { return target == ErrNotFinite }
 // NotFinite is the error for row t of a step, whose state on the given side
 // was found not to be finite.
 func (s Step) NotFinite(t int, entering bool) *NotFiniteError {
-	e := &NotFiniteError{Layer: s.Layer, Entering: entering}
+	e := &NotFiniteError{Layer: s.Layer, Token: int(s.Batch.Positions[t]), Entering: entering}
 	for i, segment := range s.Batch.Segments {
 		if t < segment.Start+segment.Len {
-			e.Sequence, e.Token = s.First+i, t-segment.Start
+			e.Sequence = s.Sequences[i]
 			return e
 		}
 	}
@@ -46,12 +49,22 @@ func (s Step) NotFinite(t int, entering bool) *NotFiniteError {
 
 // badScore is a score that is no number, before it is known why.
 type badScore struct {
-	variant      Variant
-	work, target int
+	variant  Variant
+	work     int // its index
+	sequence int // and position of the row that the score is of
+	token    int
+}
+
+// badScore is the error for a row of the Work, whose index is given.
+func (w *Work) badScore(variant Variant, index, row int) *badScore {
+	e := &badScore{variant: variant, work: index, token: int(w.Batch.Positions[row])}
+	segment := slices.IndexFunc(w.Batch.Segments, func(s engine.Segment) bool { return row < s.Start+s.Len })
+	e.sequence = w.appendSequences(nil, index)[segment]
+	return e
 }
 
 func (e *badScore) Error() string {
-	return fmt.Sprintf("head: sequence %d: score %d is NaN or Inf while all hidden states are finite", e.work, e.target)
+	return fmt.Sprintf("head: sequence %d, token %d: a score is NaN or Inf while all hidden states are finite", e.sequence, e.token)
 }
 
 // explain runs a Work whose scores are no numbers once more and looks for the
@@ -61,31 +74,33 @@ func (p *pass) explain(ctx context.Context, err error) error {
 	if !errors.As(err, &bad) {
 		return err
 	}
-	again := p.r.Run(ctx, []Variant{{Layers: bad.variant.Layers, Observe: func(s Step) error {
-		s.First = bad.work
-		if at := firstNotFinite(s.In, s.Batch.Len()); at >= 0 {
-			return s.NotFinite(at, true)
+	work := p.work[bad.work]
+	work.Sequences = work.appendSequences(nil, bad.work)
+	again := p.r.Run(ctx, []Variant{{Layers: bad.variant.Layers, Observe: func(_ context.Context, s Step) error {
+		if err := s.notFinite(s.In, true); err != nil {
+			return err
 		}
-		if at := firstNotFinite(s.Out, s.Batch.Len()); at >= 0 {
-			return s.NotFinite(at, false)
-		}
-		return nil
-	}}}, p.work[bad.work:bad.work+1])
+		return s.notFinite(s.Out, false)
+	}}}, []Work{work}, RunOptions{})
 	if again != nil {
 		return again
 	}
 	return err
 }
 
-// firstNotFinite is the first of n rows with a NaN or Inf, or -1.
-func firstNotFinite(states []float32, n int) int {
-	d := len(states) / n
+// notFinite looks for the first row with a NaN or Inf on one side of a step.
+func (s Step) notFinite(side engine.Hidden, entering bool) error {
+	states, err := side.Host()
+	if err != nil {
+		return err
+	}
+	d := len(states) / s.Batch.Len()
 	for i, v := range states {
 		if v := float64(v); math.IsNaN(v) || math.IsInf(v, 0) {
-			return i / d
+			return s.NotFinite(i/d, entering)
 		}
 	}
-	return -1
+	return nil
 }
 
 func layerError(index int, err error) error { return fmt.Errorf("layer %d: %w", index, err) }

@@ -19,11 +19,13 @@ type flow struct {
 	tokens int
 	states engine.Hidden
 	batch  engine.Batch // of the call under way
+
+	sequences []int // [segments of batch] that each is of, for observers
 }
 
 // run walks every part's groups through the layers.
 func (p *pass) run(ctx context.Context) error {
-	p.r.opt.Progress(0, p.total)
+	p.progress(0, p.total)
 	for i := range p.parts {
 		part := &p.parts[i]
 		if !part.fit.keep {
@@ -125,13 +127,10 @@ func (f *flow) layer(ctx context.Context, s step) error {
 	if err != nil {
 		return err
 	}
-	for i := 0; i < len(s.moves); {
-		run := span{slot: s.moves[i].src, slots: 1}
-		m := s.moves[i]
-		for i++; m.src == m.dst && i < len(s.moves) && s.moves[i].src == run.slot+run.slots && s.moves[i].dst == s.moves[i].src; i++ {
-			run.slots++
-		}
-		err := f.chunks(run, f.part.fit.rows, func(c chunk) error {
+	for moves := s.moves; len(moves) > 0; {
+		m, n := moves[0], together(moves)
+		moves = moves[n:]
+		err := f.chunks(span{slot: m.src, slots: n}, f.part.fit.rows, func(c chunk) error {
 			if err := cancelled(ctx); err != nil {
 				return err
 			}
@@ -144,6 +143,16 @@ func (f *flow) layer(ctx context.Context, s step) error {
 	return nil
 }
 
+// together is how many of the moves, from the first on, run as one: those of
+// neighbouring slots that stay in place, else the first alone.
+func together(moves []move) int {
+	n := 1
+	for n < len(moves) && moves[0].src == moves[0].dst && moves[n].src == moves[n].dst && moves[n].src == moves[0].src+n {
+		n++
+	}
+	return n
+}
+
 // move runs one chunk through a layer; m is the move of a run of one slot, or
 // the first of a run that stays in place.
 func (f *flow) move(ctx context.Context, layer engine.Layer, index int, m move, c chunk) error {
@@ -153,7 +162,7 @@ func (f *flow) move(ctx context.Context, layer engine.Layer, index int, m move, 
 		return layerError(index, err)
 	}
 	if n := &f.part.trie.nodes[m.node]; n.watched {
-		if err := f.show(n, x, y, f.first+c.work%len(f.work)); err != nil {
+		if err := f.show(ctx, n, x, y, c); err != nil {
 			return err
 		}
 	}
@@ -162,18 +171,16 @@ func (f *flow) move(ctx context.Context, layer engine.Layer, index int, m move, 
 }
 
 // show gives a step to every observer of the variants that pass a node.
-func (f *flow) show(n *node, x, y engine.Hidden, first int) error {
-	in, err := x.Host()
-	if err != nil {
-		return err
+func (f *flow) show(ctx context.Context, n *node, x, y engine.Hidden, c chunk) error {
+	f.sequences = f.sequences[:0]
+	for i := c.work; i < c.work+c.works; i++ {
+		at := i % len(f.work)
+		f.sequences = f.work[at].appendSequences(f.sequences, f.first+at)
 	}
-	out, err := y.Host()
-	if err != nil {
-		return err
-	}
+	step := Step{Layer: n.layer, Depth: n.depth - 1, Sequences: f.sequences, Batch: &f.batch, In: x, Out: y}
 	for _, v := range n.through {
 		if observe := f.part.variants[v].Observe; observe != nil {
-			if err := observe(Step{Layer: n.layer, Depth: n.depth - 1, First: first, Batch: &f.batch, In: in, Out: out}); err != nil {
+			if err := observe(ctx, step); err != nil {
 				return err
 			}
 		}
@@ -183,7 +190,7 @@ func (f *flow) show(n *node, x, y engine.Hidden, first int) error {
 
 func (p *pass) advance(rows int64) {
 	p.done += rows
-	p.r.opt.Progress(p.done, p.total)
+	p.progress(p.done, p.total)
 }
 
 func cancelled(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package forest
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -36,36 +37,20 @@ func (c *Cost) Add(o Cost) {
 	c.Memory = max(c.Memory, o.Memory)
 }
 
-// Cost counts what Run would do, without running it.
-func (r *Runner) Cost(variants []Variant, work []Work) (Cost, error) {
-	p, err := r.plan(variants, work)
-	if err != nil {
-		return Cost{}, err
-	}
-	return p.cost(), nil
-}
-
-// pass is a planned call: the variants in parts, each with the groups of work
-// that flow through it together.
-type pass struct {
+// Priced is a planned call, which may be run: the variants in parts, each with
+// the groups of work that flow through it together. It is good until the Runner
+// is closed, and may be run more than once.
+type Priced struct {
 	r     *Runner
 	work  []Work
 	parts []part
 	need  need
-
-	done, total int64 // token-layers; a row of the head counts as one
+	cost  Cost
 }
 
-// part is a set of variants that run together.
-type part struct {
-	variants []Variant
-	trie     *trie
-	schedule schedule
-	fit      fit
-	groups   [][2]int // of work, from and to
-}
-
-func (r *Runner) plan(variants []Variant, work []Work) (*pass, error) {
+// Price plans a call without running it. Errors: layers that do not exist and
+// batches that do not hold together.
+func (r *Runner) Price(variants []Variant, work []Work) (*Priced, error) {
 	if len(variants) == 0 {
 		return nil, fmt.Errorf("there are no variants")
 	}
@@ -80,15 +65,51 @@ func (r *Runner) plan(variants []Variant, work []Work) (*pass, error) {
 	if err := r.check(work); err != nil {
 		return nil, err
 	}
-	p := &pass{r: r, work: work, need: r.need(variants, work)}
+	p := &Priced{r: r, work: work, need: r.need(variants, work)}
 	p.split(variants)
-	p.total = p.cost().TokenLayers + p.cost().HeadRows
+	p.cost = p.count()
 	return p, nil
+}
+
+// Cost is what Run will take.
+func (p *Priced) Cost() Cost { return p.cost }
+
+// RunOptions belong to one call.
+type RunOptions struct {
+	// Progress, if set, is told how much of the call's work is done, in
+	// token-layers; a row of the head counts as one. It is called from one
+	// goroutine at a time.
+	Progress func(done, total int64)
+}
+
+// Run evaluates what was planned, see Runner.Run.
+func (p *Priced) Run(ctx context.Context, o RunOptions) error {
+	run := &pass{Priced: p, progress: o.Progress, total: p.cost.TokenLayers + p.cost.HeadRows}
+	if run.progress == nil {
+		run.progress = func(int64, int64) {}
+	}
+	return run.run(ctx)
+}
+
+// pass is a planned call under way.
+type pass struct {
+	*Priced
+	progress    func(done, total int64)
+	done, total int64 // token-layers; a row of the head counts as one
+}
+
+// part is a set of variants that run together.
+type part struct {
+	variants []Variant
+	trie     *trie
+	schedule schedule
+	fit      fit
+	groups   [][2]int // of work, from and to
 }
 
 // split makes one part of the variants or, where the states of all of them do
 // not fit for even one Work, parts that each fit.
-func (p *pass) split(variants []Variant) {
+func (p *Priced) split(variants []Variant) {
 	t := newTrie(variants)
 	s := newSchedule(t)
 	f := p.r.fit(p.need, s.slots)
@@ -127,7 +148,7 @@ func groups(work []Work, most int) (out [][2]int) {
 	return out
 }
 
-func (p *pass) cost() Cost {
+func (p *Priced) count() Cost {
 	c := Cost{Resident: p.parts[0].fit.keep}
 	for i := range p.parts {
 		part := &p.parts[i]

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/coppice-ml/coppice/engine"
@@ -25,7 +26,7 @@ func together(t testing.TB, r *forest.Runner, lists [][]int, seqs [][]int32) [][
 			t.Fatalf("variant %d: sequence %d came after %d", v, i, len(out[v]))
 		}
 		out[v] = append(out[v], slices.Clone(s))
-	}), forest.Sequences(seqs))
+	}), forest.Sequences(seqs), forest.RunOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,6 +87,15 @@ func TestTogetherIsAlone(t *testing.T) {
 	}
 }
 
+func costOf(t testing.TB, r *forest.Runner, vs []forest.Variant, work []forest.Work) forest.Cost {
+	t.Helper()
+	priced, err := r.Price(vs, work)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return priced.Cost()
+}
+
 func without(layers int, drop ...int) []int {
 	var keep []int
 	for l := range layers {
@@ -127,10 +137,7 @@ func TestCounts(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			vs := variants(tt.lists, func(int, int, []engine.TokenScore) {})
-			c, err := r.Cost(vs, work)
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := costOf(t, r, vs, work)
 			if c.TokenLayers != int64(8*tt.moves) || c.Passes != 1 || c.Loads != tt.loads {
 				t.Errorf("%d token-layers in %d passes with %d loads; want %d in 1 with %d", c.TokenLayers, c.Passes, c.Loads, 8*tt.moves, tt.loads)
 			}
@@ -150,11 +157,12 @@ func TestCostIsSpent(t *testing.T) {
 		r := newRunner(t, m, counted, forest.Options{Memory: []int64{0, 1, 36 << 20}[seed%3]})
 		vs := variants(randomLists(random, 5), func(int, int, []engine.TokenScore) {})
 		work := forest.Sequences(sequences())
-		c, err := r.Cost(vs, work)
+		priced, err := r.Price(vs, work)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Run(context.Background(), vs, work); err != nil {
+		c := priced.Cost()
+		if err := priced.Run(context.Background(), forest.RunOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		if counted.rows != c.TokenLayers {
@@ -204,10 +212,7 @@ func TestSpill(t *testing.T) {
 	work, vs := forest.Sequences(seqs), variants(lists, func(int, int, []engine.TokenScore) {})
 	last := 0
 	for _, memory := range []int64{0, 1 << 30, 96 << 20, 84 << 20, 82 << 20, 81 << 20, 1} {
-		c, err := newRunner(t, m, e, forest.Options{Memory: memory}).Cost(vs, work)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := costOf(t, newRunner(t, m, e, forest.Options{Memory: memory}), vs, work)
 		t.Logf("%d MiB: %+v", memory>>20, c)
 		if memory > 1 && c.Memory > memory {
 			t.Errorf("%d MiB allowed, %d wanted", memory>>20, c.Memory>>20)
@@ -230,8 +235,8 @@ func TestObserversShareAPass(t *testing.T) {
 	for _, opt := range []forest.Options{{}, {Memory: 1}, {BatchTokens: 50}} {
 		r := newRunner(t, m, e, opt)
 		var whole, pruned seen
-		watch := func(s *seen) func(forest.Step) error {
-			return func(step forest.Step) error {
+		watch := func(s *seen) func(context.Context, forest.Step) error {
+			return func(_ context.Context, step forest.Step) error {
 				s.layers += step.Batch.Len() * (step.Layer + 1)
 				s.tokens += step.Batch.Len()
 				return nil
@@ -241,7 +246,7 @@ func TestObserversShareAPass(t *testing.T) {
 		err := r.Run(context.Background(), []forest.Variant{
 			{Observe: watch(&whole)},
 			{Layers: []int{0, 1, 3}, Observe: watch(&pruned), Scores: func(int, []engine.TokenScore) error { scored++; return nil }},
-		}, forest.Sequences(sequences()))
+		}, forest.Sequences(sequences()), forest.RunOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -261,12 +266,39 @@ func TestNotFinite(t *testing.T) {
 	for name, opt := range map[string]forest.Options{"resident": {}, "streaming": {Memory: 1}} {
 		t.Run(name, func(t *testing.T) {
 			r := newRunner(t, m, &poisoned{Engine: e, layer: 2, token: 31}, opt)
-			err := r.Run(context.Background(), variants([][]int{{0, 1, 3}, {0, 2, 3}}, func(int, int, []engine.TokenScore) {}), forest.Sequences([][]int32{{1, 2, 3}, {9, 9, 31, 9}}))
+			err := r.Run(context.Background(), variants([][]int{{0, 1, 3}, {0, 2, 3}}, func(int, int, []engine.TokenScore) {}), forest.Sequences([][]int32{{1, 2, 3}, {9, 9, 31, 9}}), forest.RunOptions{})
 			var where *forest.NotFiniteError
 			if !errors.As(err, &where) || *where != (forest.NotFiniteError{Layer: 2, Sequence: 1, Token: 2}) {
 				t.Errorf("got %v (%+v), want layer 2, sequence 1, token 2", err, where)
 			}
 		})
+	}
+}
+
+// TestNotFiniteInATree: the caller's sequence is named, and the place in it, not
+// the segment and the place in that.
+func TestNotFiniteInATree(t *testing.T) {
+	m, e := enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 3})), newEngine(t)
+	r := newRunner(t, m, &poisoned{Engine: e, layer: 1, token: 31}, forest.Options{})
+	var work [2]forest.Work
+	work[0].Batch.Add([]int32{1, 2}, engine.NoParent)
+	stem := work[1].Batch.Add([]int32{3, 4, 5}, engine.NoParent)
+	work[1].Batch.Add([]int32{6, 7}, stem)
+	work[1].Batch.Add([]int32{8, 31}, stem)
+	work[1].Sequences = []int{12, 12, 17}
+	for i := range work {
+		for row := range work[i].Batch.Tokens {
+			work[i].Targets = append(work[i].Targets, engine.Target{Row: row})
+		}
+	}
+	err := r.Score(context.Background(), nil, work[:], func(int, []engine.TokenScore) error { return nil })
+	var where *forest.NotFiniteError
+	if want := (forest.NotFiniteError{Layer: 1, Sequence: 17, Token: 4}); !errors.As(err, &where) || *where != want {
+		t.Errorf("got %v, want %v", err, &want)
+	}
+	work[1].Sequences = []int{12}
+	if err := r.Score(context.Background(), nil, work[:], nil); err == nil || !strings.Contains(err.Error(), "named for 1 of 3 segments") {
+		t.Errorf("sequences for one of three segments: %v", err)
 	}
 }
 
@@ -323,7 +355,7 @@ func TestDivergence(t *testing.T) {
 		scored := 0
 		vs[3].Scores = func(int, []engine.TokenScore) error { scored++; return nil }
 		r := newRunner(t, m, e, opt)
-		if err := r.Run(context.Background(), vs, forest.Sequences(sequences())); err != nil {
+		if err := r.Run(context.Background(), vs, forest.Sequences(sequences()), forest.RunOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		if scored != len(sequences()) {

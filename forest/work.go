@@ -13,6 +13,10 @@ import (
 type Work struct {
 	Batch   engine.Batch
 	Targets []engine.Target
+	// Sequences says of which of the caller's sequences each segment is, [segments],
+	// one of them where several share it: observers and errors name it. nil: all
+	// segments are of one sequence, numbered as the Work.
+	Sequences []int
 }
 
 // Sequences prepares one Work a sequence, whose targets are all its tokens but
@@ -38,7 +42,7 @@ type Variant struct {
 	// once; nil means all layers of the model.
 	Layers []int
 	// Observe, if set, is shown every batch before and after every layer.
-	Observe func(Step) error
+	Observe func(context.Context, Step) error
 	// Scores, if set, is given the scores of the targets of each Work.
 	Scores func(work int, scores []engine.TokenScore) error
 	// Divergence, if set, is given KL(p || q) in nats for each distinct row that
@@ -51,14 +55,15 @@ type Variant struct {
 	Holds, HoldsAcross int64
 }
 
-// Step is what an observer sees: one batch having passed one layer.
+// Step is what an observer sees: one batch having passed one layer. The hidden
+// states stay where the engine has them until an observer asks for Host. Nothing
+// of a step may be changed, or kept after the call.
 type Step struct {
-	Layer int           // original index
-	Depth int           // place in the list of layers
-	First int           // index of the first sequence, or Work, in the batch
-	Batch *engine.Batch // for sequences, one segment each
-	In    []float32     // [N, D] hidden states entering the layer; not to be changed or kept
-	Out   []float32     // [N, D] leaving it
+	Layer     int           // original index
+	Depth     int           // place in the list of layers
+	Batch     *engine.Batch // for sequences, one segment each
+	Sequences []int         // [segments of Batch] index of the sequence each is of
+	In, Out   engine.Hidden // [N, D] entering the layer and leaving it
 }
 
 // Run evaluates the variants on the work, every prefix that variants share
@@ -68,18 +73,18 @@ type Step struct {
 // Errors: layers that do not exist, batches that do not hold together, scores
 // that are NaN or Inf (a *NotFiniteError that names the layer where it began),
 // what the functions of the variants return, and the engine's.
-func (r *Runner) Run(ctx context.Context, variants []Variant, work []Work) error {
-	p, err := r.plan(variants, work)
+func (r *Runner) Run(ctx context.Context, variants []Variant, work []Work, o RunOptions) error {
+	p, err := r.Price(variants, work)
 	if err != nil {
 		return err
 	}
-	return p.run(ctx)
+	return p.Run(ctx, o)
 }
 
 // Observe runs the sequences through the listed layers (nil: all of them) and
 // shows every step to observe: batches in order within a layer, layers in
 // order for each batch. The head is not run.
-func (r *Runner) Observe(ctx context.Context, layers []int, seqs [][]int32, observe func(Step) error) error {
+func (r *Runner) Observe(ctx context.Context, layers []int, seqs [][]int32, observe func(context.Context, Step) error) error {
 	return r.sequences(ctx, Variant{Layers: layers, Observe: observe}, seqs)
 }
 
@@ -92,7 +97,7 @@ func (r *Runner) LogProbs(ctx context.Context, layers []int, seqs [][]int32, emi
 }
 
 func (r *Runner) sequences(ctx context.Context, v Variant, seqs [][]int32) error {
-	return r.Run(ctx, []Variant{v}, Sequences(seqs))
+	return r.Run(ctx, []Variant{v}, Sequences(seqs), RunOptions{})
 }
 
 // Score runs prepared batches through the listed layers (nil: all of them) and
@@ -108,12 +113,15 @@ func (r *Runner) Score(ctx context.Context, layers []int, work []Work, emit func
 			return fmt.Errorf("batch %d: no score is asked for", i)
 		}
 	}
-	return r.Run(ctx, []Variant{{Layers: layers, Scores: emit}}, work)
+	return r.Run(ctx, []Variant{{Layers: layers, Scores: emit}}, work, RunOptions{})
 }
 
 func (w *Work) check(vocab int) error {
 	if err := w.Batch.Validate(vocab); err != nil {
 		return err
+	}
+	if n := len(w.Batch.Segments); w.Sequences != nil && len(w.Sequences) != n {
+		return fmt.Errorf("sequences are named for %d of %d segments", len(w.Sequences), n)
 	}
 	for i, t := range w.Targets {
 		if t.Row < 0 || t.Row >= w.Batch.Len() {
@@ -124,6 +132,17 @@ func (w *Work) check(vocab int) error {
 		}
 	}
 	return nil
+}
+
+// appendSequences appends the sequence of each segment; index is the Work's.
+func (w *Work) appendSequences(to []int, index int) []int {
+	if w.Sequences != nil {
+		return append(to, w.Sequences...)
+	}
+	for range w.Batch.Segments {
+		to = append(to, index)
+	}
+	return to
 }
 
 // rows lists the distinct rows that the targets name, in order of the targets.

@@ -1,10 +1,11 @@
 package score
 
 import (
+	"context"
 	"math"
 	"slices"
 
-	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/engine"
 )
 
 // angular gathers the hidden states of the last token of every sequence at
@@ -33,16 +34,26 @@ func (a *angular) holds(width int) (one, across int64) {
 }
 
 // see implements probe.
-func (a *angular) see(s forest.Step) error {
-	d := len(s.Out) / s.Batch.Len()
+func (a *angular) see(_ context.Context, s *states) error {
 	for i, segment := range s.Batch.Segments {
 		row := segment.Start + segment.Len - 1
 		if s.Depth == 0 {
-			a.last[0][s.First+i] = append([]float32(nil), s.In[row*d:(row+1)*d]...)
+			if err := a.keep(0, s.Sequences[i], s.In.Slice(row, row+1)); err != nil {
+				return err
+			}
 		}
-		a.last[s.Depth+1][s.First+i] = append([]float32(nil), s.Out[row*d:(row+1)*d]...)
+		if err := a.keep(s.Depth+1, s.Sequences[i], s.Out.Slice(row, row+1)); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// keep copies the state of a sequence's last token.
+func (a *angular) keep(depth, sequence int, token engine.Hidden) error {
+	x, err := token.Host()
+	a.last[depth][sequence] = slices.Clone(x)
+	return err
 }
 
 // results implements probe.

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 
 	"github.com/coppice-ml/coppice/engine"
-	"github.com/coppice-ml/coppice/forest"
 )
 
 // Rows says what the rows of the matrices are that cka compares.
@@ -36,7 +35,6 @@ const ckaRows = 2048
 // Of the two sides the n x n Gram matrix is the one used: n is capped, so it is
 // never much larger than the other, and one matrix a depth serves every pair.
 type cka struct {
-	ctx    context.Context
 	e      engine.Engine
 	layers int
 	pairs  bool // all of them, not only neighbours
@@ -62,9 +60,9 @@ type gathering struct {
 // triangle is the lower half of a symmetric matrix, row by row.
 type triangle []float32
 
-func newCKA(ctx context.Context, e engine.Engine, layers, hidden int, seqs [][]int32, rows Rows, seed uint64, pairs bool) (*cka, error) {
+func newCKA(e engine.Engine, layers, hidden int, seqs [][]int32, rows Rows, seed uint64, pairs bool) (*cka, error) {
 	c := &cka{
-		ctx: ctx, e: e, layers: layers, pairs: pairs, d: hidden,
+		e: e, layers: layers, pairs: pairs, d: hidden,
 		states: make([]gathering, layers+1), grams: make([]triangle, layers+1), inner: make([][]float64, layers+1),
 	}
 	for i := range c.inner {
@@ -149,16 +147,24 @@ func (c *cka) holds(int) (one, across int64) {
 }
 
 // see implements probe.
-func (c *cka) see(s forest.Step) error {
+func (c *cka) see(ctx context.Context, s *states) error {
 	if s.Depth == 0 {
-		if err := c.gather(0, s, s.In); err != nil {
+		in, err := s.in()
+		if err != nil {
+			return err
+		}
+		if err := c.gather(ctx, 0, s, in); err != nil {
 			return err
 		}
 	}
-	return c.gather(s.Depth+1, s, s.Out)
+	out, err := s.out()
+	if err != nil {
+		return err
+	}
+	return c.gather(ctx, s.Depth+1, s, out)
 }
 
-func (c *cka) gather(depth int, s forest.Step, states []float32) error {
+func (c *cka) gather(ctx context.Context, depth int, s *states, states []float32) error {
 	g := &c.states[depth]
 	if g.x == nil {
 		g.x = c.room()
@@ -167,7 +173,7 @@ func (c *cka) gather(depth int, s forest.Step, states []float32) error {
 	parallel(len(s.Batch.Segments), func(i int) {
 		segment := s.Batch.Segments[i]
 		for t := range segment.Len {
-			if row, column := c.rowOf(s.First+i, t); row >= 0 {
+			if row, column := c.rowOf(s.Sequences[i], t); row >= 0 {
 				copy(g.x[row*c.width+column:][:c.d], states[(segment.Start+t)*c.d:])
 				have.Add(int64(c.d))
 			}
@@ -177,7 +183,7 @@ func (c *cka) gather(depth int, s forest.Step, states []float32) error {
 	if g.have < c.values {
 		return nil
 	}
-	return c.complete(depth)
+	return c.complete(ctx, depth)
 }
 
 // room is memory for a depth's rows, all of which will be written.
@@ -192,11 +198,11 @@ func (c *cka) room() []float32 {
 
 // complete turns a depth's rows into its Gram matrix and compares it with those
 // that are there.
-func (c *cka) complete(depth int) error {
+func (c *cka) complete(ctx context.Context, depth int) error {
 	x := c.states[depth].x
 	c.states[depth].x = nil
 	centre(x, c.n)
-	k, err := c.gram(x)
+	k, err := c.gram(ctx, x)
 	c.spare = append(c.spare, x)
 	if err != nil {
 		return err
@@ -232,7 +238,7 @@ func (c *cka) forget() {
 
 // gram is x xᵀ of x [n, W]: by the engine where it is large and the engine can,
 // which rounds centred rows as it rounds all that it multiplies, else in float64.
-func (c *cka) gram(x []float32) (triangle, error) {
+func (c *cka) gram(ctx context.Context, x []float32) (triangle, error) {
 	var out triangle
 	if n := len(c.free); n > 0 {
 		out, c.free = c.free[n-1][:0], c.free[:n-1]
@@ -241,7 +247,7 @@ func (c *cka) gram(x []float32) (triangle, error) {
 	}
 	out = out[:cap(out)]
 	if fast, ok := c.e.(engine.Gram); ok && c.n > 64 {
-		return out, fast.Gram(c.ctx, x, c.n, out)
+		return out, fast.Gram(ctx, x, c.n, out)
 	}
 	parallel(c.n, func(i int) {
 		a := x[i*c.width:][:c.width]

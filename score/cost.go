@@ -40,9 +40,11 @@ func (r *request) costs(ctx context.Context) (out []Cost, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if shared.Forest, err = r.run.Cost(variants, work); err != nil {
+		priced, err := r.run.Price(variants, work)
+		if err != nil {
 			return nil, err
 		}
+		shared.Forest = priced.Cost()
 		shared.Rounds = 1
 		out = append(out, shared)
 	}
@@ -57,11 +59,11 @@ func (r *request) costs(ctx context.Context) (out []Cost, err error) {
 		for _, l := range candidates {
 			variants = append(variants, forest.Variant{Layers: drop(layers, l), Scores: func(int, []engine.TokenScore) error { return nil }})
 		}
-		c, err := r.run.Cost(variants, work)
+		priced, err := r.run.Price(variants, work)
 		if err != nil {
 			return nil, err
 		}
-		greedy.Forest.Add(c)
+		greedy.Forest.Add(priced.Cost())
 		layers = drop(layers, candidates[0])
 	}
 	return append(out, greedy), nil

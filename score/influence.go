@@ -1,11 +1,10 @@
 package score
 
 import (
+	"context"
 	"math"
 	"runtime"
 	"sync"
-
-	"github.com/coppice-ml/coppice/forest"
 )
 
 // moments are the sums over D that every metric of hidden states is made of,
@@ -43,8 +42,16 @@ func newInfluence(layers []int, all int) *influence {
 }
 
 // see implements probe.
-func (f *influence) see(s forest.Step) error {
-	f.perToken = tokenMoments(f.perToken[:0], s)
+func (f *influence) see(_ context.Context, s *states) error {
+	in, err := s.in()
+	if err != nil {
+		return err
+	}
+	out, err := s.out()
+	if err != nil {
+		return err
+	}
+	f.perToken = tokenMoments(f.perToken[:0], in, out, s.Batch.Len())
 	for t, m := range f.perToken {
 		if !finite(m.xx) {
 			return s.NotFinite(t, true)
@@ -103,11 +110,10 @@ func (m moments) relative() float64 {
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
-// tokenMoments appends the moments of each of a step's N tokens to dst. Tokens
-// are independent, so they are split over the CPUs.
-func tokenMoments(dst []moments, s forest.Step) []moments {
-	n := s.Batch.Len()
-	d := len(s.In) / n
+// tokenMoments appends the moments of each of n tokens to dst: of x and y [n, D].
+// Tokens are independent, so they are split over the CPUs.
+func tokenMoments(dst []moments, x, y []float32, n int) []moments {
+	d := len(x) / n
 	dst = append(dst, make([]moments, n)...)
 	const least = 1 << 16 // elements that make a goroutine worth it
 	workers := max(1, min(runtime.GOMAXPROCS(0), n*d/least))
@@ -116,7 +122,7 @@ func tokenMoments(dst []moments, s forest.Step) []moments {
 		lo, hi := n*w/workers, n*(w+1)/workers
 		wg.Go(func() {
 			for t := lo; t < hi; t++ {
-				dst[t] = momentsOf(s.In[t*d:(t+1)*d], s.Out[t*d:(t+1)*d])
+				dst[t] = momentsOf(x[t*d:(t+1)*d], y[t*d:(t+1)*d])
 			}
 		})
 	}

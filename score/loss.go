@@ -65,7 +65,11 @@ func (m *Measurement) Cost(lists [][]int) (forest.Cost, error) {
 	for _, l := range lists {
 		variants = append(variants, forest.Variant{Layers: l, Scores: func(int, []engine.TokenScore) error { return nil }})
 	}
-	return m.Run.Cost(variants, forest.Sequences(m.Sequences))
+	priced, err := m.Run.Price(variants, forest.Sequences(m.Sequences))
+	if err != nil {
+		return forest.Cost{}, err
+	}
+	return priced.Cost(), nil
 }
 
 // measure answers the asks; divergences are from the list base. observe, which
@@ -184,15 +188,12 @@ func (m *Measurement) run(ctx context.Context, base []int, asks []ask, seqs []in
 // pass runs the forest and adds its progress to that of earlier passes.
 func (m *Measurement) pass(ctx context.Context, variants []forest.Variant, seqs [][]int32) error {
 	last := int64(0)
-	if m.Progress != nil {
-		defer m.Run.SetProgress(func(done, total int64) {
-			last = done
-			if done > 0 {
-				m.Progress(m.done+done, m.done+total)
-			}
-		})()
-	}
-	err := m.Run.Run(ctx, variants, forest.Sequences(seqs))
+	err := m.Run.Run(ctx, variants, forest.Sequences(seqs), forest.RunOptions{Progress: func(done, total int64) {
+		last = done
+		if m.Progress != nil && done > 0 {
+			m.Progress(m.done+done, m.done+total)
+		}
+	}})
 	m.done += last
 	return err
 }

@@ -6,16 +6,35 @@ import (
 	"math"
 	"slices"
 
+	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/forest"
 )
 
 // probe watches hidden states pass and scores metrics from them.
 type probe interface {
-	see(forest.Step) error
+	see(context.Context, *states) error
 	// holds is the memory kept for hidden size width, as forest.Variant has it.
 	holds(width int) (one, across int64)
 	// results are the metrics' values, once all states have passed.
 	results() map[string][]float64
+}
+
+// states are what a step shows to probes, which share what the engine copies.
+type states struct {
+	forest.Step
+	x, y []float32
+}
+
+// in are the hidden states [N, D] that enter the layer, out those that leave it.
+func (s *states) in() ([]float32, error) { return lent(&s.x, s.In) }
+
+func (s *states) out() ([]float32, error) { return lent(&s.y, s.Out) }
+
+func lent(host *[]float32, from engine.Hidden) (_ []float32, err error) {
+	if *host == nil {
+		*host, err = from.Host()
+	}
+	return *host, err
 }
 
 // passes runs the model for all metrics that want it: one pass for those of
@@ -65,7 +84,7 @@ func (r *request) probes(ctx context.Context) (probes []probe, err error) {
 		probes = append(probes, newAngular(len(r.layers), len(r.opt.Sequences)))
 	}
 	if missing(CKA) {
-		c, err := newCKA(ctx, r.run.Engine(), len(r.layers), r.m.Spec.Hidden, r.opt.Sequences, r.opt.Rows, r.opt.Seed, r.opt.Matrix)
+		c, err := newCKA(r.run.Engine(), len(r.layers), r.m.Spec.Hidden, r.opt.Sequences, r.opt.Rows, r.opt.Seed, r.opt.Matrix)
 		if err != nil {
 			return nil, err
 		}
@@ -87,9 +106,10 @@ func (r *request) observer(probes []probe) *forest.Variant {
 	if len(probes) == 0 {
 		return nil
 	}
-	v := &forest.Variant{Layers: r.layers, Observe: func(s forest.Step) error {
+	v := &forest.Variant{Layers: r.layers, Observe: func(ctx context.Context, step forest.Step) error {
+		s := &states{Step: step}
 		for _, p := range probes {
-			if err := p.see(s); err != nil {
+			if err := p.see(ctx, s); err != nil {
 				return err
 			}
 		}

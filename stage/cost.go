@@ -58,8 +58,7 @@ func (s *Session) timeForward(ctx context.Context, seqs [][]int32) (time.Duratio
 	for len(some) < len(seqs) && countTokens(some) < 512 {
 		some = seqs[:len(some)+1]
 	}
-	nothing := func(forest.Step) error { return nil }
-	defer s.Runner.SetProgress(func(int64, int64) {})()
+	nothing := func(context.Context, forest.Step) error { return nil }
 	var took time.Duration
 	for range 2 { // the first warms up
 		start := time.Now()

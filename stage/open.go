@@ -22,8 +22,9 @@ type Session struct {
 	Runner     *forest.Runner // nil until Start
 	Keep       []int          // of a pruning; nil: the whole model
 
-	env    Env
-	memory int64 // bound on the process; 0: none
+	env      Env
+	progress func(done, total int64) // of passes; may be nil
+	memory   int64                   // bound on the process; 0: none
 }
 
 // Open finds a model, a directory or a name on the hub, checks every tensor's
@@ -66,7 +67,7 @@ func (s *Session) warnOfFiles() {
 	}
 }
 
-// Start starts the engine. progress, which may be nil, hears of the runner's work.
+// Start starts the engine. progress, which may be nil, hears of the session's passes.
 // It fails with model.ErrUnsupported for a model that can only be cut.
 func (s *Session) Start(e Engine, progress func(done, total int64)) error {
 	if err := s.Model.Spec.Runnable(); err != nil {
@@ -82,7 +83,8 @@ func (s *Session) Start(e Engine, progress func(done, total int64)) error {
 	for _, n := range info.Notes {
 		s.env.Talk.Detail("engine: %s", n)
 	}
-	s.Runner = forest.New(s.Model, s.Engine, bounded(forest.Options{Progress: progress}, s.memory))
+	s.Runner = forest.New(s.Model, s.Engine, bounded(forest.Options{}, s.memory))
+	s.progress = progress
 	return nil
 }
 
@@ -123,11 +125,10 @@ func (s *Session) warnOfLength(seqs [][]int32) {
 
 // logProbs is LogProbs of the runner through the kept layers, with the warning.
 func (s *Session) logProbs(ctx context.Context, seqs [][]int32, emit func(i int, scores []engine.TokenScore) error) error {
-	scores := forest.Variant{Layers: s.Keep, Scores: func(int, []engine.TokenScore) error { return nil }}
-	c, err := s.Runner.Cost([]forest.Variant{scores}, forest.Sequences(seqs))
+	priced, err := s.Runner.Price([]forest.Variant{{Layers: s.Keep, Scores: emit}}, forest.Sequences(seqs))
 	if err != nil {
 		return err
 	}
-	s.warnOfMemory(c)
-	return s.Runner.LogProbs(ctx, s.Keep, seqs, emit)
+	s.warnOfMemory(priced.Cost())
+	return priced.Run(ctx, forest.RunOptions{Progress: s.progress})
 }

@@ -32,7 +32,7 @@ func (opt Options) passes(ctx context.Context, m *model.Model, l limiter) (repor
 	}
 	opt.Tokens = streamSequences * streamLength
 	plain := forest.Cost{TokenLayers: int64(opt.Tokens * m.Spec.Layers)}
-	forward := forest.Variant{Observe: func(forest.Step) error { return nil }}
+	forward := forest.Variant{Observe: func(context.Context, forest.Step) error { return nil }}
 	if cost.HeadRows > 0 {
 		plain.HeadRows = int64(opt.Tokens - len(seqs))
 		forward = forest.Variant{Scores: func(int, []engine.TokenScore) error { return nil }}
@@ -42,7 +42,7 @@ func (opt Options) passes(ctx context.Context, m *model.Model, l limiter) (repor
 	p := pairs{opt: opt, run: measured, tokens: opt.Tokens, operations: operationsOf(m.Spec, cost), l: l}
 	p.limit = func() (time.Duration, error) {
 		start := time.Now()
-		err := run.Run(ctx, []forest.Variant{forward}, work)
+		err := run.Run(ctx, []forest.Variant{forward}, work, forest.RunOptions{})
 		return time.Duration(float64(time.Since(start)) * predicted), err
 	}
 	return p.measure()

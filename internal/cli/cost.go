@@ -46,13 +46,12 @@ func (s *session) warnOfMemory(a *app, c forest.Cost) {
 
 // logProbs is LogProbs of the runner through the kept layers, with the warning.
 func (s *session) logProbs(ctx context.Context, a *app, seqs [][]int32, emit func(i int, scores []engine.TokenScore) error) error {
-	scores := forest.Variant{Layers: s.keep, Scores: func(int, []engine.TokenScore) error { return nil }}
-	c, err := s.run.Cost([]forest.Variant{scores}, forest.Sequences(seqs))
+	priced, err := s.run.Price([]forest.Variant{{Layers: s.keep, Scores: emit}}, forest.Sequences(seqs))
 	if err != nil {
 		return err
 	}
-	s.warnOfMemory(a, c)
-	return s.run.LogProbs(ctx, s.keep, seqs, emit)
+	s.warnOfMemory(a, priced.Cost())
+	return priced.Run(ctx, forest.RunOptions{Progress: s.progress})
 }
 
 // forwards is the work of a call in forward passes of the whole model, the head
@@ -100,8 +99,7 @@ func (s *session) timeForward(ctx context.Context, seqs [][]int32) (time.Duratio
 	for len(some) < len(seqs) && countTokens(some) < 512 {
 		some = seqs[:len(some)+1]
 	}
-	nothing := func(forest.Step) error { return nil }
-	defer s.run.SetProgress(func(int64, int64) {})()
+	nothing := func(context.Context, forest.Step) error { return nil }
 	var took time.Duration
 	for range 2 { // the first warms up
 		start := time.Now()

@@ -81,13 +81,10 @@ func (sc *scorer) answers(ctx context.Context, r *evalRun, cuts [][]int, c *repo
 			return err
 		}
 	}
-	if bar := sc.a.progress("curve"); bar != nil {
-		defer sc.s.run.SetProgress(bar)()
-	}
 	sc.start = time.Now()
 	lists := without(sc.s.m.Spec.Layers, cuts)
 	runs := r.prunings(lists)
-	all, err := eval.ScoreAll(ctx, sc.s.run, lists, r.asked, r.encoder, batchTokens)
+	all, err := eval.ScoreAll(ctx, sc.s.run, lists, r.asked, r.encoder, batchTokens, sc.a.progress("curve"))
 	sc.a.stopProgress()
 	if err != nil {
 		return err

@@ -114,7 +114,7 @@ func (r *evalRun) answerTogether(ctx context.Context, runs []*evalRun, asked *ev
 	if len(missing) == 0 {
 		return nil
 	}
-	all, err := eval.ScoreAll(ctx, r.s.run, lists, []*eval.Asked{asked}, r.encoder, batchTokens)
+	all, err := eval.ScoreAll(ctx, r.s.run, lists, []*eval.Asked{asked}, r.encoder, batchTokens, r.progress)
 	if err != nil {
 		return err
 	}

@@ -177,7 +177,7 @@ func (r *evalRun) answer(ctx context.Context, asked *eval.Asked) ([]eval.Respons
 			return nil, err
 		}
 	} else {
-		all, err := eval.ScoreAll(ctx, r.s.run, [][]int{r.s.keep}, []*eval.Asked{asked}, r.encoder, batchTokens)
+		all, err := eval.ScoreAll(ctx, r.s.run, [][]int{r.s.keep}, []*eval.Asked{asked}, r.encoder, batchTokens, r.progress)
 		if err != nil {
 			return nil, err
 		}

@@ -132,7 +132,8 @@ type session struct {
 	run  *forest.Runner
 	keep []int // of a pruning; nil: the whole model
 
-	memory int64 // bound on the process; 0: none
+	memory   int64                   // bound on the process; 0: none
+	progress func(done, total int64) // of passes; may be nil
 }
 
 // isDir refuses a MODEL that is not there, before anything else is tried.
@@ -185,7 +186,7 @@ func (s *session) start(a *app, f engineFlags, progress func(done, total int64))
 	if err != nil {
 		return err
 	}
-	s.e = e
+	s.e, s.progress = e, progress
 	memory := f.memoryOrDefault()
 	s.memory = memory
 	info := e.Info()
@@ -193,7 +194,7 @@ func (s *session) start(a *app, f engineFlags, progress func(done, total int64))
 	for _, n := range info.Notes {
 		a.detail("engine: %s", n)
 	}
-	s.run = forest.New(s.m, e, bounded(forest.Options{Progress: progress}, memory))
+	s.run = forest.New(s.m, e, bounded(forest.Options{}, memory))
 	return nil
 }
 

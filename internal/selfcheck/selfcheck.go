@@ -122,14 +122,17 @@ func lastStates(ctx context.Context, run *forest.Runner, ref *Reference) ([]floa
 	for i, q := range ref.Sequences {
 		seqs[i] = q.IDs
 	}
-	err := run.Observe(ctx, nil, seqs, func(step forest.Step) error {
+	err := run.Observe(ctx, nil, seqs, func(ctx context.Context, step forest.Step) error {
 		if step.Depth < s.Layers-1 {
 			return nil
 		}
 		for i, segment := range step.Batch.Segments {
-			end := segment.Start + segment.Len
-			first := end - len(ref.Sequences[step.First+i].Logits)
-			states[step.First+i] = append([]float32(nil), step.Out[first*s.Hidden:end*s.Hidden]...)
+			end, q := segment.Start+segment.Len, step.Sequences[i]
+			last, err := step.Out.Slice(end-len(ref.Sequences[q].Logits), end).Host()
+			if err != nil {
+				return err
+			}
+			states[q] = append([]float32(nil), last...)
 		}
 		return nil
 	})
