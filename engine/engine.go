@@ -2,8 +2,9 @@
 // computes on: hidden states in, hidden states out, one decoder block at a time.
 //
 // Only interfaces and the batch they work on belong here. Implementations are
-// subpackages (engine/cpu); engine/enginetest is the suite each must pass. An
-// engine knows nothing of metrics, prunings or files.
+// subpackages (engine/cpu), which engine/all lists; engine/block is what they
+// share, engine/enginetest the suite each must pass. An engine knows nothing of
+// metrics, prunings or files.
 //
 // Shape legend: N tokens of a batch, T length of one sequence, D hidden size,
 // H query heads, K key/value heads, F feed-forward size, V vocabulary, L layers.
@@ -22,7 +23,10 @@ import (
 // Ownership: what a method returns belongs to the caller, who releases it;
 // the model's Source must stay open until then.
 // Errors: a failed call leaves its outputs undefined and everything else usable.
-// Shapes that do not fit (a Hidden of another width) are a bug and panic.
+// Shapes that do not fit (a Hidden of another width) are a bug and panic. A call
+// that returns nil may only have been queued. What fails later is reported by a
+// later call that needs the result or waits (Host, Sync, LogProbs, Logits, KL,
+// Loss, …), as an error that names the call that failed first.
 type Engine interface {
 	// Info describes the engine, for results and for `coppice doctor`.
 	Info() Info
@@ -32,26 +36,37 @@ type Engine interface {
 	// capacity tokens each.
 	NewKV(m *model.Model, slots, capacity int) (KV, error)
 	// Embedding makes the token embedding resident.
-	Embedding(m *model.Model) (Embedding, error)
-	// Layer makes layer i resident. Its weights are read once, here.
-	Layer(m *model.Model, i int) (Layer, error)
-	// Head makes the final norm and the output projection resident. With stream
-	// a call lets the projection's pages go as it walks over them, so that no
-	// more than a few blocks of the vocabulary are in memory.
-	Head(m *model.Model, stream bool) (Head, error)
-	// Memory says what running the model takes beyond its mapped files.
-	Memory(m *model.Model) Memory
+	Embedding(m *model.Model, o EmbeddingOptions) (Embedding, error)
+	// Fetch begins to bring layer i in and returns at once: what is read, copied or
+	// converted meanwhile is the engine's business, as is letting pages of the
+	// model's files go. From this call on the layer counts as resident. Errors come
+	// with Wait.
+	Fetch(m *model.Model, i int, o LayerOptions) Fetched
+	// Head makes the final norm and the output projection resident.
+	Head(m *model.Model, o HeadOptions) (Head, error)
+	// Memory says what running the model takes.
+	Memory(m *model.Model, o LayerOptions) Memory
 	// Close stops the engine's workers. Its parts must have been released.
 	Close() error
 }
 
-// Gram is implemented by engines that multiply a matrix on the host by its own
-// transpose faster than a loop would.
+// Fetched is a layer on its way. The last call is one of two: a Wait that returned
+// without its context's error, or Drop.
+type Fetched interface {
+	// Wait returns the layer when it has come, or the cause of ctx's end.
+	Wait(ctx context.Context) (Layer, error)
+	// Drop gives the layer up; it waits for what was begun.
+	Drop()
+}
+
+// Gram is implemented by engines that multiply hidden states by their own
+// transpose faster than a loop on the host would.
 type Gram interface {
 	// Gram sets out [n(n+1)/2] to the lower triangle, row by row and diagonal
-	// included, of x xᵀ of x [n, len(x)/n]. Inputs are rounded to the engine's
-	// DType, as those of a layer's products are; sums are float32.
-	Gram(ctx context.Context, x []float32, n int, out []float32) error
+	// included, of X Xᵀ, X [n, R·D/n] being x [R, D] with R/n neighbouring rows as
+	// one. Inputs are rounded to the engine's DType, as those of a layer's products
+	// are; sums are float32. x is left as it is.
+	Gram(ctx context.Context, x Hidden, n int, out []float32) error
 }
 
 // Info says what an engine is and how it rounds.
@@ -63,13 +78,24 @@ type Info struct {
 	Notes    []string // what a user should know, e.g. why a provider is not used
 }
 
-// Memory is what an engine needs beside a model's mapped files and the hidden
-// states its callers hold, in bytes: upper bounds, so that callers can keep to
-// a budget.
-type Memory struct {
-	Layer int64 // one resident layer: weights that are not used where they are mapped
-	Row   int64 // work space for each row of a call
-	Fixed int64 // work space whatever the rows
+// Memory is what running a model takes beside the hidden states, caches, tapes and
+// Trainables that callers hold, apart for the two memories: upper bounds in
+// bytes, so that callers can keep to a budget. An engine that computes in the
+// host's memory leaves Device zero.
+type Memory struct{ Host, Device Need }
+
+// Need is what one memory is needed for. KVToken, Tape, Hidden and Trained price
+// what callers hold.
+type Need struct {
+	Layer   int64 // one resident layer, the largest: what is not used where files are mapped
+	Mapped  int64 // pages of mapped files that a layer holds while it comes in and, where Layer is 0, as long as it stays
+	Row     int64 // work space for each row of a call
+	Back    int64 // and for each row of a backward call
+	Fixed   int64 // work space whatever the rows
+	Hidden  int64 // each row of hidden states
+	Tape    int64 // each row of one layer's Tape
+	KVToken int64 // each token of one layer's KV
+	Trained int64 // each parameter that trains: master, what products take, gradient, moments
 }
 
 // DType is the dtype of matrix inputs.
@@ -84,15 +110,20 @@ const (
 // Hidden is the residual stream of a batch: float32 [rows, D] in the engine's memory.
 type Hidden interface {
 	Rows() int
-	// Host returns the values, row major, for reading and writing by the
-	// caller. On a device with memory of its own this copies: the slice is a
-	// snapshot until Upload. It is valid until the Hidden is next passed to the engine.
-	Host() ([]float32, error)
-	// Upload makes changes of the slice returned by Host visible to the engine.
-	Upload() error
 	// Slice returns rows [lo, hi) as hidden states that share this memory.
 	Slice(lo, hi int) Hidden
-	Release()
+	// Host lends the values, row major, for reading, when all that was queued
+	// before has been computed. The slice is valid until the Hidden is next passed
+	// to the engine or released; on a device with memory of its own it is a copy.
+	Host(ctx context.Context) ([]float32, error)
+	// Read copies all rows to dst, Write from src, row major, rounding to nearest
+	// even where src or dst is bfloat16. Both may only be queued: the caller leaves
+	// dst and src alone until Sync. Lengths other than rows·D panic.
+	Read(dst Values) error
+	Write(src Values) error
+	// Sync waits for what was queued for these hidden states.
+	Sync(ctx context.Context) error
+	Release() // waits for queued work
 }
 
 // KV holds keys and values of one layer for sequences that grow.
@@ -104,21 +135,24 @@ type KV interface {
 
 // Embedding looks tokens up.
 type Embedding interface {
-	// Forward writes the embeddings of the batch's tokens to y [N, D].
+	// Forward writes the embeddings of the batch's tokens to y [N, D]. The batch
+	// is not kept after the call.
 	Forward(ctx context.Context, b *Batch, y Hidden) error
 	Release()
 }
 
 // Layer is one resident decoder block.
 type Layer interface {
-	// Forward writes the block's output for x [N, D] to y [N, D]; y may be x.
-	// With kv, which may be nil, the segments' keys and values are appended to
-	// their slots after Past tokens, and the tokens before are attended to.
+	// Forward writes the block's output for x [N, D] to y [N, D]; y may be x. With
+	// a KV the segments' keys and values are appended to their slots after Past
+	// tokens, and the tokens before are attended to.
 	//
-	// The result for a token depends on its own sequence alone, bit for bit:
-	// not on other segments, their order, or how a sequence is split between
-	// parent segments or cached steps.
-	Forward(ctx context.Context, b *Batch, x, y Hidden, kv KV) error
+	// The result for a token depends on its own sequence alone, bit for bit: not
+	// on other segments, their order, how a sequence is split between parent
+	// segments or cached steps, or what else the call asks for.
+	Forward(ctx context.Context, c *Call, x, y Hidden) error
+	// Release lets go of the layer and of its pages of the model's files. It waits
+	// for queued work that uses the layer.
 	Release()
 }
 

@@ -33,16 +33,17 @@ type Options struct {
 type Runner struct {
 	m            *model.Model
 	e            engine.Engine
-	engineMemory engine.Memory
+	engineMemory engine.Need // of the host's memory
 	opt          Options
 
-	mu          sync.Mutex // guards what Close may meet during a cancelled call
-	resident    map[int]engine.Layer
-	embed       engine.Embedding
-	head        engine.Head
-	headStreams bool
-	slab        engine.Hidden  // hidden states of the last pass, for the next
-	reading     sync.WaitGroup // prefetches
+	mu           sync.Mutex // guards what Close may meet during a cancelled call
+	resident     map[int]engine.Layer
+	coming       map[int]engine.Fetched // read ahead
+	embed        engine.Embedding
+	head         engine.Head
+	embedStreams bool
+	headStreams  bool
+	slab         engine.Hidden // hidden states of the last pass, for the next
 }
 
 // New returns a Runner. Close releases what it made resident; the model and
@@ -54,7 +55,7 @@ func New(m *model.Model, e engine.Engine, opt Options) *Runner {
 	if opt.Heap == nil {
 		opt.Heap = func(int64) {}
 	}
-	return &Runner{m: m, e: e, engineMemory: e.Memory(m), opt: opt, resident: map[int]engine.Layer{}}
+	return &Runner{m: m, e: e, engineMemory: e.Memory(m, engine.LayerOptions{}).Host, opt: opt, resident: map[int]engine.Layer{}, coming: map[int]engine.Fetched{}}
 }
 
 // Model is the model being run.
@@ -65,12 +66,15 @@ func (r *Runner) Engine() engine.Engine { return r.e }
 
 // Close releases every resident part.
 func (r *Runner) Close() {
-	r.reading.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for _, f := range r.coming {
+		f.Drop()
+	}
 	for _, l := range r.resident {
 		l.Release()
 	}
+	clear(r.coming)
 	clear(r.resident)
 	if r.embed != nil {
 		r.embed.Release()

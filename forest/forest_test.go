@@ -158,7 +158,7 @@ func TestObserve(t *testing.T) {
 
 func host(t testing.TB, x engine.Hidden) []float32 {
 	t.Helper()
-	values, err := x.Host()
+	values, err := x.Host(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,13 +30,7 @@ func (f *flow) heads(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := f.divergences(ctx, head); err != nil {
-		return err
-	}
-	if !f.part.fit.keep {
-		f.r.releaseTop()
-	}
-	return nil
+	return f.divergences(ctx, head)
 }
 
 // scores scores the targets of a run of ends.

@@ -76,11 +76,11 @@ func (p *pass) explain(ctx context.Context, err error) error {
 	}
 	work := p.work[bad.work]
 	work.Sequences = work.appendSequences(nil, bad.work)
-	again := p.r.Run(ctx, []Variant{{Layers: bad.variant.Layers, Observe: func(_ context.Context, s Step) error {
-		if err := s.notFinite(s.In, true); err != nil {
+	again := p.r.Run(ctx, []Variant{{Layers: bad.variant.Layers, Observe: func(ctx context.Context, s Step) error {
+		if err := s.notFinite(ctx, s.In, true); err != nil {
 			return err
 		}
-		return s.notFinite(s.Out, false)
+		return s.notFinite(ctx, s.Out, false)
 	}}}, []Work{work}, RunOptions{})
 	if again != nil {
 		return again
@@ -89,8 +89,8 @@ func (p *pass) explain(ctx context.Context, err error) error {
 }
 
 // notFinite looks for the first row with a NaN or Inf on one side of a step.
-func (s Step) notFinite(side engine.Hidden, entering bool) error {
-	states, err := side.Host()
+func (s Step) notFinite(ctx context.Context, side engine.Hidden, entering bool) error {
+	states, err := side.Host(ctx)
 	if err != nil {
 		return err
 	}

@@ -29,8 +29,9 @@ func (p *pass) run(ctx context.Context) error {
 	for i := range p.parts {
 		part := &p.parts[i]
 		if !part.fit.keep {
-			p.r.evictAll()
-			p.r.releaseTop()
+			if err := p.r.evictAll(); err != nil {
+				return err
+			}
 		}
 		if p.r.opt.Memory > 0 {
 			p.r.opt.Heap(p.r.opt.Memory - p.r.mappedPeak(&part.fit, p.need))
@@ -89,22 +90,26 @@ func (f *flow) run(ctx context.Context) error {
 	steps := f.part.schedule.steps
 	for i, s := range steps {
 		if i+1 < len(steps) && !f.part.fit.keep && steps[i+1].layer != s.layer {
-			f.r.prefetch(steps[i+1].layer, f.part.fit.ahead)
+			f.r.ahead(steps[i+1].layer, f.options())
 		}
 		if err := f.layer(ctx, s); err != nil {
 			return err
 		}
 		if !f.part.fit.keep && (i+1 == len(steps) || steps[i+1].layer != s.layer) {
 			f.r.evict(s.layer)
-			f.r.reading.Wait() // the next layer is about to be needed anyway
 		}
 	}
 	return f.heads(ctx)
 }
 
+// options say how the part's layers are used.
+func (f *flow) options() engine.LayerOptions {
+	return engine.LayerOptions{Streams: !f.part.fit.keep, CacheOnly: !f.part.fit.ahead}
+}
+
 // embed fills the root's slot.
 func (f *flow) embed(ctx context.Context) error {
-	embedding, err := f.r.Embedding()
+	embedding, err := f.r.embeddingOf(!f.part.fit.keep)
 	if err != nil {
 		return err
 	}
@@ -112,18 +117,14 @@ func (f *flow) embed(ctx context.Context) error {
 		if err := cancelled(ctx); err != nil {
 			return err
 		}
-		err := embedding.Forward(ctx, f.gather(c), f.states.Slice(c.lo, c.hi))
-		if !f.part.fit.keep {
-			f.r.releaseTop()
-		}
-		return err
+		return embedding.Forward(ctx, f.gather(c), f.states.Slice(c.lo, c.hi))
 	})
 }
 
 // layer computes a step: neighbouring slots that stay in place as one run, the
 // others one by one.
 func (f *flow) layer(ctx context.Context, s step) error {
-	layer, err := f.r.layer(s.layer)
+	layer, err := f.r.layer(ctx, s.layer, f.options())
 	if err != nil {
 		return err
 	}
@@ -158,7 +159,7 @@ func together(moves []move) int {
 func (f *flow) move(ctx context.Context, layer engine.Layer, index int, m move, c chunk) error {
 	shift := (m.dst - m.src) * f.tokens
 	x, y := f.states.Slice(c.lo, c.hi), f.states.Slice(c.lo+shift, c.hi+shift)
-	if err := layer.Forward(ctx, f.gather(c), x, y, nil); err != nil {
+	if err := layer.Forward(ctx, &engine.Call{Batch: f.gather(c)}, x, y); err != nil {
 		return layerError(index, err)
 	}
 	if n := &f.part.trie.nodes[m.node]; n.watched {

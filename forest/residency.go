@@ -1,12 +1,12 @@
 package forest
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/coppice-ml/coppice/engine"
-	"github.com/coppice-ml/coppice/model"
 )
 
 // Layers returns the resident layers of a pruning, for callers that run them
@@ -29,7 +29,7 @@ func (r *Runner) Layers(layers []int) ([]engine.Layer, error) {
 	}
 	out := make([]engine.Layer, len(layers))
 	for i, l := range layers {
-		if out[i], err = r.layer(l); err != nil {
+		if out[i], err = r.layer(context.Background(), l, engine.LayerOptions{}); err != nil {
 			return nil, err
 		}
 	}
@@ -37,15 +37,23 @@ func (r *Runner) Layers(layers []int) ([]engine.Layer, error) {
 }
 
 // Embedding returns the resident embedding; it stays the Runner's.
-func (r *Runner) Embedding() (engine.Embedding, error) {
+func (r *Runner) Embedding() (engine.Embedding, error) { return r.embeddingOf(false) }
+
+// embeddingOf returns the embedding, whose pages go after every call where they
+// stream.
+func (r *Runner) embeddingOf(stream bool) (engine.Embedding, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.embed != nil && r.embedStreams != stream {
+		r.embed.Release()
+		r.embed = nil
+	}
 	if r.embed == nil {
-		e, err := r.e.Embedding(r.m)
+		e, err := r.e.Embedding(r.m, engine.EmbeddingOptions{Streams: stream})
 		if err != nil {
 			return nil, err
 		}
-		r.embed = e
+		r.embed, r.embedStreams = e, stream
 	}
 	return r.embed, nil
 }
@@ -62,7 +70,7 @@ func (r *Runner) headOf(stream bool) (engine.Head, error) {
 		r.head = nil
 	}
 	if r.head == nil {
-		h, err := r.e.Head(r.m, stream)
+		h, err := r.e.Head(r.m, engine.HeadOptions{Streams: stream})
 		if err != nil {
 			return nil, err
 		}
@@ -72,20 +80,26 @@ func (r *Runner) headOf(stream bool) (engine.Head, error) {
 }
 
 // layer brings a layer in unless it is there.
-func (r *Runner) layer(i int) (engine.Layer, error) {
+func (r *Runner) layer(ctx context.Context, i int, o engine.LayerOptions) (engine.Layer, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if l, ok := r.resident[i]; ok {
 		return l, nil
 	}
-	l, err := r.e.Layer(r.m, i)
+	f, ok := r.coming[i]
+	if !ok {
+		f = r.e.Fetch(r.m, i, o)
+		r.coming[i] = f
+	}
+	l, err := f.Wait(ctx)
+	if ctx.Err() != nil && err != nil {
+		return nil, err // Close drops it
+	}
+	delete(r.coming, i)
 	if err != nil {
-		return nil, fmt.Errorf("layer %d: %w", i, err)
+		return nil, layerError(i, err)
 	}
 	r.resident[i] = l
-	if r.engineMemory.Layer > 0 { // the engine has a copy
-		r.m.Source.Release(names(r.m.Spec.LayerWeights(i))...)
-	}
 	return l, nil
 }
 
@@ -96,15 +110,24 @@ func (r *Runner) evict(i int) {
 	if l, ok := r.resident[i]; ok {
 		l.Release()
 		delete(r.resident, i)
-		r.m.Source.Release(names(r.m.Spec.LayerWeights(i))...)
 	}
 }
 
-// evictAll lets go of every layer, before layers stream.
-func (r *Runner) evictAll() {
+// evictAll lets go of everything, before layers stream.
+func (r *Runner) evictAll() error {
 	for _, i := range r.residentLayers() {
 		r.evict(i)
 	}
+	if _, err := r.embeddingOf(true); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.head != nil && !r.headStreams {
+		r.head.Release()
+		r.head = nil
+	}
+	return nil
 }
 
 func (r *Runner) residentLayers() []int {
@@ -113,28 +136,11 @@ func (r *Runner) residentLayers() []int {
 	return slices.Sorted(maps.Keys(r.resident))
 }
 
-// prefetch reads a layer ahead while another computes: into memory, or where
-// that is not to be had into the system's cache of files only.
-func (r *Runner) prefetch(i int, ahead bool) {
-	list := names(r.m.Spec.LayerWeights(i))
-	r.reading.Go(func() {
-		if ahead {
-			r.m.Source.Populate(list...)
-		} else {
-			r.m.Source.Prefetch(list...)
-		}
-	})
-}
-
-// releaseTop lets go of the pages of embedding and head.
-func (r *Runner) releaseTop() {
-	r.m.Source.Release(names(r.m.Spec.TopWeights())...)
-}
-
-func names(ws []model.Weight) []string {
-	out := make([]string, len(ws))
-	for i, w := range ws {
-		out[i] = w.Name
+// ahead begins to bring a layer in while another computes.
+func (r *Runner) ahead(i int, o engine.LayerOptions) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.coming[i]; !ok {
+		r.coming[i] = r.e.Fetch(r.m, i, o)
 	}
-	return out
 }

@@ -181,10 +181,23 @@ type countingEngine struct {
 	loads int
 }
 
-func (c *countingEngine) Layer(m *model.Model, i int) (engine.Layer, error) {
-	l, err := c.Engine.Layer(m, i)
+func (c *countingEngine) Fetch(m *model.Model, i int, o engine.LayerOptions) engine.Fetched {
 	c.loads++
-	return &countingLayer{l, c}, err
+	return wrapping{c.Engine.Fetch(m, i, o), func(l engine.Layer) engine.Layer { return &countingLayer{l, c} }}
+}
+
+// wrapping puts something around the layer that comes.
+type wrapping struct {
+	engine.Fetched
+	around func(engine.Layer) engine.Layer
+}
+
+func (w wrapping) Wait(ctx context.Context) (engine.Layer, error) {
+	l, err := w.Fetched.Wait(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return w.around(l), nil
 }
 
 type countingLayer struct {
@@ -192,9 +205,9 @@ type countingLayer struct {
 	c *countingEngine
 }
 
-func (l *countingLayer) Forward(ctx context.Context, b *engine.Batch, x, y engine.Hidden, kv engine.KV) error {
-	l.c.rows += int64(b.Len())
-	return l.Layer.Forward(ctx, b, x, y, kv)
+func (l *countingLayer) Forward(ctx context.Context, c *engine.Call, x, y engine.Hidden) error {
+	l.c.rows += int64(c.Batch.Len())
+	return l.Layer.Forward(ctx, c, x, y)
 }
 
 // TestSpill: less memory means more passes, down to one sequence at a time,
@@ -309,12 +322,12 @@ type poisoned struct {
 	token int32
 }
 
-func (p *poisoned) Layer(m *model.Model, i int) (engine.Layer, error) {
-	l, err := p.Engine.Layer(m, i)
+func (p *poisoned) Fetch(m *model.Model, i int, o engine.LayerOptions) engine.Fetched {
+	f := p.Engine.Fetch(m, i, o)
 	if i != p.layer {
-		return l, err
+		return f
 	}
-	return &poison{l, p.token}, err
+	return wrapping{f, func(l engine.Layer) engine.Layer { return &poison{l, p.token} }}
 }
 
 type poison struct {
@@ -322,20 +335,21 @@ type poison struct {
 	token int32
 }
 
-func (l *poison) Forward(ctx context.Context, b *engine.Batch, x, y engine.Hidden, kv engine.KV) error {
-	if err := l.Layer.Forward(ctx, b, x, y, kv); err != nil {
+func (l *poison) Forward(ctx context.Context, c *engine.Call, x, y engine.Hidden) error {
+	if err := l.Layer.Forward(ctx, c, x, y); err != nil {
 		return err
 	}
-	out, err := y.Host()
+	host, err := y.Host(ctx)
 	if err != nil {
 		return err
 	}
-	for i, t := range b.Tokens {
+	out := slices.Clone(host)
+	for i, t := range c.Batch.Tokens {
 		if t == l.token {
-			out[i*len(out)/len(b.Tokens)] = float32(math.NaN())
+			out[i*len(out)/len(c.Batch.Tokens)] = float32(math.NaN())
 		}
 	}
-	return y.Upload()
+	return y.Write(engine.Values{F32: out})
 }
 
 // TestDivergence: it is the head's, whatever the budget, and nothing from itself.

@@ -21,6 +21,7 @@ type decoder struct {
 	hidden  engine.Hidden
 	view    engine.Hidden // the rows of hidden that the last batch took
 	batch   engine.Batch
+	call    engine.Call
 	logits  []float32 // [logitRows, V]
 	indices []int
 }
@@ -92,7 +93,8 @@ func (d *decoder) forward(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err := layer.Forward(ctx, &d.batch, d.view, d.view, d.caches[i]); err != nil {
+		d.call = engine.Call{Batch: &d.batch, KV: d.caches[i]}
+		if err := layer.Forward(ctx, &d.call, d.view, d.view); err != nil {
 			return fmt.Errorf("layer at depth %d: %w", i, err)
 		}
 	}

@@ -26,20 +26,24 @@ func (*fake) NewHidden(_ *model.Model, rows int) (engine.Hidden, error) {
 func (*fake) NewKV(_ *model.Model, slots, capacity int) (engine.KV, error) {
 	return &fakeKV{used: make([]int, slots), capacity: capacity}, nil
 }
-func (f *fake) Embedding(*model.Model) (engine.Embedding, error)  { return fakePart{f}, nil }
-func (f *fake) Layer(_ *model.Model, i int) (engine.Layer, error) { return fakeLayer{}, nil }
-func (f *fake) Head(*model.Model, bool) (engine.Head, error)      { return fakePart{f}, nil }
-func (*fake) Memory(*model.Model) engine.Memory                   { return engine.Memory{} }
-func (*fake) Close() error                                        { return nil }
+func (f *fake) Embedding(*model.Model, engine.EmbeddingOptions) (engine.Embedding, error) {
+	return fakePart{f}, nil
+}
+func (f *fake) Fetch(*model.Model, int, engine.LayerOptions) engine.Fetched { return fakeLayer{} }
+func (f *fake) Head(*model.Model, engine.HeadOptions) (engine.Head, error)  { return fakePart{f}, nil }
+func (*fake) Memory(*model.Model, engine.LayerOptions) engine.Memory        { return engine.Memory{} }
+func (*fake) Close() error                                                  { return nil }
 
 // tokens stand in for hidden states.
 type tokens struct{ ids []int32 }
 
-func (h *tokens) Rows() int                      { return len(h.ids) }
-func (h *tokens) Host() ([]float32, error)       { return nil, nil }
-func (h *tokens) Upload() error                  { return nil }
-func (h *tokens) Slice(lo, hi int) engine.Hidden { return &tokens{h.ids[lo:hi]} }
-func (h *tokens) Release()                       {}
+func (h *tokens) Rows() int                               { return len(h.ids) }
+func (h *tokens) Host(context.Context) ([]float32, error) { return nil, nil }
+func (h *tokens) Read(engine.Values) error                { panic("not used") }
+func (h *tokens) Write(engine.Values) error               { panic("not used") }
+func (h *tokens) Sync(context.Context) error              { return nil }
+func (h *tokens) Slice(lo, hi int) engine.Hidden          { return &tokens{h.ids[lo:hi]} }
+func (h *tokens) Release()                                {}
 
 type fakeKV struct {
 	used     []int
@@ -51,9 +55,11 @@ func (k *fakeKV) Release()             {}
 
 type fakeLayer struct{}
 
-func (fakeLayer) Release() {}
-func (fakeLayer) Forward(_ context.Context, b *engine.Batch, x, y engine.Hidden, kv engine.KV) error {
-	k := kv.(*fakeKV)
+func (l fakeLayer) Wait(context.Context) (engine.Layer, error) { return l, nil }
+func (fakeLayer) Drop()                                        {}
+func (fakeLayer) Release()                                     {}
+func (fakeLayer) Forward(_ context.Context, c *engine.Call, x, y engine.Hidden) error {
+	k, b := c.KV.(*fakeKV), c.Batch
 	for _, s := range b.Segments {
 		if k.used[s.Slot] != s.Past || s.Past+s.Len > k.capacity || int(b.Positions[s.Start]) != s.Past {
 			return fmt.Errorf("slot %d holds %d of %d tokens, and gets %d after %d", s.Slot, k.used[s.Slot], k.capacity, s.Len, s.Past)

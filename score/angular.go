@@ -34,15 +34,15 @@ func (a *angular) holds(width int) (one, across int64) {
 }
 
 // see implements probe.
-func (a *angular) see(_ context.Context, s *states) error {
+func (a *angular) see(ctx context.Context, s *states) error {
 	for i, segment := range s.Batch.Segments {
 		row := segment.Start + segment.Len - 1
 		if s.Depth == 0 {
-			if err := a.keep(0, s.Sequences[i], s.In.Slice(row, row+1)); err != nil {
+			if err := a.keep(ctx, 0, s.Sequences[i], s.In.Slice(row, row+1)); err != nil {
 				return err
 			}
 		}
-		if err := a.keep(s.Depth+1, s.Sequences[i], s.Out.Slice(row, row+1)); err != nil {
+		if err := a.keep(ctx, s.Depth+1, s.Sequences[i], s.Out.Slice(row, row+1)); err != nil {
 			return err
 		}
 	}
@@ -50,8 +50,8 @@ func (a *angular) see(_ context.Context, s *states) error {
 }
 
 // keep copies the state of a sequence's last token.
-func (a *angular) keep(depth, sequence int, token engine.Hidden) error {
-	x, err := token.Host()
+func (a *angular) keep(ctx context.Context, depth, sequence int, token engine.Hidden) error {
+	x, err := token.Host(ctx)
 	a.last[depth][sequence] = slices.Clone(x)
 	return err
 }

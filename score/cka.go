@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/model"
 )
 
 // Rows says what the rows of the matrices are that cka compares.
@@ -36,6 +37,7 @@ const ckaRows = 2048
 // never much larger than the other, and one matrix a depth serves every pair.
 type cka struct {
 	e      engine.Engine
+	m      *model.Model
 	layers int
 	pairs  bool // all of them, not only neighbours
 
@@ -60,9 +62,9 @@ type gathering struct {
 // triangle is the lower half of a symmetric matrix, row by row.
 type triangle []float32
 
-func newCKA(e engine.Engine, layers, hidden int, seqs [][]int32, rows Rows, seed uint64, pairs bool) (*cka, error) {
+func newCKA(e engine.Engine, m *model.Model, layers int, seqs [][]int32, rows Rows, seed uint64, pairs bool) (*cka, error) {
 	c := &cka{
-		e: e, layers: layers, pairs: pairs, d: hidden,
+		e: e, m: m, layers: layers, pairs: pairs, d: m.Spec.Hidden,
 		states: make([]gathering, layers+1), grams: make([]triangle, layers+1), inner: make([][]float64, layers+1),
 	}
 	for i := range c.inner {
@@ -143,13 +145,13 @@ func (c *cka) holds(int) (one, across int64) {
 	if c.pairs {
 		kept = int64(c.layers+1) * gram / 2
 	}
-	return kept + gram/2 + 4*rows, kept + gram/2 + int64(c.layers+4)*rows
+	return kept + gram/2 + 5*rows, kept + gram/2 + int64(c.layers+5)*rows
 }
 
 // see implements probe.
 func (c *cka) see(ctx context.Context, s *states) error {
 	if s.Depth == 0 {
-		in, err := s.in()
+		in, err := s.in(ctx)
 		if err != nil {
 			return err
 		}
@@ -157,7 +159,7 @@ func (c *cka) see(ctx context.Context, s *states) error {
 			return err
 		}
 	}
-	out, err := s.out()
+	out, err := s.out(ctx)
 	if err != nil {
 		return err
 	}
@@ -247,7 +249,7 @@ func (c *cka) gram(ctx context.Context, x []float32) (triangle, error) {
 	}
 	out = out[:cap(out)]
 	if fast, ok := c.e.(engine.Gram); ok && c.n > 64 {
-		return out, fast.Gram(ctx, x, c.n, out)
+		return out, c.fast(ctx, fast, x, out)
 	}
 	parallel(c.n, func(i int) {
 		a := x[i*c.width:][:c.width]
@@ -256,6 +258,22 @@ func (c *cka) gram(ctx context.Context, x []float32) (triangle, error) {
 		}
 	})
 	return out, nil
+}
+
+// fast has the engine multiply x.
+func (c *cka) fast(ctx context.Context, e engine.Gram, x []float32, out triangle) error {
+	h, err := c.e.NewHidden(c.m, len(x)/c.d)
+	if err != nil {
+		return err
+	}
+	defer h.Release()
+	if err := h.Write(engine.Values{F32: x}); err != nil {
+		return err
+	}
+	if err := h.Sync(ctx); err != nil {
+		return err
+	}
+	return e.Gram(ctx, h, c.n, out)
 }
 
 // centre subtracts the mean row from x [n, W]; means are kept in float64.

@@ -118,22 +118,26 @@ func (*fake) NewHidden(m *model.Model, rows int) (engine.Hidden, error) {
 	return &rowsOf2{make([]float32, 2*rows)}, nil
 }
 func (*fake) NewKV(*model.Model, int, int) (engine.KV, error) { panic("not used") }
-func (f *fake) Embedding(*model.Model) (engine.Embedding, error) {
+func (f *fake) Embedding(*model.Model, engine.EmbeddingOptions) (engine.Embedding, error) {
 	return fakeEmbedding{f}, nil
 }
-func (f *fake) Layer(_ *model.Model, i int) (engine.Layer, error) { return fakeLayer(f.layers[i]), nil }
-func (*fake) Head(*model.Model, bool) (engine.Head, error)        { panic("not used") }
-func (*fake) Memory(*model.Model) engine.Memory                   { return engine.Memory{} }
-func (*fake) Close() error                                        { return nil }
+func (f *fake) Fetch(_ *model.Model, i int, _ engine.LayerOptions) engine.Fetched {
+	return fakeLayer(f.layers[i])
+}
+func (*fake) Head(*model.Model, engine.HeadOptions) (engine.Head, error) { panic("not used") }
+func (*fake) Memory(*model.Model, engine.LayerOptions) engine.Memory     { return engine.Memory{} }
+func (*fake) Close() error                                               { return nil }
 
 // rowsOf2 are hidden states with D = 2.
 type rowsOf2 struct{ v []float32 }
 
-func (h *rowsOf2) Rows() int                      { return len(h.v) / 2 }
-func (h *rowsOf2) Host() ([]float32, error)       { return h.v, nil }
-func (h *rowsOf2) Upload() error                  { return nil }
-func (h *rowsOf2) Slice(lo, hi int) engine.Hidden { return &rowsOf2{h.v[2*lo : 2*hi]} }
-func (h *rowsOf2) Release()                       {}
+func (h *rowsOf2) Rows() int                               { return len(h.v) / 2 }
+func (h *rowsOf2) Host(context.Context) ([]float32, error) { return h.v, nil }
+func (h *rowsOf2) Read(engine.Values) error                { panic("not used") }
+func (h *rowsOf2) Write(engine.Values) error               { panic("not used") }
+func (h *rowsOf2) Sync(context.Context) error              { return nil }
+func (h *rowsOf2) Slice(lo, hi int) engine.Hidden          { return &rowsOf2{h.v[2*lo : 2*hi]} }
+func (h *rowsOf2) Release()                                {}
 
 type fakeEmbedding struct{ *fake }
 
@@ -148,8 +152,11 @@ func (fakeEmbedding) Release() {}
 
 type fakeLayer func(x [2]float32) [2]float32
 
-func (l fakeLayer) Forward(_ context.Context, b *engine.Batch, x, y engine.Hidden, _ engine.KV) error {
-	for i := range b.Tokens {
+func (l fakeLayer) Wait(context.Context) (engine.Layer, error) { return l, nil }
+func (fakeLayer) Drop()                                        {}
+
+func (l fakeLayer) Forward(_ context.Context, c *engine.Call, x, y engine.Hidden) error {
+	for i := range c.Batch.Tokens {
 		v := l([2]float32(x.(*rowsOf2).v[2*i:]))
 		copy(y.(*rowsOf2).v[2*i:], v[:])
 	}

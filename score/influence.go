@@ -42,12 +42,12 @@ func newInfluence(layers []int, all int) *influence {
 }
 
 // see implements probe.
-func (f *influence) see(_ context.Context, s *states) error {
-	in, err := s.in()
+func (f *influence) see(ctx context.Context, s *states) error {
+	in, err := s.in(ctx)
 	if err != nil {
 		return err
 	}
-	out, err := s.out()
+	out, err := s.out(ctx)
 	if err != nil {
 		return err
 	}

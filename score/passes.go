@@ -26,13 +26,13 @@ type states struct {
 }
 
 // in are the hidden states [N, D] that enter the layer, out those that leave it.
-func (s *states) in() ([]float32, error) { return lent(&s.x, s.In) }
+func (s *states) in(ctx context.Context) ([]float32, error) { return lent(ctx, &s.x, s.In) }
 
-func (s *states) out() ([]float32, error) { return lent(&s.y, s.Out) }
+func (s *states) out(ctx context.Context) ([]float32, error) { return lent(ctx, &s.y, s.Out) }
 
-func lent(host *[]float32, from engine.Hidden) (_ []float32, err error) {
+func lent(ctx context.Context, host *[]float32, from engine.Hidden) (_ []float32, err error) {
 	if *host == nil {
-		*host, err = from.Host()
+		*host, err = from.Host(ctx)
 	}
 	return *host, err
 }
@@ -84,7 +84,7 @@ func (r *request) probes(ctx context.Context) (probes []probe, err error) {
 		probes = append(probes, newAngular(len(r.layers), len(r.opt.Sequences)))
 	}
 	if missing(CKA) {
-		c, err := newCKA(r.run.Engine(), len(r.layers), r.m.Spec.Hidden, r.opt.Sequences, r.opt.Rows, r.opt.Seed, r.opt.Matrix)
+		c, err := newCKA(r.run.Engine(), r.m, len(r.layers), r.opt.Sequences, r.opt.Rows, r.opt.Seed, r.opt.Matrix)
 		if err != nil {
 			return nil, err
 		}

@@ -18,27 +18,46 @@ const (
 	keyBlock  = 512
 )
 
-// tile is one unit of attention work.
+// tile is one unit of attention work: outputs [lo, hi) of one segment, all of
+// whose queries lie in one place of queryTile of the sequence.
 type tile struct {
 	segment int
 	head    int // key/value head
-	first   int // absolute position of the first query
-	queries int
+	lo, hi  int
+	shift   int // absolute position less row of the batch
 }
+
+func (t tile) queries() int { return t.hi - t.lo }
+
+// position is the absolute position of a tile's query i.
+func (f *forward) position(t tile, i int) int { return f.row(t.lo+i) + t.shift }
 
 // cut lists the tiles of a batch.
 func (f *forward) cut(ts []tile) []tile {
+	lo := 0
 	for i, s := range f.b.Segments {
-		context := f.b.Context(i)
-		for at := context; at < context+s.Len; {
-			end := min(context+s.Len, (at/queryTile+1)*queryTile)
-			for h := range f.l.s.KVHeads {
-				ts = append(ts, tile{segment: i, head: h, first: at, queries: end - at})
+		t := tile{segment: i, shift: f.b.Context(i) - s.Start}
+		for lo < f.outputs && f.row(lo) < s.Start+s.Len {
+			end := (f.row(lo)+t.shift)/queryTile*queryTile + queryTile - t.shift // row of the next tile
+			t.lo, t.hi = lo, f.before(lo, min(end, s.Start+s.Len))
+			for t.head = range f.l.s.KVHeads {
+				ts = append(ts, t)
 			}
-			at = end
+			lo = t.hi
 		}
 	}
 	return ts
+}
+
+// before is the first output from lo on whose row is not before the given one.
+func (f *forward) before(lo, row int) int {
+	if f.rows == nil {
+		return row
+	}
+	for lo < f.outputs && f.rows[lo] < row {
+		lo++
+	}
+	return lo
 }
 
 // attend computes tiles [lo, hi) counted from the last, which is the longest of
@@ -52,9 +71,10 @@ func (f *forward) attend(w *worker, lo, hi int) {
 // tile computes the attention of one tile's queries.
 func (f *forward) tile(w *worker, t tile) {
 	d, group := f.l.s.HeadDim, f.l.s.Heads/f.l.s.KVHeads
-	rows := group * t.queries
+	queries := t.queries()
+	rows := group * queries
 	padded := f.e.padded(rows)
-	keys := (t.first/queryTile + 1) * queryTile
+	keys := (f.position(t, 0)/queryTile + 1) * queryTile
 	k, v := f.keysAndValues(w, t, keys)
 
 	q := w.floats(slotQuery, padded*d)
@@ -75,7 +95,7 @@ func (f *forward) tile(w *worker, t tile) {
 		f.e.mul.product(w, shape{n: n, k: d}, rows, operand{f32: q}, operand{f32: k[lo*d:]}, scores)
 		w.lap(lapAttention)
 		for r := range rows {
-			query := t.first + r%t.queries
+			query := f.position(t, r%queries)
 			from, to := 0, min(n, query+1-lo)
 			if f.l.window > 0 {
 				from = max(0, query+1-f.l.window-lo)
@@ -103,7 +123,7 @@ func (f *forward) firstKey(t tile) int {
 	if f.l.window == 0 {
 		return 0
 	}
-	return max(0, t.first/queryTile*queryTile+1-f.l.window)
+	return max(0, f.position(t, 0)/queryTile*queryTile+1-f.l.window)
 }
 
 // softmaxBlock turns one row of raw scores into exponentials relative to the
@@ -137,30 +157,23 @@ func (f *forward) softmaxBlock(row []float32, from, to int, maximum, sum *float3
 // gatherQueries stacks the tile's queries as rows (query head, query).
 func (f *forward) gatherQueries(q []float32, t tile) {
 	d, group := f.l.s.HeadDim, f.l.s.Heads/f.l.s.KVHeads
-	row := f.row(t)
 	for g := range group {
-		from := row*f.l.s.Heads*d + (t.head*group+g)*d
-		for range t.queries {
+		from := t.lo*f.l.s.Heads*d + (t.head*group+g)*d
+		for range t.queries() {
 			copy(q[:d], f.q[from:])
 			q, from = q[d:], from+f.l.s.Heads*d
 		}
 	}
 }
 
-// row is the batch row of a tile's first query.
-func (f *forward) row(t tile) int {
-	return f.b.Segments[t.segment].Start + t.first - f.b.Context(t.segment)
-}
-
 // scatter divides by the softmax sums and writes the result as matrix input.
 func (f *forward) scatter(t tile, acc, sums []float32) {
 	d, group := f.l.s.HeadDim, f.l.s.Heads/f.l.s.KVHeads
-	row := f.row(t)
 	for g := range group {
-		for i := range t.queries {
-			r := g*t.queries + i
+		for i := range t.queries() {
+			r := g*t.queries() + i
 			f.e.k.scale(acc[r*d:][:d], 1/sums[r])
-			f.e.pack(f.att.from((row+i)*f.l.s.Heads*d+(t.head*group+g)*d), acc[r*d:][:d])
+			f.e.pack(f.att.from((t.lo+i)*f.l.s.Heads*d+(t.head*group+g)*d), acc[r*d:][:d])
 		}
 	}
 }
@@ -174,7 +187,7 @@ func (f *forward) keysAndValues(w *worker, t tile, n int) (k, v []float32) {
 	}
 	d := f.l.s.HeadDim
 	k, v = w.floats(slotKeys, n*d), w.floats(slotValues, n*d)
-	end := f.gatherSegment(t.segment, t.head, t.first+t.queries, k, v)
+	end := f.gatherSegment(t.segment, t.head, f.position(t, t.queries()-1)+1, k, v)
 	clear(k[end*d:])
 	clear(v[end*d:])
 	return k, v

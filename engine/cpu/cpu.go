@@ -117,64 +117,8 @@ func findMultiplier(oneDNN string, workers int, k *kernels) (multiplier, []strin
 	return goMultiplier{k}, []string{"oneDNN is not used: " + err.Error()}, nil
 }
 
-// NewHidden implements engine.Engine. Capacities are rounded up so that
-// products may write padding rows.
-func (e *Engine) NewHidden(m *model.Model, rows int) (engine.Hidden, error) {
-	width := m.Spec.Hidden
-	return &hidden{e: e, data: e.takeHidden(e.padded(rows) * width)[:rows*width], width: width}, nil
-}
-
-func (e *Engine) takeHidden(n int) []float32 {
-	e.hiddenMu.Lock()
-	defer e.hiddenMu.Unlock()
-	if free := e.hiddens[n]; len(free) > 0 {
-		h := free[len(free)-1]
-		e.hiddens[n] = free[:len(free)-1]
-		return h
-	}
-	clear(e.hiddens) // sizes changed: what was kept is unlikely to fit again
-	return make([]float32, n)
-}
-
 // padded rounds rows up to what products are padded to.
 func (e *Engine) padded(rows int) int {
 	q := e.mul.quantum()
 	return (rows + q - 1) / q * q
-}
-
-// hidden is a [rows, width] slice of memory.
-type hidden struct {
-	e      *Engine
-	data   []float32
-	width  int
-	shared bool // a slice of another hidden
-}
-
-func (h *hidden) Rows() int                { return len(h.data) / h.width }
-func (h *hidden) Host() ([]float32, error) { return h.data, nil }
-func (h *hidden) Upload() error            { return nil }
-
-func (h *hidden) Slice(lo, hi int) engine.Hidden {
-	return &hidden{e: h.e, data: h.data[lo*h.width : hi*h.width : hi*h.width], width: h.width, shared: true}
-}
-
-func (h *hidden) Release() {
-	if h.shared || h.data == nil {
-		return
-	}
-	h.e.hiddenMu.Lock()
-	defer h.e.hiddenMu.Unlock()
-	full := h.data[:cap(h.data)]
-	h.e.hiddens[len(full)] = append(h.e.hiddens[len(full)], full)
-	h.data = nil
-}
-
-// floats returns the memory of hidden states of the given width, or panics:
-// another engine's or another model's hidden states are a bug.
-func floats(h engine.Hidden, rows, width int) []float32 {
-	c, ok := h.(*hidden)
-	if !ok || c.width != width || len(c.data) < rows*width {
-		panic(fmt.Sprintf("cpu: hidden states do not fit: want [%d, %d]", rows, width))
-	}
-	return c.data[:rows*width]
 }

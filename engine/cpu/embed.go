@@ -15,16 +15,27 @@ type embedding struct {
 	dtype safetensors.DType
 	width int
 	scale float32
+	// leave lets the table's pages go; passed does so after every call, where they
+	// stream, else it is nil.
+	leave, passed func()
 }
 
 // Embedding implements engine.Engine.
-func (e *Engine) Embedding(m *model.Model) (engine.Embedding, error) {
+func (e *Engine) Embedding(m *model.Model, o engine.EmbeddingOptions) (engine.Embedding, error) {
+	if err := e.supports(o.Options, engine.AsStored); err != nil {
+		return nil, err
+	}
 	w := topWeight(m.Spec, model.Embedding)
 	raw, d, err := load(m, w)
 	if err != nil {
 		return nil, err
 	}
-	return &embedding{e: e, raw: raw, dtype: d, width: m.Spec.Hidden, scale: float32(m.Spec.EmbedScale)}, nil
+	x := &embedding{e: e, raw: raw, dtype: d, width: m.Spec.Hidden, scale: float32(m.Spec.EmbedScale)}
+	x.leave = func() { m.Source.Release(w.Name) }
+	if o.Streams {
+		x.passed = x.leave
+	}
+	return x, nil
 }
 
 // topWeight finds the weight with a role outside the layers. Every spec has an
@@ -51,7 +62,15 @@ func (x *embedding) Forward(ctx context.Context, b *engine.Batch, y engine.Hidde
 			x.e.k.scale(row, x.scale)
 		}
 	}
+	if x.passed != nil {
+		x.passed()
+	}
 	return nil
 }
 
-func (x *embedding) Release() { x.raw = nil }
+func (x *embedding) Release() {
+	if x.raw != nil {
+		x.raw = nil
+		x.leave()
+	}
+}

@@ -10,14 +10,15 @@ import (
 var _ engine.Gram = (*Engine)(nil)
 
 // Gram implements engine.Gram: bands of rows against the rows up to their own.
-func (e *Engine) Gram(ctx context.Context, x []float32, n int, out []float32) error {
+func (e *Engine) Gram(ctx context.Context, x engine.Hidden, n int, out []float32) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
 	g := e.grams.take()
 	defer e.grams.put(g)
-	d := len(x) / n
-	rows, err := g.operand(e, x, n, d)
+	h := x.(*hidden)
+	d := len(h.data) / n
+	rows, err := g.operand(e, h.data, n, d)
 	if err != nil {
 		return err
 	}
@@ -48,8 +49,8 @@ func (g *gramRows) operand(e *Engine, x []float32, n, d int) (operand, error) {
 	case e.half:
 		g.bf16 = slices.Grow(g.bf16[:0], size)[:size]
 		rows.bf16 = g.bf16
-	case len(x) == size && !e.round:
-		return operand{f32: x}, nil
+	case cap(x) >= size && !e.round:
+		return operand{f32: x[:size]}, nil
 	default:
 		g.f32 = slices.Grow(g.f32[:0], size)[:size]
 		rows.f32 = g.f32

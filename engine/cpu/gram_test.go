@@ -6,6 +6,9 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/model"
 )
 
 // Gram against sums in float64 of the inputs as the engine rounds them; sizes
@@ -32,7 +35,15 @@ func checkGram(t *testing.T, e *Engine, n, d int) {
 	for i := range x {
 		x[i] = float32(random.NormFloat64())
 	}
-	if err := e.Gram(context.Background(), x, n, out); err != nil {
+	h, err := e.NewHidden(&model.Model{Spec: &model.Spec{Hidden: d}}, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Release()
+	if err := h.Write(engine.Values{F32: x}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Gram(context.Background(), h, n, out); err != nil {
 		t.Fatal(err)
 	}
 	round := func(v float32) float64 {

@@ -22,8 +22,10 @@ type head struct {
 	raw   []byte
 	dtype safetensors.DType
 	whole operand // set when the weights are used where they lie
-	// passed, where pages stream, lets bytes [lo, hi) of the projection go.
-	passed func(lo, hi int64)
+	// passed, where pages stream, lets bytes [lo, hi) of the projection go; release
+	// does so with all of them.
+	passed  func(lo, hi int64)
+	release func()
 	// perRow [V] multiplies the logits: 1 / the norm of a row of the head where
 	// the family divides by it, else nil.
 	perRow []float32
@@ -36,7 +38,10 @@ const (
 )
 
 // Head implements engine.Engine.
-func (e *Engine) Head(m *model.Model, stream bool) (engine.Head, error) {
+func (e *Engine) Head(m *model.Model, o engine.HeadOptions) (engine.Head, error) {
+	if err := e.supports(o.Options, engine.AsStored); err != nil {
+		return nil, err
+	}
 	role := model.LMHead
 	if m.Spec.Tied {
 		role = model.Embedding
@@ -52,7 +57,8 @@ func (e *Engine) Head(m *model.Model, stream bool) (engine.Head, error) {
 	}
 	h := &head{e: e, s: m.Spec, norm: norm, raw: raw, dtype: d}
 	h.whole, _ = e.view(raw, d)
-	if stream {
+	h.release = func() { m.Source.Release(projection.Name) }
+	if o.Streams {
 		h.passed = func(lo, hi int64) { m.Source.ReleasePart(projection.Name, lo, hi) }
 	}
 	if m.Spec.HeadUnitRows {
@@ -61,7 +67,12 @@ func (e *Engine) Head(m *model.Model, stream bool) (engine.Head, error) {
 	return h, err
 }
 
-func (h *head) Release() { h.raw, h.whole = nil, operand{} }
+func (h *head) Release() {
+	if h.raw != nil {
+		h.raw, h.whole = nil, operand{}
+		h.release()
+	}
+}
 
 // inverseNorms returns 1 / max(|w|, 1e-12) of every row w of the head, as torch's
 // normalize divides.
@@ -74,6 +85,7 @@ func (h *head) inverseNorms() ([]float32, error) {
 			h.e.widen(row, h.raw[i*d*h.dtype.Size():], h.dtype)
 			out[i] = float32(1 / max(math.Sqrt(h.e.k.sumSquares(row)), 1e-12))
 		}
+		h.leave(lo, hi-lo)
 	})
 	return out, err
 }
@@ -104,7 +116,8 @@ func (h *head) block(w *worker, lo, hi int) operand {
 	return block
 }
 
-// leave lets the pages of a block go, where they stream.
+// leave lets the pages of width rows of the projection from column on go, where
+// they stream.
 func (h *head) leave(column, width int) {
 	if h.passed != nil {
 		row := int64(h.s.Hidden * h.dtype.Size())

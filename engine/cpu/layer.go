@@ -3,6 +3,7 @@ package cpu
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/model"
@@ -46,16 +47,22 @@ type layer struct {
 	queryBias, keyBias, valueBias, outBias     []float32
 	gateBias, upBias, downBias                 []float32
 	owned                                      []*matrix
+	leave                                      func() // lets its pages go
 }
 
-// Layer implements engine.Engine.
-func (e *Engine) Layer(m *model.Model, i int) (engine.Layer, error) {
-	l := &layer{e: e, s: m.Spec, window: m.Spec.Window(i)}
-	for _, w := range m.Spec.LayerWeights(i) {
+// layer makes layer i resident. Its weights are read once, here; pages of which
+// there is a copy go at once.
+func (e *Engine) layer(m *model.Model, i int) (*layer, error) {
+	ws := m.Spec.LayerWeights(i)
+	l := &layer{e: e, s: m.Spec, window: m.Spec.Window(i), leave: func() { m.Source.Release(names(ws)...) }}
+	for _, w := range ws {
 		if err := l.load(m, w); err != nil {
 			l.Release()
 			return nil, err
 		}
+	}
+	if !slices.ContainsFunc(l.owned, func(x *matrix) bool { return !x.copied }) {
+		l.leave()
 	}
 	return l, nil
 }
@@ -69,6 +76,9 @@ func (l *layer) load(m *model.Model, w model.Weight) error {
 			return err
 		}
 		l.owned = append(l.owned, x)
+		if x.copied {
+			m.Source.Release(w.Name)
+		}
 		row := 0
 		for _, part := range into {
 			*part.into = x.rows(row, row+part.rows)
@@ -136,33 +146,63 @@ func (l *layer) vectors() map[model.Role][]part[[]float32] {
 	}
 }
 
+// Release implements engine.Layer.
 func (l *layer) Release() {
 	for _, x := range l.owned {
 		x.release()
 	}
+	l.owned = nil
+	l.leave()
 }
 
 // Forward implements engine.Layer.
-func (l *layer) Forward(ctx context.Context, b *engine.Batch, x, y engine.Hidden, kv engine.KV) error {
+func (l *layer) Forward(ctx context.Context, c *engine.Call, x, y engine.Hidden) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	n, d := b.Len(), l.s.Hidden
 	f := l.e.forwards.take()
 	defer l.e.forwards.put(f)
+	if err := f.take(l, c, x, y); err != nil {
+		return err
+	}
+	err := l.e.pool.run(&f.job)
+	f.l, f.b, f.in, f.out, f.mlp, f.rows, f.cache = nil, nil, nil, nil, nil, nil, nil
+	return err
+}
+
+// take makes the call's arguments the forward's.
+func (f *forward) take(l *layer, c *engine.Call, x, y engine.Hidden) error {
+	b, n, d := c.Batch, c.Batch.Len(), l.s.Hidden
 	f.l, f.b, f.in, f.out = l, b, floats(x, n, d), floats(y, n, d)
-	f.cache = nil
-	if kv != nil {
-		f.cache = kv.(*kvCache)
+	f.mlp, f.cache = nil, nil
+	if c.MLP != nil {
+		f.mlp = floats(c.MLP, n, d)
+	}
+	if c.KV != nil {
+		f.cache = c.KV.(*kvCache)
 		if err := f.cache.check(b); err != nil {
 			return err
 		}
 	}
+	f.rows, f.outputs = c.Rows, n
+	if c.Rows != nil {
+		f.outputs = len(c.Rows)
+		checkRows(c.Rows, n)
+	}
 	f.rope = l.e.rope(l.s.Rope, maxPosition(b))
 	f.prepare()
-	err := l.e.pool.run(&f.job)
-	f.l, f.b, f.in, f.out, f.cache = nil, nil, nil, nil, nil
-	return err
+	return nil
+}
+
+// checkRows panics unless rows ascend below n.
+func checkRows(rows []int, n int) {
+	last := -1
+	for _, r := range rows {
+		if r <= last || r >= n {
+			panic(fmt.Sprintf("cpu: row %d after row %d of %d: want ascending rows", r, last, n))
+		}
+		last = r
+	}
 }
 
 func maxPosition(b *engine.Batch) int32 {
@@ -180,17 +220,20 @@ type forward struct {
 	l       *layer
 	b       *engine.Batch
 	in, out []float32
+	mlp     []float32 // or nil: gets what the feed-forward adds
+	rows    []int     // wanted, or nil for all
+	outputs int       // W, how many are wanted
 	cache   *kvCache
 	rope    *ropeTable
 
-	q, k, v []float32 // [N, H*HeadDim], [N, K*HeadDim] twice
-	att     operand   // [N, H*HeadDim]
+	q, k, v []float32 // [W, H*HeadDim], [N, K*HeadDim] twice
+	att     operand   // [W, H*HeadDim]
 	tiles   []tile
 
 	// of few rows only
-	x, act   operand   // [N, D] normed, [N, F]
-	gate, up []float32 // [N, F]
-	sum      []float32 // [N, D]
+	x, xq, act operand   // [N, D] normed, the wanted ones among them, [W, F]
+	gate, up   []float32 // [W, F]
+	sum        []float32 // [W, D]
 
 	job        job
 	many, some []phase
@@ -210,9 +253,17 @@ func (e *Engine) newForward() *forward {
 		}
 		return ps
 	}
-	f.many = phases(f.project, f.remember, f.attend, f.finish)
+	f.many = phases(f.project, f.query, f.remember, f.attend, f.finish)
 	f.some = phases(f.fewNorm, f.fewProject, f.fewRotate, f.attend, f.fewOut, f.fewMiddle, f.fewGate, f.fewDown, f.fewFinish)
 	return f
+}
+
+// row is the batch's row of output i.
+func (f *forward) row(i int) int {
+	if f.rows == nil {
+		return i
+	}
+	return f.rows[i]
 }
 
 // prepare sizes buffers and phases.
@@ -226,20 +277,30 @@ func (f *forward) prepare() {
 		f.job.phases = f.many
 		f.e.pool.evenly(&f.many[0], n, rowTile, f.e.mul.quantum())
 		f.many[1].n, f.many[1].step = 0, 1
-		if f.cache != nil {
-			f.many[1].n = len(f.b.Segments)
+		if f.rows != nil {
+			f.e.pool.evenly(&f.many[1], f.outputs, rowTile, f.e.mul.quantum())
 		}
-		f.many[2].n, f.many[2].step = len(f.tiles), 1
-		f.e.pool.evenly(&f.many[3], n, rowTile, f.e.mul.quantum())
+		f.many[2].n, f.many[2].step = 0, 1
+		if f.cache != nil {
+			f.many[2].n = len(f.b.Segments)
+		}
+		f.many[3].n, f.many[3].step = len(f.tiles), 1
+		f.e.pool.evenly(&f.many[4], f.outputs, rowTile, f.e.mul.quantum())
 		return
 	}
 	f.job.phases = f.some
 	f.x, f.act = f.e.growOperand(f.x, rows*s.Hidden), f.e.growOperand(f.act, rows*s.FF)
 	f.gate, f.up, f.sum = grow(f.gate, n*s.FF), grow(f.up, n*s.FF), grow(f.sum, n*s.Hidden)
+	if f.rows != nil {
+		f.xq = f.e.growOperand(f.xq, rows*s.Hidden)
+	}
 	for i, columns := range [...]int{1, q + 2*kv, 1, len(f.tiles), s.Hidden, 1, s.FF, s.Hidden, 1} {
 		f.some[i].n, f.some[i].step = columns, 1
 		if columns > 1 && i != 3 {
 			f.some[i].step = f.e.columnStep(columns)
+		}
+		if i > 3 && f.outputs == 0 {
+			f.some[i].n = 0
 		}
 	}
 }
@@ -269,32 +330,58 @@ func (e *Engine) growOperand(o operand, n int) operand {
 	return e.newOperand(n)
 }
 
-// project computes rotated queries, keys and values of rows [lo, hi).
+// project computes rotated queries, unless only some are wanted, keys and values
+// of rows [lo, hi).
 func (f *forward) project(w *worker, lo, hi int) {
 	l := f.l
 	rows, d := hi-lo, l.s.Hidden
 	x := f.e.input(w, slotInput, f.e.padded(rows)*d)
 	f.e.normRows(w, x, f.in[lo*d:hi*d], l.attnNorm, l.s.NormEps)
 	w.lap(lapNorms)
-	f.e.mul.product(w, l.query.shape(), rows, x, l.query.operand, f.q[lo*l.query.out:])
+	if f.rows == nil {
+		f.e.mul.product(w, l.query.shape(), rows, x, l.query.operand, f.q[lo*l.query.out:])
+	}
 	f.e.mul.product(w, l.key.shape(), rows, x, l.key.operand, f.k[lo*l.key.out:])
 	f.e.mul.product(w, l.value.shape(), rows, x, l.value.operand, f.v[lo*l.value.out:])
 	w.lap(lapProducts)
-	f.rotate(lo, hi)
+	if f.rows == nil {
+		f.rotateQueries(lo, hi)
+	}
+	f.rotateKeys(lo, hi)
 	w.lap(lapRotary)
 }
 
-// rotate adds biases to queries, keys and values of rows [lo, hi), normalises
-// heads where the family does, and applies rotary embeddings.
-func (f *forward) rotate(lo, hi int) {
+// query computes rotated queries of outputs [lo, hi), where only some are wanted.
+func (f *forward) query(w *worker, lo, hi int) {
 	l := f.l
+	x := f.e.input(w, slotInput, f.e.padded(hi-lo)*l.s.Hidden)
+	f.normOutputs(w, x, f.in, l.attnNorm, lo, hi)
+	w.lap(lapNorms)
+	f.e.mul.product(w, l.query.shape(), hi-lo, x, l.query.operand, f.q[lo*l.query.out:])
+	w.lap(lapProducts)
+	f.rotateQueries(lo, hi)
+	w.lap(lapRotary)
+}
+
+// rotateQueries adds biases to the queries of outputs [lo, hi), normalises heads
+// where the family does, and applies rotary embeddings.
+func (f *forward) rotateQueries(lo, hi int) {
+	n := f.l.query.out
 	for i := lo; i < hi; i++ {
-		q, k, v := f.q[i*l.query.out:][:l.query.out], f.k[i*l.key.out:][:l.key.out], f.v[i*l.value.out:][:l.value.out]
-		f.e.k.addBias(q, l.queryBias)
-		f.e.k.addBias(k, l.keyBias)
-		f.e.k.addBias(v, l.valueBias)
-		f.rotateHeads(q, l.queryNorm, f.b.Positions[i])
-		f.rotateHeads(k, l.keyNorm, f.b.Positions[i])
+		q := f.q[i*n:][:n]
+		f.e.k.addBias(q, f.l.queryBias)
+		f.rotateHeads(q, f.l.queryNorm, f.b.Positions[f.row(i)])
+	}
+}
+
+// rotateKeys does so with the keys of rows [lo, hi), and adds values' biases.
+func (f *forward) rotateKeys(lo, hi int) {
+	n := f.l.key.out
+	for i := lo; i < hi; i++ {
+		k := f.k[i*n:][:n]
+		f.e.k.addBias(k, f.l.keyBias)
+		f.e.k.addBias(f.v[i*n:][:n], f.l.valueBias)
+		f.rotateHeads(k, f.l.keyNorm, f.b.Positions[i])
 	}
 }
 
@@ -327,22 +414,34 @@ func (e *Engine) normRows(w *worker, dst operand, x, weight []float32, eps float
 	}
 }
 
-// finish adds attention and feed-forward of rows [lo, hi) to the residual stream.
+// normOutputs writes the norm of the rows of x [N, D] that outputs [lo, hi) are
+// in, as matrix input.
+func (f *forward) normOutputs(w *worker, dst operand, x, weight []float32, lo, hi int) {
+	d := len(weight)
+	if f.rows == nil {
+		f.e.normRows(w, dst, x[lo*d:hi*d], weight, f.l.s.NormEps)
+		return
+	}
+	for i := lo; i < hi; i++ {
+		f.e.normRows(w, dst.from((i-lo)*d), x[f.rows[i]*d:][:d], weight, f.l.s.NormEps)
+	}
+}
+
+// finish adds attention and feed-forward of outputs [lo, hi) to the residual stream.
 func (f *forward) finish(w *worker, lo, hi int) {
 	l := f.l
 	rows, d, ff := hi-lo, l.s.Hidden, l.s.FF
 	padded := f.e.padded(rows)
-	in, out := f.in[lo*d:hi*d], f.out[lo*d:hi*d]
 
 	// gate's scratch is free until the feed-forward products
 	gate := w.floats(slotGate, padded*max(ff, d))
 	f.e.mul.product(w, l.out.shape(), rows, f.att.from(lo*l.out.in), l.out.operand, gate)
 	w.lap(lapProducts)
-	l.addTo(out, in, gate[:rows*d], l.outBias, l.attnPostNorm)
+	f.addTo(f.in, lo, gate[:rows*d], l.outBias, l.attnPostNorm, nil)
 	w.lap(lapResidual)
 
 	x := f.e.input(w, slotInput, padded*d)
-	f.e.normRows(w, x, out, l.mlpNorm, l.s.NormEps)
+	f.normOutputs(w, x, f.out, l.mlpNorm, lo, hi)
 	w.lap(lapNorms)
 	up := w.floats(slotUp, padded*max(ff, d))
 	f.e.mul.product(w, l.gate.shape(), rows, x, l.gate.operand, gate)
@@ -355,20 +454,24 @@ func (f *forward) finish(w *worker, lo, hi int) {
 	w.lap(lapActivation)
 	f.e.mul.product(w, l.down.shape(), rows, act, l.down.operand, up)
 	w.lap(lapProducts)
-	l.addTo(out, out, up[:rows*d], l.downBias, l.mlpPostNorm)
+	f.addTo(f.out, lo, up[:rows*d], l.downBias, l.mlpPostNorm, f.mlp)
 	w.lap(lapResidual)
 }
 
-// addTo: out = in + norm(x + bias), row by row; x is overwritten.
-func (l *layer) addTo(out, in, x, bias, norm []float32) {
-	d := l.s.Hidden
-	for i := 0; i < len(x); i += d {
-		row := x[i : i+d]
-		l.e.k.addBias(row, bias)
+// addTo: out = in + norm(x + bias), x [.., D] being of outputs from first on, and
+// in the call's x or y; x is overwritten. show, if not nil, gets what is added.
+func (f *forward) addTo(in []float32, first int, x, bias, norm, show []float32) {
+	d := f.l.s.Hidden
+	for i := 0; i*d < len(x); i++ {
+		row, at := x[i*d:][:d], f.row(first+i)*d
+		f.e.k.addBias(row, bias)
 		if norm != nil {
-			l.e.k.rmsNorm(row, row, norm, l.s.NormEps)
+			f.e.k.rmsNorm(row, row, norm, f.l.s.NormEps)
 		}
-		l.e.k.add(out[i:i+d], in[i:i+d], row)
+		if show != nil {
+			copy(show[at:at+d], row)
+		}
+		f.e.k.add(f.out[at:at+d], in[at:at+d], row)
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 
 // Memory implements engine.Engine. It follows what Forward and the head
 // allocate, rounded up; enginetest holds it against what they do allocate.
-func (e *Engine) Memory(m *model.Model) engine.Memory {
+func (e *Engine) Memory(m *model.Model, _ engine.LayerOptions) engine.Memory {
 	s, in := m.Spec, e.elementBytes()
 	q, kv := int64(s.Heads*s.HeadDim), int64(s.KVHeads*s.HeadDim)
 	d, f, v := int64(s.Hidden), int64(s.FF), int64(s.Vocab)
@@ -18,24 +18,31 @@ func (e *Engine) Memory(m *model.Model) engine.Memory {
 	heads := int64(s.Heads/s.KVHeads) * queryTile * (keyBlock + 3*int64(s.HeadDim)) * 4
 	keys := 2 * int64(min(s.MaxPositions, 1<<15)) * int64(s.HeadDim) * 4 // of one head, gathered
 	project := headBlock*d*in + rowTile*headBlock*4
-	return engine.Memory{
-		Layer: e.layerBytes(m),
-		Row:   max(block, head),
-		Fixed: int64(e.info.Threads)*(tile+heads+keys+project) + providerBytes,
+	need := engine.Need{
+		Row:     max(block, head),
+		Fixed:   int64(e.info.Threads)*(tile+heads+keys+project) + providerBytes,
+		Hidden:  d * 4,
+		KVToken: 2 * kv * 4,
 	}
+	for i := range s.Layers {
+		copied, mapped := e.layerBytes(m, i)
+		need.Layer, need.Mapped = max(need.Layer, copied), max(need.Mapped, mapped)
+	}
+	return engine.Memory{Host: need}
 }
 
 // providerBytes is what a provider keeps of its own: primitives and their code.
 const providerBytes = 32 << 20
 
-// layerBytes is what a resident layer takes beyond mapped files.
-func (e *Engine) layerBytes(m *model.Model) int64 {
-	var n int64
-	for _, w := range m.Spec.LayerWeights(0) {
+// layerBytes is what resident layer i takes beyond mapped files, and what it
+// takes of them.
+func (e *Engine) layerBytes(m *model.Model, i int) (copied, mapped int64) {
+	for _, w := range m.Spec.LayerWeights(i) {
 		t, _ := m.Source.Tensor(w.Name)
+		mapped += t.Bytes
 		if len(w.Shape) == 2 && !e.direct(t.DType) {
-			n += w.Elements() * e.elementBytes()
+			copied += w.Elements() * e.elementBytes()
 		}
 	}
-	return n
+	return copied, mapped
 }

@@ -22,6 +22,7 @@ type steady struct {
 	head   engine.Head
 	hidden engine.Hidden
 	batch  engine.Batch
+	call   engine.Call
 	rows   []int
 	logits []float32
 }
@@ -35,14 +36,14 @@ func newSteady(tb testing.TB, e engine.Engine, m *model.Model, rows int) *steady
 		}
 	}
 	var err error
-	s.embed, err = e.Embedding(m)
+	s.embed, err = e.Embedding(m, engine.EmbeddingOptions{})
 	must(err)
-	s.head, err = e.Head(m, false)
+	s.head, err = e.Head(m, engine.HeadOptions{})
 	must(err)
 	s.hidden, err = e.NewHidden(m, rows)
 	must(err)
 	for i := range m.Spec.Layers {
-		l, err := e.Layer(m, i)
+		l, err := e.Fetch(m, i, engine.LayerOptions{}).Wait(context.Background())
 		must(err)
 		kv, err := e.NewKV(m, 1, 300)
 		must(err)
@@ -73,7 +74,8 @@ func (s *steady) step(past int) {
 	err := s.embed.Forward(ctx, &s.batch, s.hidden)
 	for i, l := range s.layers {
 		if err == nil {
-			err = l.Forward(ctx, &s.batch, s.hidden, s.hidden, s.caches[i])
+			s.call = engine.Call{Batch: &s.batch, KV: s.caches[i]}
+			err = l.Forward(ctx, &s.call, s.hidden, s.hidden)
 		}
 	}
 	if err == nil {

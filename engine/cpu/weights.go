@@ -13,6 +13,7 @@ type matrix struct {
 	operand
 	out, in int
 	arena   arena
+	copied  bool // into the arena
 }
 
 func (x *matrix) shape() shape { return shape{n: x.out, k: x.in} }
@@ -59,6 +60,7 @@ func (e *Engine) matrix(m *model.Model, w model.Weight) (*matrix, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", w.Name, err)
 	}
+	x.copied = true
 	err = e.pool.split(x.out, max(1, 1<<18/x.in), 1, func(wk *worker, lo, hi int) {
 		e.convert(wk, x.from(lo*x.in), raw[lo*x.in*d.Size():], d, (hi-lo)*x.in)
 	})

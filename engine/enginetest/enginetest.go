@@ -68,19 +68,19 @@ func load(t testing.TB, e engine.Engine, m *model.Model) *resident {
 	t.Helper()
 	r := &resident{e: e, m: m}
 	var err error
-	if r.embed, err = e.Embedding(m); err != nil {
+	if r.embed, err = e.Embedding(m, engine.EmbeddingOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.embed.Release)
 	for i := range m.Spec.Layers {
-		l, err := e.Layer(m, i)
+		l, err := e.Fetch(m, i, engine.LayerOptions{}).Wait(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(l.Release)
 		r.layers = append(r.layers, l)
 	}
-	if r.head, err = e.Head(m, false); err != nil {
+	if r.head, err = e.Head(m, engine.HeadOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.head.Release)
@@ -121,7 +121,7 @@ func (r *resident) forward(t testing.TB, b *engine.Batch, kvs []engine.KV) (hidd
 		if kvs != nil {
 			kv = kvs[i]
 		}
-		if err := l.Forward(ctx, b, x, x, kv); err != nil {
+		if err := l.Forward(ctx, &engine.Call{Batch: b, KV: kv}, x, x); err != nil {
 			t.Fatal(err)
 		}
 		hidden = append(hidden, values(t, x))
@@ -140,7 +140,7 @@ func (r *resident) forward(t testing.TB, b *engine.Batch, kvs []engine.KV) (hidd
 // values copies hidden states.
 func values(t testing.TB, h engine.Hidden) []float32 {
 	t.Helper()
-	v, err := h.Host()
+	v, err := h.Host(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -233,12 +233,10 @@ func upload(t testing.TB, r *resident, x []float32) engine.Hidden {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := h.Host()
-	if err != nil {
+	if err := h.Write(engine.Values{F32: x}); err != nil {
 		t.Fatal(err)
 	}
-	copy(v, x)
-	if err := h.Upload(); err != nil {
+	if err := h.Sync(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	return h

@@ -84,7 +84,7 @@ func testMemory(t *testing.T, build New) {
 	runtime.ReadMemStats(&before)
 	r := load(t, e, m)
 	ctx := context.Background()
-	if err := r.layers[0].Forward(ctx, b, x, x, nil); err != nil {
+	if err := r.layers[0].Forward(ctx, &engine.Call{Batch: b}, x, x); err != nil {
 		t.Fatal(err)
 	}
 	targets := make([]engine.Target, rows)
@@ -95,7 +95,7 @@ func testMemory(t *testing.T, build New) {
 		t.Fatal(err)
 	}
 	runtime.ReadMemStats(&after)
-	says := e.Memory(m)
+	says := e.Memory(m, engine.LayerOptions{}).Host
 	if took, most := int64(after.TotalAlloc-before.TotalAlloc), says.Layer+2*says.Row*rows+says.Fixed; took > most {
 		t.Errorf("one layer and the head over %d rows allocated %d bytes, more than the %d of %+v", rows, took, most, says)
 	}

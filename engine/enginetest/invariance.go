@@ -141,7 +141,7 @@ func testTruncate(t *testing.T, r *resident, kvs []engine.KV, seq []int32, want 
 		t.Fatal(err)
 	}
 	defer x.Release()
-	if err := r.layers[0].Forward(context.Background(), wrong, x, x, kvs[0]); err == nil {
+	if err := r.layers[0].Forward(context.Background(), &engine.Call{Batch: wrong, KV: kvs[0]}, x, x); err == nil {
 		t.Error("a segment that does not continue its slot was taken")
 	}
 }
@@ -225,7 +225,7 @@ func testCancelled(t *testing.T, build New) {
 	b := pack([]int32{1})
 	for name, err := range map[string]error{
 		"Embedding.Forward": r.embed.Forward(ctx, b, x),
-		"Layer.Forward":     r.layers[0].Forward(ctx, b, x, x, nil),
+		"Layer.Forward":     r.layers[0].Forward(ctx, &engine.Call{Batch: b}, x, x),
 		"Head.LogProbs":     r.head.LogProbs(ctx, x, []engine.Target{{}}, make([]engine.TokenScore, 1)),
 		"Head.Logits":       r.head.Logits(ctx, x, []int{0}, make([]float32, m.Spec.Vocab)),
 	} {

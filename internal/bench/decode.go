@@ -43,6 +43,7 @@ type decoding struct {
 	caches  []engine.KV
 	context int
 	batch   engine.Batch
+	call    engine.Call
 	x       engine.Hidden // [1, D]
 	rows    []int
 	logits  []float32
@@ -97,7 +98,8 @@ func (d *decoding) forward(x engine.Hidden) error {
 		return err
 	}
 	for i, l := range d.layers {
-		if err := l.Forward(d.ctx, &d.batch, x, x, d.caches[i]); err != nil {
+		d.call = engine.Call{Batch: &d.batch, KV: d.caches[i]}
+		if err := l.Forward(d.ctx, &d.call, x, x); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"math"
 	"os"
 
+	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/forest"
 )
 
@@ -93,12 +94,7 @@ func Run(ctx context.Context, run *forest.Runner, ref *Reference) (Result, error
 		return Result{}, err
 	}
 	defer x.Release()
-	host, err := x.Host()
-	if err != nil {
-		return Result{}, err
-	}
-	copy(host, rows)
-	if err := x.Upload(); err != nil {
+	if err := x.Write(engine.Values{F32: rows}); err != nil {
 		return Result{}, err
 	}
 	var sum comparison
@@ -128,7 +124,7 @@ func lastStates(ctx context.Context, run *forest.Runner, ref *Reference) ([]floa
 		}
 		for i, segment := range step.Batch.Segments {
 			end, q := segment.Start+segment.Len, step.Sequences[i]
-			last, err := step.Out.Slice(end-len(ref.Sequences[q].Logits), end).Host()
+			last, err := step.Out.Slice(end-len(ref.Sequences[q].Logits), end).Host(ctx)
 			if err != nil {
 				return err
 			}
