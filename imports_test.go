@@ -19,7 +19,8 @@ const importRule = `
 	internal/mmap < safetensors torchfile checkpoint
 	internal/pyjson    < checkpoint model
 	internal/layerlist < report prune model
-	safetensors < checkpoint model torchfile
+	safetensors < checkpoint model torchfile internal/number
+	internal/number < heal heal/adapter
 	torchfile   < checkpoint
 	checkpoint  < model prune
 	model       < engine prune internal/bench
@@ -30,7 +31,8 @@ const importRule = `
 	report      < internal/cli internal/bench
 
 	# what runs models
-	engine      < engine/cpu forest
+	engine      < engine/cpu forest heal
+	model safetensors < heal/adapter
 	engine/cpu  < internal/bench internal/cli internal/doctor
 	forest      < score generate eval internal/bench
 	score       < internal/bench internal/cli
@@ -40,7 +42,7 @@ const importRule = `
 	prune       < internal/cli
 
 	# what can be asked of a model, without a command line
-	score prune eval generate data hub chat tokenizer report < stage
+	score prune eval generate data hub chat tokenizer report heal heal/adapter < stage
 	engine/cpu internal/doctor internal/nearest              < stage
 	stage       < internal/cli
 
@@ -67,6 +69,7 @@ const importRule = `
 // that a must not reach b or c, directly or through others.
 const neverRule = `
 	stage       -> internal/cli
+	heal        -> score eval forest
 	prune       -> engine forest score generate
 	report      -> engine model
 	engine      -> forest score generate prune
