@@ -35,6 +35,11 @@ func parseJSON(data []byte, cfg config) (*Tokenizer, error) {
 	if err := readJSON(data, &f); err != nil {
 		return nil, fmt.Errorf("not a tokenizer.json: %w; download the file again", err)
 	}
+	return f.build(cfg)
+}
+
+// build makes the pipeline that the file describes.
+func (f *jsonFile) build(cfg config) (*Tokenizer, error) {
 	if err := f.Model.refuse(); err != nil {
 		return nil, err
 	}

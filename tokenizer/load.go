@@ -13,6 +13,7 @@ import (
 const (
 	jsonName   = "tokenizer.json"
 	modelName  = "tokenizer.model"
+	qwenName   = "qwen.tiktoken"
 	configName = "tokenizer_config.json"
 	mapName    = "special_tokens_map.json"
 	addedName  = "added_tokens.json"
@@ -29,32 +30,39 @@ const (
 	maxToken = 4096
 )
 
-// Load reads the tokenizer of a checkpoint directory: tokenizer.json, or tokenizer.model where the former is
-// absent or of a kind not supported. tokenizer_config.json, where present, names BOS and EOS, adds to the added
-// tokens, and decides what is put around a text where transformers lets it: for a tokenizer.model (without it:
-// BOS yes, EOS no) and, with a tokenizer.json, for the classes that build the template themselves (Llama's,
-// Gemma's, …). ChatGLM, known by tokenizer_config.json or config.json, puts [gMASK] sop before a text. A
-// directory with neither file gives an error that wraps ErrNone.
+// Load reads the tokenizer of a checkpoint directory: the first that is there of tokenizer.json, tokenizer.model
+// (SentencePiece's or tiktoken's), qwen.tiktoken, and vocab.json with merges.txt, one of a kind not supported
+// standing back for the others. The configuration beside it (tokenizer_config.json, special_tokens_map.json,
+// added_tokens.json) names BOS and EOS, adds to the added tokens, and decides what is put around a text where
+// transformers lets it: for a tokenizer.model (without it: BOS yes, EOS no) and, with a tokenizer.json, for the
+// classes that build the template themselves (Llama's, Gemma's, …). ChatGLM, known by tokenizer_config.json or
+// config.json, puts [gMASK] sop before a text. A directory with no such file gives an error that wraps ErrNone.
 func Load(dir string) (*Tokenizer, error) {
 	cfg, err := loadConfig(dir)
 	if err != nil {
 		return nil, err
 	}
-	t, err := loadFile(filepath.Join(dir, jsonName), cfg)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrUnsupported) {
-		return t, err
+	var refused error
+	for _, name := range []string{jsonName, modelName, qwenName, vocabName} {
+		t, err := loadFile(filepath.Join(dir, name), cfg)
+		switch {
+		case err == nil:
+			return t, nil
+		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, ErrUnsupported) && name == jsonName:
+			refused = err
+		default:
+			return nil, err
+		}
 	}
-	t, modelErr := loadFile(filepath.Join(dir, modelName), cfg)
-	switch {
-	case modelErr == nil || !errors.Is(modelErr, fs.ErrNotExist):
-		return t, modelErr
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, err
+	if refused != nil {
+		return nil, refused
 	}
 	return nil, fmt.Errorf("%w in %s: copy %s or %s from the original checkpoint", ErrNone, dir, jsonName, modelName)
 }
 
-// LoadFile reads one tokenizer file, *.json or *.model, and nothing beside it: no tokenizer_config.json.
+// LoadFile reads one tokenizer file, *.json, *.model or *.tiktoken (or vocab.json with its merges.txt), and nothing
+// beside it: no tokenizer_config.json.
 func LoadFile(path string) (*Tokenizer, error) {
 	return loadFile(path, config{})
 }
@@ -62,10 +70,14 @@ func LoadFile(path string) (*Tokenizer, error) {
 func loadFile(path string, cfg config) (*Tokenizer, error) {
 	var parse func([]byte, config) (*Tokenizer, error)
 	switch {
+	case filepath.Base(path) == vocabName:
+		return loadPair(filepath.Dir(path), cfg)
+	case strings.HasSuffix(path, ".tiktoken"):
+		parse = func(data []byte, cfg config) (*Tokenizer, error) { return parseTiktoken(data, cfg, qwenRules()) }
 	case strings.HasSuffix(path, ".json"):
 		parse = parseJSON
 	case strings.HasSuffix(path, ".model"):
-		parse = parseSentencePiece
+		parse = parseModel
 	default:
 		return nil, &FormatError{path, errors.New("unknown kind of tokenizer file: name a *.json or a *.model file")}
 	}
@@ -78,6 +90,18 @@ func loadFile(path string, cfg config) (*Tokenizer, error) {
 		return nil, &FormatError{path, err}
 	}
 	return t, nil
+}
+
+// parseModel reads either form of a tokenizer.model.
+func parseModel(data []byte, cfg config) (*Tokenizer, error) {
+	if !isTiktoken(data) {
+		return parseSentencePiece(data, cfg)
+	}
+	rules, err := modelRules(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return parseTiktoken(data, cfg, rules)
 }
 
 func readFile(path string) ([]byte, error) {
