@@ -17,7 +17,7 @@ const module = "github.com/coppice-ml/coppice"
 const importRule = `
 	# the ground: the file format, text, what commands print
 	internal/mmap < safetensors torchfile checkpoint
-	internal/pyjson    < checkpoint model
+	internal/pyjson    < checkpoint model tokenizer chat
 	internal/layerlist < report prune model
 	safetensors < checkpoint model torchfile internal/number
 	internal/number < heal heal/adapter

@@ -43,6 +43,7 @@ func TestBuiltin(t *testing.T) {
 		"chatml":    "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nu1<|im_end|>\n<|im_start|>assistant\na1<|im_end|>\n<|im_start|>user\nu2<|im_end|>\n<|im_start|>assistant\n",
 		"vicuna":    "<s>S USER: u1 ASSISTANT: a1</s>USER: u2 ASSISTANT:",
 		"chatglm2":  "S\n\n[Round 1]\n\n问：u1\n\n答：a1\n\n[Round 2]\n\n问：u2\n\n答：",
+		"chatglm3":  "<|system|>\n S<|user|>\n u1<|assistant|>\n a1<|user|>\n u2<|assistant|>",
 		"baichuan2": "S<reserved_106>u1<reserved_107>a1<reserved_106>u2<reserved_107>",
 	}
 	for _, name := range Builtin() {

@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"bytes"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/coppice-ml/coppice/chat/jinja"
+	"github.com/coppice-ml/coppice/internal/pyjson"
 )
 
 const (
@@ -134,7 +136,7 @@ func readConfig(dir string) (*config, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := json.Unmarshal(data, &c.fields); err != nil {
+		if err := pyjson.Explain(pyjson.Unmarshal(data, &c.fields)); err != nil {
 			return nil, fmt.Errorf("%s: not a JSON object: %w; copy the file again", path, err)
 		}
 	}
@@ -219,7 +221,7 @@ func oldTemplate(path string) ([]named, error) {
 	var file struct {
 		Template json.RawMessage `json:"chat_template"`
 	}
-	if err := json.Unmarshal(data, &file); err != nil {
+	if err := pyjson.Explain(pyjson.Unmarshal(data, &file)); err != nil {
 		return nil, fmt.Errorf("%s: not a JSON object: %w; copy the file again or remove it", path, err)
 	}
 	return parseTemplates(path, file.Template)
@@ -252,5 +254,9 @@ func read(path string) ([]byte, error) {
 	if info.Size() > maxFile || info.IsDir() {
 		return nil, fmt.Errorf("%s: a directory, or %d bytes, more than the %d of any template", path, info.Size(), maxFile)
 	}
-	return os.ReadFile(path)
+	data, err := os.ReadFile(path)
+	if bytes.HasPrefix(data, []byte("version https://git-lfs")) {
+		return nil, fmt.Errorf("%s: it is a Git LFS pointer: fetch the file with `git lfs pull`", path)
+	}
+	return data, err
 }

@@ -25,6 +25,7 @@ func TestNamedTokens(t *testing.T) {
 		{"extra_special_tokens by part", map[string]string{modelName: string(model), configName: `{"extra_special_tokens":{"image_token":"<x>"}}`}, "<x>", []int{512}, ""},
 		{"before the others, in their order", map[string]string{modelName: string(model), configName: `{"additional_special_tokens":["<y>"],"pad_token":"<x>","eos_token":"<e>"}`}, "<e><x><y>", []int{512, 513, 514}, ""},
 		{"added_tokens_decoder takes the place of added_tokens.json", map[string]string{modelName: string(model), addedName: `{"<w>":512}`, configName: `{"added_tokens_decoder":{"512":{"content":"<x>","special":true}}}`}, "<x>", []int{512}, ""},
+		{"Infinity beside it", map[string]string{modelName: string(model), configName: `{"model_max_length":Infinity,"x":[NaN,-Infinity],"pad_token":"<pad>"}`}, "<pad>", []int{512}, ""},
 		{"white space taken along", map[string]string{modelName: string(model), configName: `{"mask_token":{"content":"<x>","lstrip":true}}`}, "  <x>", []int{512}, ""},
 
 		{"json: added_tokens.json", map[string]string{jsonName: json, addedName: `{"<x>":4}`}, "a<x><z>b", []int{0, 4, 3, 1}, "a<x>b"},

@@ -2,11 +2,12 @@ package tokenizer
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+
+	"github.com/coppice-ml/coppice/internal/pyjson"
 )
 
 const chatGLM = "ChatGLMTokenizer"
@@ -52,7 +53,7 @@ func (c *config) look(dir string) error {
 		Type string `json:"model_type"`
 	}
 	data, err := readFile(filepath.Join(dir, checkpoint))
-	if err == nil && json.Unmarshal(data, &model) == nil {
+	if err == nil && pyjson.Unmarshal(data, &model) == nil {
 		c.modelType = model.Type
 	}
 	if c.Class == "" && c.modelType == "chatglm" {

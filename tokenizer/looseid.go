@@ -1,13 +1,12 @@
 package tokenizer
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
-	"reflect"
 	"strconv"
 	"strings"
+
+	"github.com/coppice-ml/coppice/internal/pyjson"
 )
 
 // looseID is a token id that may be written as a float or as a string, as other programs write numbers.
@@ -23,47 +22,5 @@ func (n *looseID) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// readJSON is json.Unmarshal with errors that name the field and what is expected there, not types of Go.
-func readJSON(data []byte, into any) error {
-	err := json.Unmarshal(data, into)
-	var wrong *json.UnmarshalTypeError
-	if !errors.As(err, &wrong) {
-		return err
-	}
-	field := wrong.Field
-	if field == "" {
-		field = "the file"
-	}
-	return fmt.Errorf("%s is %s, and %s is expected", field, found(wrong.Value), expected(wrong.Type))
-}
-
-// found names what encoding/json calls bool, array and so on.
-func found(value string) string {
-	switch value {
-	case "bool":
-		return "true or false"
-	case "array":
-		return "a list"
-	case "object":
-		return "an object"
-	}
-	return "a " + value
-}
-
-// expected says in words of JSON what a type reads.
-func expected(t reflect.Type) string {
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	switch t.Kind() {
-	case reflect.Bool:
-		return "true or false"
-	case reflect.String:
-		return "a string"
-	case reflect.Slice, reflect.Array:
-		return "a list"
-	case reflect.Struct, reflect.Map:
-		return "an object"
-	}
-	return "a number"
-}
+// readJSON reads JSON as Python writes it, with errors that speak of JSON.
+func readJSON(data []byte, into any) error { return pyjson.Explain(pyjson.Unmarshal(data, into)) }

@@ -17,7 +17,7 @@ type chatFlags struct {
 func (f *chatFlags) register(c *cobra.Command) {
 	c.Flags().BoolVar(&f.on, "chat", false, "put the text into the model's chat template, as the user's message")
 	c.Flags().StringVar(&f.system, "system", "", "system message before it")
-	c.Flags().StringVar(&f.template, "chat-template", "", "another template: a name of the model's own, a .jinja file, or chatml, vicuna, chatglm2, baichuan2")
+	c.Flags().StringVar(&f.template, "chat-template", "", "another template: a name of the model's own, a .jinja file, or chatml, vicuna, chatglm2, chatglm3, baichuan2")
 	nonEmpty(c, "chat-template")
 	before := c.PreRunE
 	c.PreRunE = func(c *cobra.Command, args []string) error {
