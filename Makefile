@@ -11,7 +11,7 @@ export CGO_ENABLED := 0
 # Vector kernels; without it the build works and is slower.
 export GOEXPERIMENT := simd
 
-.PHONY: build demo test test-slow bench lint cross fuzz race oracle install-deps clean
+.PHONY: build demo test test-slow bare-clone-test goldens bench lint cross fuzz race oracle install-deps clean
 
 build:
 	$(GO) build -buildvcs=auto -trimpath -o $(BIN) ./cmd/coppice
@@ -26,8 +26,17 @@ test: install-deps
 	COPPICE_ONEDNN=off $(GO) test $(NUMERIC)
 	$(MAKE) --no-print-directory cross fuzz
 
-test-slow: test race
+test-slow: test race bare-clone-test
 	COPPICE_SLOW=1 $(GO) test -timeout 60m ./...
+
+# What a clone shows that has no shared material beside it; counts what skips.
+bare-clone-test:
+	./scripts/bare-clone-test
+
+# The golden values, computed anew with PyTorch and compared.
+PYTHON ?= python3
+goldens:
+	$(PYTHON) scripts/goldens.py check testdata/goldens/*/
 
 # Checkpoints that the oracle makes anew, where ../shared and PyTorch are.
 oracle:

@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/coppice-ml/coppice/internal/testkit"
 )
 
 // lay writes a layout as CONFIG[*]/SPLIT: files, a line each.
@@ -160,10 +158,25 @@ func TestDiscoverDir(t *testing.T) {
 	}
 }
 
-// TestSharedLayouts finds the parts of the benchmarks, whose directories have
-// no card.
-func TestSharedLayouts(t *testing.T) {
-	root := testkit.Shared(t, "data", "benchmarks")
+// TestLayoutsWithoutCard finds the parts of the benchmarks, whose directories
+// have no card.
+func TestLayoutsWithoutCard(t *testing.T) {
+	root := t.TempDir()
+	for _, name := range strings.Fields(`
+		piqa/plain_text/train.jsonl piqa/plain_text/validation.jsonl
+		ai2_arc/ARC-Easy/train.jsonl ai2_arc/ARC-Easy/test.jsonl ai2_arc/ARC-Challenge/train.jsonl ai2_arc/ARC-Challenge/test.jsonl
+		openbookqa/main/train.jsonl openbookqa/main/test.jsonl
+		winogrande/winogrande_xl/train.jsonl winogrande/winogrande_xl/validation.jsonl
+		hails/mmlu_no_train/virology/dev.jsonl hails/mmlu_no_train/virology/validation.jsonl hails/mmlu_no_train/virology/test.jsonl
+		cmmlu/data/dev/anatomy.csv cmmlu/data/test/anatomy.csv`) {
+		path := filepath.Join(root, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct {
 		dir, part string
 		want      string

@@ -9,8 +9,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/coppice-ml/coppice/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -27,22 +25,28 @@ func firstThree(t *testing.T, d Dir, task *Task, shots int) *Asked {
 
 // TestRenderings compares the requests of every task's first three documents,
 // zero- and few-shot, with those another program made from the published
-// definitions: see testdata/renderings.py.
+// definitions: see testdata/renderings.py. The documents are made up; for
+// published ones see TestPublished.
 func TestRenderings(t *testing.T) {
-	raw, err := os.ReadFile("testdata/renderings.tsv")
+	compareRenderings(t, "testdata/made.tsv", "testdata/made")
+}
+
+// compareRenderings holds requests to a table of hashes and returns the names
+// of the tasks in it.
+func compareRenderings(t *testing.T, table string, from Dir) map[string]bool {
+	t.Helper()
+	raw, err := os.ReadFile(table)
 	if err != nil {
 		t.Fatal(err)
 	}
-	shared := benchmarks(t)
-	l := library(t)
-	seen := map[string]bool{}
+	l, seen := library(t), map[string]bool{}
 	for line := range strings.Lines(string(raw)) {
 		var name, want string
 		var shots int
 		if _, err := fmt.Sscan(line, &name, &shots, &want); err != nil {
 			t.Fatal(err)
 		}
-		d := shared
+		d := from
 		task, ok := l.Task(strings.TrimSuffix(name, "-raw"))
 		if !ok {
 			t.Fatalf("no task %s", name)
@@ -55,7 +59,13 @@ func TestRenderings(t *testing.T) {
 		}
 		seen[task.Name] = true
 	}
-	s, err := l.Select([]string{"layer-pruning", "wikitext", "lambada_openai", "gsm8k"})
+	return seen
+}
+
+// publishedRenderings does so for documents of every built-in task.
+func publishedRenderings(t *testing.T, d Dir) {
+	seen := compareRenderings(t, "testdata/renderings.tsv", d)
+	s, err := library(t).Select([]string{"layer-pruning", "wikitext", "lambada_openai", "gsm8k"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,12 +102,14 @@ func TestShown(t *testing.T) {
 	}
 }
 
-// TestOriginalFiles: the authors' own files give the documents of the hub's.
-func TestOriginalFiles(t *testing.T) {
-	shared := testkit.Shared(t, "data", "benchmarks")
+// TestOriginalFiles: files as the authors publish them give the documents of the hub's.
+func TestOriginalFiles(t *testing.T) { originalFiles(t, "testdata/made") }
+
+func originalFiles(t *testing.T, d Dir) {
+	t.Helper()
 	task := task(t, "piqa")
-	hub := docs(t, Dir(shared), task, "validation")
-	own := docs(t, Dir(filepath.Join(shared, "piqa_original")), task, "validation")
+	hub := docs(t, d, task, "validation")
+	own := docs(t, Dir(filepath.Join(string(d), "piqa_original")), task, "validation")
 	if diff := cmp.Diff(hub, own); diff != "" {
 		t.Errorf("(-hub +original):\n%s", diff)
 	}

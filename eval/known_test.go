@@ -55,13 +55,23 @@ func build(t testing.TB, task *Task, docs, fewshot []Doc, opt BuildOptions) *Ask
 	return a
 }
 
-// TestKnownAnswers: the requests of version 0 of two tasks hash to what
+// TestPublished holds what is made of the published benchmarks, which the
+// repository may not contain.
+func TestPublished(t *testing.T) {
+	d := benchmarks(t)
+	t.Run("renderings", func(t *testing.T) { publishedRenderings(t, d) })
+	t.Run("original files", func(t *testing.T) { originalFiles(t, d) })
+	t.Run("known answers", func(t *testing.T) { knownAnswers(t, d) })
+	t.Run("counts", func(t *testing.T) { counts(t, d) })
+}
+
+// knownAnswers: the requests of version 0 of two tasks hash to what
 // lm-evaluation-harness 0.3.0 recorded, and its pseudo-random log-likelihoods
 // come to its numbers.
-func TestKnownAnswers(t *testing.T) {
+func knownAnswers(t *testing.T, d Dir) {
 	for _, name := range []string{"piqa", "arc_easy"} {
 		t.Run(name, func(t *testing.T) {
-			d, task := benchmarks(t), task(t, name)
+			task := task(t, name)
 			all := docs(t, d, task, task.Split())
 			random := NewRandom(42)
 			random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
@@ -137,9 +147,8 @@ func pythonJSON(s string) string {
 	return b.String()
 }
 
-// TestCounts: how many documents the published splits hold.
-func TestCounts(t *testing.T) {
-	d := benchmarks(t)
+// counts: how many documents the published splits hold.
+func counts(t *testing.T, d Dir) {
 	for name, want := range map[string]int{"piqa": 1838, "winogrande": 1267, "arc_easy": 2376, "arc_challenge": 1172, "openbookqa": 500, "mmlu": 14042, "cmmlu": 11582} {
 		t.Run(name, func(t *testing.T) {
 			s, err := library(t).Select([]string{name})

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -65,41 +66,52 @@ func naive(t testing.TB, run *forest.Runner, seqs []Sequence, of []int, requests
 }
 
 // TestScoresEqualNaive: packed trees score what one request at a time scores,
-// and come to the same metrics. All subjects, and 40 documents of each task,
-// are asked with COPPICE_SLOW=1.
+// and come to the same metrics: made-up documents, and the published ones where
+// they are; of those all subjects, and 40 documents of each task, with COPPICE_SLOW=1.
 func TestScoresEqualNaive(t *testing.T) {
-	d := benchmarks(t)
-	run, e := modelAt(t, testkit.Shared(t, "data", "models", "stories260K"), forest.Options{})
-	limit, names := 6, []string{"piqa", "hellaswag", "winogrande", "arc_easy", "arc_challenge", "openbookqa", "mmlu_anatomy", "mmlu_philosophy", "cmmlu_arts"}
-	if os.Getenv("COPPICE_SLOW") != "" {
-		limit, names = 40, []string{"layer-pruning"}
+	limit, names := 6, []string{"piqa", "winogrande", "arc_easy", "arc_challenge", "openbookqa", "mmlu_anatomy", "mmlu_philosophy", "cmmlu_arts"}
+	own := []string{"lambada_openai", "wikitext"}
+	for i, dir := range testkit.Trained(t) {
+		run, e := modelAt(t, dir, forest.Options{})
+		d := Dir("testdata/made")
+		if i > 0 {
+			d = benchmarks(t)
+			names = append(names, "hellaswag")
+			if os.Getenv("COPPICE_SLOW") != "" {
+				limit, names = 40, []string{"layer-pruning"}
+			}
+		}
+		s, err := library(t).Select(append(slices.Clone(names), own...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, task := range s.Tasks {
+			t.Run(filepath.Base(dir)+"/"+task.Name, func(t *testing.T) {
+				d := d
+				if slices.Contains(own, task.Name) {
+					d = "testdata/data"
+				}
+				equalsNaive(t, run, e, build(t, task, docs(t, d, task, task.Split()), nil, BuildOptions{Limit: limit}))
+			})
+		}
 	}
-	s, err := library(t).Select(append(names, "lambada_openai", "wikitext"))
+}
+
+func equalsNaive(t *testing.T, run *forest.Runner, e *Encoder, a *Asked) {
+	t.Helper()
+	seqs, of, err := a.Encode(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, task := range s.Tasks {
-		t.Run(task.Name, func(t *testing.T) {
-			d := d
-			if task.Output != MultipleChoice {
-				d = "testdata/data"
-			}
-			a := build(t, task, docs(t, d, task, task.Split()), nil, BuildOptions{Limit: limit})
-			seqs, of, err := a.Encode(e)
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := naive(t, run, seqs, of, len(a.Requests))
-			got := scoreAll(t, run, e, a, 512)
-			for i := range got {
-				if math.Abs(got[i].LogProb-want[i].LogProb) > 1e-5 || got[i].Greedy != want[i].Greedy {
-					t.Errorf("request %d: %+v, want %+v", i, got[i], want[i])
-				}
-			}
-			if diff := cmp.Diff(results(t, a, want), results(t, a, got)); diff != "" {
-				t.Errorf("metrics (-naive +packed):\n%s", diff)
-			}
-		})
+	want := naive(t, run, seqs, of, len(a.Requests))
+	got := scoreAll(t, run, e, a, 512)
+	for i := range got {
+		if math.Abs(got[i].LogProb-want[i].LogProb) > 1e-5 || got[i].Greedy != want[i].Greedy {
+			t.Errorf("request %d: %+v, want %+v", i, got[i], want[i])
+		}
+	}
+	if diff := cmp.Diff(results(t, a, want), results(t, a, got)); diff != "" {
+		t.Errorf("metrics (-naive +packed):\n%s", diff)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -84,24 +85,25 @@ func TestGoldenGreedy(t *testing.T) {
 	}
 }
 
-// A trained model, against a continuation computed in float64.
+// Trained models, against continuations computed in float64.
 func TestGoldenStories(t *testing.T) {
-	dir := testkit.Shared(t, "data", "models", "stories260K")
-	raw, err := os.ReadFile(testkit.Shared(t, "data", "models", "stories260K", "golden_greedy_f64.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var golden struct {
-		IDs []int32 `json:"ids"`
-	}
-	if err := json.Unmarshal(raw, &golden); err != nil {
-		t.Fatal(err)
-	}
-	run := runner(t, open(t, dir), cpu.Options{DType: "float32"})
-	for _, n := range []int{1, 10, 100} { // from any start of the text, it goes on alike
-		got := continuations(t, run, nil, [][]int32{golden.IDs[:n]}, generate.Options{MaxTokens: len(golden.IDs) - n})
-		if diff := cmp.Diff(golden.IDs[n:], got[0]); diff != "" {
-			t.Errorf("after %d tokens (-want +got):\n%s", n, diff)
+	for _, dir := range testkit.Trained(t) {
+		raw, err := os.ReadFile(filepath.Join(dir, "golden_greedy_f64.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var golden struct {
+			IDs []int32 `json:"ids"`
+		}
+		if err := json.Unmarshal(raw, &golden); err != nil {
+			t.Fatal(err)
+		}
+		run := runner(t, open(t, dir), cpu.Options{DType: "float32"})
+		for _, n := range []int{1, 10, 100} { // from any start of the text, it goes on alike
+			got := continuations(t, run, nil, [][]int32{golden.IDs[:n]}, generate.Options{MaxTokens: len(golden.IDs) - n})
+			if diff := cmp.Diff(golden.IDs[n:], got[0]); diff != "" {
+				t.Errorf("%s after %d tokens (-want +got):\n%s", dir, n, diff)
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@
 
     scripts/goldens.py make [--family NAME] [--seed N] [--out DIR]   writes DIR/NAME (default: testdata/goldens)
     scripts/goldens.py check DIR ...                                 computes DIR's values anew and compares
+    scripts/goldens.py train --tokens FILE --out DIR                 a small Llama that knows some texts by heart
 
 A directory holds checkpoint/, lora_init/ (an adapter in PEFT's format), goldens.safetensors (arrays) and
 goldens.json (numbers); vicuna, baichuan and chatglm2 also checkpoint_bin/, the same tensors as torch.save
@@ -691,6 +692,48 @@ def check(folder, tolerance):
     return off[worst] <= tolerance
 
 
+# ---------------------------------------------------------------- a trained model
+
+
+def train(tokens, vocab, out, seed=1, steps=400):
+    """A Llama of four layers, trained until it knows the sequences by heart, and what it writes greedily in float64.
+
+    Logits of a trained model have the shape of real ones: one token far ahead, and long runs of decisions that
+    all must be right.
+    """
+    config = decoder("llama", "LlamaForCausalLM", hidden_size=48, intermediate_size=96, num_hidden_layers=4, vocab_size=vocab,
+                     tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, rope_scaling=None)
+    m, g = Model(config), torch.Generator().manual_seed(seed)
+    W = {k: v.requires_grad_() for k, v in random_weights(m, g).items()}
+    optimiser = torch.optim.AdamW(list(W.values()), lr=4e-3, weight_decay=0.01)
+    text = torch.tensor([[1] + [t for s in tokens for t in s]])
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = 4e-3 * min(1, step / 20, (steps - step) / steps + 0.02)
+        if step % 4 == 0:  # the beginning, as it will be asked to go on
+            batch = text[:, :257]
+        else:
+            at = torch.randint(0, text.shape[1] - 128, (4,), generator=g)
+            batch = torch.stack([text[0, i:i + 128] for i in at])
+        loss = cross_entropy(Pass(m, W, batch).logits, batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    stored = {k: v.detach().bfloat16() for k, v in W.items()}
+    write_checkpoint(out, config, stored)
+    W = {k: v.double() for k, v in stored.items()}
+    with torch.no_grad():
+        ids, lead = [1], math.inf
+        while len(ids) < 200:
+            best = Pass(m, W, torch.tensor([ids])).logits[0, -1].topk(2)
+            lead = min(lead, (best.values[0] - best.values[1]).item())
+            ids.append(best.indices[0].item())
+        logits = Pass(m, W, torch.tensor([ids])).logits[0]
+    golden = {"ids": ids, "last_pos": len(ids) - 2, "logits_pos0": logits[0].float().tolist(), "logits_last": logits[-2].float().tolist()}
+    json.dump(golden, open(os.path.join(out, "golden_greedy_f64.json"), "w"))
+    print(f"{out}: loss {loss.item():.3f}, greedy tokens lead by {lead:.3f} or more, {sum(a == b for a, b in zip(ids, text[0].tolist()))} of 200 as in the text")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -702,11 +745,17 @@ def main():
     p = commands.add_parser("check", help="compare stored goldens with computed ones")
     p.add_argument("folders", nargs="+", metavar="DIR")
     p.add_argument("--tolerance", type=float, default=1e-6)
+    p = commands.add_parser("train", help="write a small trained model")
+    p.add_argument("--tokens", required=True, help="JSON file of token ids, [[ids…], …]")
+    p.add_argument("--vocab", type=int, default=512)
+    p.add_argument("--out", required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.command == "make":
         for family in args.family or configs():
             make(family, args.seed, args.out)
+    elif args.command == "train":
+        train(json.load(open(args.tokens)), args.vocab, args.out)
     elif not all([check(folder, args.tolerance) for folder in args.folders]):
         sys.exit(1)
 

@@ -255,8 +255,8 @@ func TestChatGLM(t *testing.T) {
 	}
 }
 
-func TestChatGLM2Prefix(t *testing.T) {
-	model, err := os.ReadFile(shared(t, "data", "tokenizers", "chatglm2", modelName))
+func prefixOfChatGLM2(t *testing.T, dir string) {
+	model, err := os.ReadFile(filepath.Join(dir, modelName))
 	if err != nil {
 		t.Fatal(err)
 	}

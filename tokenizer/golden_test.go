@@ -10,16 +10,26 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// shared returns a path of the test material that lies beside the repository.
-func shared(tb testing.TB, elem ...string) string {
-	tb.Helper()
+// sharedPath is where the test material that lies beside the repository has something, if it is there.
+func sharedPath(elem ...string) string {
 	root := os.Getenv("COPPICE_SHARED")
 	if root == "" {
 		root = filepath.Join("..", "..", "shared")
 	}
-	path := filepath.Join(append([]string{root}, elem...)...)
-	if _, err := os.Stat(path); err != nil {
-		tb.Skipf("test material is absent (set COPPICE_SHARED): %v", err)
+	return filepath.Join(append([]string{root}, elem...)...)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// shared returns a path of the test material, or skips the test.
+func shared(tb testing.TB, elem ...string) string {
+	tb.Helper()
+	path := sharedPath(elem...)
+	if !exists(path) {
+		tb.Skipf("test material is absent (set COPPICE_SHARED): %s", path)
 	}
 	return path
 }
@@ -57,9 +67,10 @@ func readGoldens(tb testing.TB, path string) []golden {
 // TestGoldens compares with Hugging Face's tokenizers (tokenizer.json) and Google's sentencepiece
 // (tokenizer.model). The goldens of the latter have no ids_special: there it is BOS and the ids.
 func TestGoldens(t *testing.T) {
+	published := shared(t, "data", "tokenizers")
 	for _, name := range []string{"llama2", "llama3", "qwen2", "falcon", "phi3", "baichuan2", "chatglm2"} {
 		t.Run(name, func(t *testing.T) {
-			dir := shared(t, "data", "tokenizers", name)
+			dir := filepath.Join(published, name)
 			tok, err := Load(dir)
 			if err != nil {
 				t.Fatal(err)
@@ -67,6 +78,7 @@ func TestGoldens(t *testing.T) {
 			checkGoldens(t, tok, readGoldens(t, filepath.Join(dir, "goldens.jsonl")))
 		})
 	}
+	t.Run("prefix of chatglm2", func(t *testing.T) { prefixOfChatGLM2(t, filepath.Join(published, "chatglm2")) })
 }
 
 func checkGoldens(t *testing.T, tok *Tokenizer, goldens []golden) {

@@ -12,7 +12,8 @@ import (
 )
 
 // TestFresh compares both providers with checkpoints that nobody has seen
-// before, of both shapes.
+// before: of both shapes, and with config keys that the usual goldens leave at
+// their defaults.
 func TestFresh(t *testing.T) {
 	testkit.Slow(t)
 	for i, family := range testkit.Families(t) {
@@ -20,12 +21,6 @@ func TestFresh(t *testing.T) {
 			t.Run(family+"/"+shape, func(t *testing.T) { golden(t, testkit.Fresh(t, family, 300+10*i+j, shape)) })
 		}
 	}
-}
-
-// TestFreshSettings does so with config keys that the usual goldens leave at
-// their defaults.
-func TestFreshSettings(t *testing.T) {
-	testkit.Slow(t)
 	for i, c := range []struct {
 		name, family string
 		set          []string

@@ -177,27 +177,28 @@ func testBFloat16(t *testing.T, build New) {
 	}
 }
 
-// testTrained decodes greedily with a really trained model: every id must be
+// testTrained decodes greedily with really trained models: every id must be
 // the float64 reference's, and the logits at both ends close.
 func testTrained(t *testing.T, build New) {
-	var want struct {
-		IDs   []int32   `json:"ids"`
-		First []float32 `json:"logits_pos0"`
-		Last  []float32 `json:"logits_last"`
-		At    int       `json:"last_pos"`
-	}
-	dir := testkit.Shared(t, "data", "models", "stories260K")
-	readJSON(t, &want, dir, "golden_greedy_f64.json")
-	r := load(t, build(t, engine.Float32), Open(t, dir))
-	_, logits := r.forward(t, pack(want.IDs), nil)
-	v := r.m.Spec.Vocab
-	for i, next := range want.IDs[1:] {
-		if got := argmax(logits[i*v : (i+1)*v]); got != next {
-			t.Fatalf("greedy id %d = %d, want %d", i+1, got, next)
+	for _, dir := range testkit.Trained(t) {
+		var want struct {
+			IDs   []int32   `json:"ids"`
+			First []float32 `json:"logits_pos0"`
+			Last  []float32 `json:"logits_last"`
+			At    int       `json:"last_pos"`
 		}
+		readJSON(t, &want, dir, "golden_greedy_f64.json")
+		r := load(t, build(t, engine.Float32), Open(t, dir))
+		_, logits := r.forward(t, pack(want.IDs), nil)
+		v := r.m.Spec.Vocab
+		for i, next := range want.IDs[1:] {
+			if got := argmax(logits[i*v : (i+1)*v]); got != next {
+				t.Fatalf("%s: greedy id %d = %d, want %d", dir, i+1, got, next)
+			}
+		}
+		within(t, "first logits", logits[:v], want.First, logitTolerance)
+		within(t, "last logits", logits[want.At*v:(want.At+1)*v], want.Last, logitTolerance)
 	}
-	within(t, "first logits", logits[:v], want.First, logitTolerance)
-	within(t, "last logits", logits[want.At*v:(want.At+1)*v], want.Last, logitTolerance)
 }
 
 func argmax(xs []float32) int32 {

@@ -1,7 +1,8 @@
 """Writes renderings.tsv: SHA-256 of json.dumps of the requests of the first three
 documents of every task, made from the published definitions alone and not with
 Coppice. Tasks whose data nobody may copy have made-up documents in data/.
-Run here: python3 renderings.py PATH/TO/benchmarks > renderings.tsv"""
+Run here: python3 renderings.py PATH/TO/benchmarks > renderings.tsv
+and       python3 renderings.py made > made.tsv    for made-up documents of other tasks"""
 
 import csv, hashlib, json, random, re, sys
 
@@ -106,6 +107,28 @@ def show(name, make, docs, shots=0, pool=(), extra=0, first=False, description="
     print(name, shots, digest, sep="\t")
 
 
+def made():
+    """The documents in made/, with as many examples as there are."""
+    mc = [("piqa", piqa, "piqa/plain_text/{}.jsonl", "validation", 2), ("winogrande", winogrande, "winogrande/winogrande_xl/{}.jsonl", "validation", 5),
+          ("arc_easy", arc, "ai2_arc/ARC-Easy/{}.jsonl", "test", 2), ("arc_challenge", arc, "ai2_arc/ARC-Challenge/{}.jsonl", "test", 3),
+          ("openbookqa", openbookqa, "openbookqa/main/{}.jsonl", "test", 1)]
+    for name, make, path, split, shots in mc:
+        docs = rows(path.format(split))
+        show(name, make, docs)
+        show(name, make, docs, shots, rows(path.format("train")), extra=int(split == "validation"))
+    subject = "The following are multiple choice questions (with answers) about {}.\n\n"
+    for name in ("anatomy", "philosophy"):
+        docs, dev = (rows(f"hails/mmlu_no_train/{name}/{s}.jsonl") for s in ("test", "dev"))
+        for shots in (0, 5):
+            show("mmlu_" + name, mmlu, docs, shots, dev, first=True, description=subject.format(name))
+    for shots in (0, 5):
+        docs, dev = (rows(f"cmmlu/data/{s}/arts.csv") for s in ("test", "dev"))
+        show("cmmlu_arts", cmmlu, docs, shots, dev, first=True, description="以下是关于艺术学的单项选择题，请直接给出正确答案的选项。\n\n")
+
+
+if sys.argv[1] == "made":
+    made()
+    sys.exit()
 p, pt = rows("piqa/plain_text/validation.jsonl"), rows("piqa/plain_text/train.jsonl")
 w, wt = rows("winogrande/winogrande_xl/validation.jsonl"), rows("winogrande/winogrande_xl/train.jsonl")
 o, ot = rows("openbookqa/main/test.jsonl"), rows("openbookqa/main/train.jsonl")

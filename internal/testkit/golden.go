@@ -63,10 +63,8 @@ func AllGoldens(tb testing.TB) []string {
 func GoldenDir(tb testing.TB, name string) string {
 	tb.Helper()
 	family, full := strings.CutSuffix(name, fullSuffix)
-	if own := filepath.Join(ownGoldens(tb), family); !full {
-		if _, err := os.Stat(own); err == nil {
-			return own
-		}
+	if own := filepath.Join(ownGoldens(tb), family); !full && exists(own) {
+		return own
 	}
 	return Shared(tb, "oracle", "goldens", family)
 }
@@ -75,6 +73,27 @@ func GoldenDir(tb testing.TB, name string) string {
 func Golden(tb testing.TB, name string) *Goldens {
 	tb.Helper()
 	return LoadGoldens(tb, GoldenDir(tb, name))
+}
+
+// Trained lists directories of trained models: the repository's, and where the
+// shared material lies stories260K too. Each holds a checkpoint, a tokenizer, and
+// golden_greedy_f64.json, what it writes greedily in float64.
+func Trained(tb testing.TB) []string {
+	tb.Helper()
+	root, err := Root()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	dirs := []string{filepath.Join(root, "testdata", "trained")}
+	if stories := filepath.Join(sharedRoot(tb), "data", "models", "stories260K"); exists(stories) {
+		dirs = append(dirs, stories)
+	}
+	return dirs
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // ownGoldens is where the repository keeps goldens; scripts/goldens.py makes them.
