@@ -33,6 +33,8 @@ const importRule = `
 	# what runs models
 	engine      < engine/cpu forest heal
 	model safetensors < heal/adapter
+	model       < engine/block
+	engine/block < engine/cpu
 	engine/cpu  < internal/bench internal/cli internal/doctor
 	forest      < score generate eval internal/bench
 	score       < internal/bench internal/cli
@@ -73,6 +75,7 @@ const neverRule = `
 	prune       -> engine forest score generate
 	report      -> engine model
 	engine      -> forest score generate prune
+	engine/block -> engine
 	safetensors -> checkpoint
 	torchfile   -> checkpoint
 	tokenizer   -> model engine checkpoint

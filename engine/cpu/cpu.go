@@ -14,7 +14,7 @@ import (
 	"sync"
 
 	"github.com/coppice-ml/coppice/engine"
-	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/engine/block"
 )
 
 // Options choose how an Engine computes.
@@ -46,8 +46,7 @@ type Engine struct {
 	forwards freeList[forward]
 	scorings freeList[scoring]
 	grams    freeList[gramRows]
-	ropeMu   sync.RWMutex
-	ropes    map[model.Rope]*ropeTable
+	rotaries block.Rotaries
 	hiddenMu sync.Mutex
 	hiddens  map[int][][]float32 // released hidden states by capacity
 }
@@ -76,7 +75,7 @@ func New(opt Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{mul: mul, k: k, ropes: map[model.Rope]*ropeTable{}, hiddens: map[int][][]float32{}}
+	e := &Engine{mul: mul, k: k, hiddens: map[int][][]float32{}}
 	e.bf16 = opt.DType == string(engine.BFloat16) || opt.DType != string(engine.Float32) && mul.half()
 	e.half = e.bf16 && mul.half()
 	e.info = engine.Info{Device: "cpu", DType: engine.Float32, Provider: mul.name(), Threads: threads, Notes: notes}

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/engine/block"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/safetensors"
 )
@@ -25,7 +26,7 @@ func (e *Engine) Embedding(m *model.Model, o engine.EmbeddingOptions) (engine.Em
 	if err := e.supports(o.Options, engine.AsStored); err != nil {
 		return nil, err
 	}
-	w := topWeight(m.Spec, model.Embedding)
+	w := block.EmbeddingOf(m.Spec)
 	raw, d, err := load(m, w)
 	if err != nil {
 		return nil, err
@@ -36,17 +37,6 @@ func (e *Engine) Embedding(m *model.Model, o engine.EmbeddingOptions) (engine.Em
 		x.passed = x.leave
 	}
 	return x, nil
-}
-
-// topWeight finds the weight with a role outside the layers. Every spec has an
-// embedding and a final norm, and a head unless it is tied.
-func topWeight(s *model.Spec, role model.Role) model.Weight {
-	for _, w := range s.TopWeights() {
-		if w.Role == role {
-			return w
-		}
-	}
-	panic("cpu: the spec has no " + string(role))
 }
 
 func (x *embedding) Forward(ctx context.Context, b *engine.Batch, y engine.Hidden) error {

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/engine/block"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/safetensors"
 )
@@ -42,12 +43,9 @@ func (e *Engine) Head(m *model.Model, o engine.HeadOptions) (engine.Head, error)
 	if err := e.supports(o.Options, engine.AsStored); err != nil {
 		return nil, err
 	}
-	role := model.LMHead
-	if m.Spec.Tied {
-		role = model.Embedding
-	}
-	projection := topWeight(m.Spec, role)
-	norm, err := e.vector(m, topWeight(m.Spec, model.FinalNorm))
+	made := block.HeadOf(m.Spec)
+	projection := made.Projection
+	norm, err := e.vector(m, made.Norm)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +59,7 @@ func (e *Engine) Head(m *model.Model, o engine.HeadOptions) (engine.Head, error)
 	if o.Streams {
 		h.passed = func(lo, hi int64) { m.Source.ReleasePart(projection.Name, lo, hi) }
 	}
-	if m.Spec.HeadUnitRows {
+	if made.UnitRows {
 		h.perRow, err = h.inverseNorms()
 	}
 	return h, err

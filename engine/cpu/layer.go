@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/engine/block"
 	"github.com/coppice-ml/coppice/model"
 )
 
@@ -53,13 +54,15 @@ type layer struct {
 // layer makes layer i resident. Its weights are read once, here; pages of which
 // there is a copy go at once.
 func (e *Engine) layer(m *model.Model, i int) (*layer, error) {
+	b, err := block.Of(m.Spec, i)
+	if err != nil {
+		return nil, err
+	}
 	ws := m.Spec.LayerWeights(i)
-	l := &layer{e: e, s: m.Spec, window: m.Spec.Window(i), leave: func() { m.Source.Release(names(ws)...) }}
-	for _, w := range ws {
-		if err := l.load(m, w); err != nil {
-			l.Release()
-			return nil, err
-		}
+	l := &layer{e: e, s: m.Spec, window: b.Window, leave: func() { m.Source.Release(names(ws)...) }}
+	if err := l.load(m, b); err != nil {
+		l.Release()
+		return nil, err
 	}
 	if !slices.ContainsFunc(l.owned, func(x *matrix) bool { return !x.copied }) {
 		l.leave()
@@ -67,83 +70,44 @@ func (e *Engine) layer(m *model.Model, i int) (*layer, error) {
 	return l, nil
 }
 
-// load brings one tensor in and puts it, or the parts of a fused one, where its
-// role belongs.
-func (l *layer) load(m *model.Model, w model.Weight) error {
-	if into, ok := l.matrices()[w.Role]; ok {
-		x, err := l.e.matrix(m, w)
-		if err != nil {
+// load brings the block's tensors in.
+func (l *layer) load(m *model.Model, b *block.Layer) (err error) {
+	whole := map[string]*matrix{}
+	maps := []**matrix{&l.query, &l.key, &l.value, &l.out, &l.gate, &l.up, &l.down}
+	biases := []*[]float32{&l.queryBias, &l.keyBias, &l.valueBias, &l.outBias, &l.gateBias, &l.upBias, &l.downBias}
+	for i, from := range b.Linears() {
+		x := whole[from.Weight.Name]
+		if x == nil {
+			if x, err = l.matrix(m, from.Weight); err != nil {
+				return err
+			}
+			whole[from.Weight.Name] = x
+		}
+		*maps[i] = x.rows(from.Row, from.Row+from.Out)
+		if *biases[i], err = l.e.vector(m, from.Bias); err != nil {
 			return err
 		}
-		l.owned = append(l.owned, x)
-		if x.copied {
-			m.Source.Release(w.Name)
+	}
+	norms := []*[]float32{&l.attnNorm, &l.queryNorm, &l.keyNorm, &l.attnPostNorm, &l.mlpNorm, &l.mlpPostNorm}
+	for i, from := range []block.Vector{b.AttnNorm, b.QueryNorm, b.KeyNorm, b.AttnPostNorm, b.MLPNorm, b.MLPPostNorm} {
+		if *norms[i], err = l.e.vector(m, from); err != nil {
+			return err
 		}
-		row := 0
-		for _, part := range into {
-			*part.into = x.rows(row, row+part.rows)
-			row += part.rows
-		}
-		return nil
-	}
-	into, ok := l.vectors()[w.Role]
-	if !ok {
-		return fmt.Errorf("tensor %s: role %s is not known to the cpu engine", w.Name, w.Role)
-	}
-	v, err := l.e.vector(m, w)
-	if err != nil {
-		return err
-	}
-	at := 0
-	for _, part := range into {
-		*part.into = v[at : at+part.rows]
-		at += part.rows
 	}
 	return nil
 }
 
-// part is a run of rows of a tensor and where it goes.
-type part[T any] struct {
-	into *T
-	rows int
-}
-
-// matrices lists the linear maps that tensors of each role hold.
-func (l *layer) matrices() map[model.Role][]part[*matrix] {
-	q, kv, f, d := l.s.Heads*l.s.HeadDim, l.s.KVHeads*l.s.HeadDim, l.s.FF, l.s.Hidden
-	return map[model.Role][]part[*matrix]{
-		model.QKV:    {{&l.query, q}, {&l.key, kv}, {&l.value, kv}},
-		model.Query:  {{&l.query, q}},
-		model.Key:    {{&l.key, kv}},
-		model.Value:  {{&l.value, kv}},
-		model.Out:    {{&l.out, d}},
-		model.GateUp: {{&l.gate, f}, {&l.up, f}},
-		model.Gate:   {{&l.gate, f}},
-		model.Up:     {{&l.up, f}},
-		model.Down:   {{&l.down, d}},
+// matrix brings one tensor in.
+func (l *layer) matrix(m *model.Model, w model.Weight) (*matrix, error) {
+	x, err := l.e.matrix(m, w)
+	if err != nil {
+		return nil, err
 	}
-}
-
-// vectors does the same for norms and biases.
-func (l *layer) vectors() map[model.Role][]part[[]float32] {
-	q, kv, f, d := l.s.Heads*l.s.HeadDim, l.s.KVHeads*l.s.HeadDim, l.s.FF, l.s.Hidden
-	return map[model.Role][]part[[]float32]{
-		model.AttnNorm:     {{&l.attnNorm, d}},
-		model.QueryNorm:    {{&l.queryNorm, l.s.HeadDim}},
-		model.KeyNorm:      {{&l.keyNorm, l.s.HeadDim}},
-		model.AttnPostNorm: {{&l.attnPostNorm, d}},
-		model.MLPNorm:      {{&l.mlpNorm, d}},
-		model.MLPPostNorm:  {{&l.mlpPostNorm, d}},
-		model.QKVBias:      {{&l.queryBias, q}, {&l.keyBias, kv}, {&l.valueBias, kv}},
-		model.QueryBias:    {{&l.queryBias, q}},
-		model.KeyBias:      {{&l.keyBias, kv}},
-		model.ValueBias:    {{&l.valueBias, kv}},
-		model.OutProjBias:  {{&l.outBias, d}},
-		model.GateUpBias:   {{&l.gateBias, f}, {&l.upBias, f}},
-		model.GateBias:     {{&l.gateBias, f}},
-		model.UpBias:       {{&l.upBias, f}},
-		model.DownBias:     {{&l.downBias, d}},
+	l.owned = append(l.owned, x)
+	if x.copied {
+		m.Source.Release(w.Name)
 	}
+	return x, nil
 }
 
 // Release implements engine.Layer.
@@ -189,7 +153,7 @@ func (f *forward) take(l *layer, c *engine.Call, x, y engine.Hidden) error {
 		f.outputs = len(c.Rows)
 		checkRows(c.Rows, n)
 	}
-	f.rope = l.e.rope(l.s.Rope, maxPosition(b))
+	f.rope = l.e.rotaries.Reach(l.s.Rope, maxPosition(b))
 	f.prepare()
 	return nil
 }
@@ -224,7 +188,7 @@ type forward struct {
 	rows    []int     // wanted, or nil for all
 	outputs int       // W, how many are wanted
 	cache   *kvCache
-	rope    *ropeTable
+	rope    *block.Rotary
 
 	q, k, v []float32 // [W, H*HeadDim], [N, K*HeadDim] twice
 	att     operand   // [W, H*HeadDim]
@@ -392,7 +356,7 @@ func (f *forward) rotateHeads(row, norm []float32, position int32) {
 		if norm != nil {
 			f.e.k.rmsNorm(head, head, norm, s.NormEps)
 		}
-		f.rope.rotate(f.e.k, head, position)
+		f.e.k.rotary(f.rope, head, position)
 	}
 }
 

@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 
+	"github.com/coppice-ml/coppice/engine/block"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/safetensors"
 )
@@ -91,17 +92,21 @@ func (x *matrix) release() {
 	}
 }
 
-// vector reads a small weight as float32, unrounded, with the offset of norms added.
-func (e *Engine) vector(m *model.Model, w model.Weight) ([]float32, error) {
-	raw, d, err := load(m, w)
+// vector reads a small weight as float32, unrounded, with its offset added; nil
+// where the family has none.
+func (e *Engine) vector(m *model.Model, from block.Vector) ([]float32, error) {
+	if !from.Present() {
+		return nil, nil
+	}
+	raw, d, err := load(m, from.Weight)
 	if err != nil {
 		return nil, err
 	}
-	v := make([]float32, w.Elements())
-	e.widen(v, raw, d)
-	if offset := float32(m.Spec.NormOffset); offset != 0 && !w.IsBias() {
+	v := make([]float32, from.Len)
+	e.widen(v, raw[from.First*d.Size():], d)
+	if from.Offset != 0 {
 		for i := range v {
-			v[i] += offset
+			v[i] += from.Offset
 		}
 	}
 	return v, nil

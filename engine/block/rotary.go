@@ -1,0 +1,76 @@
+package block
+
+import (
+	"math"
+	"sync"
+
+	"github.com/coppice-ml/coppice/model"
+)
+
+// Rotary holds cosines and sines [positions, Width] of one rotary setting: of
+// each pair once or, for interleaved pairs, of both columns, the sine negative for
+// the first. It is never changed: longer tables are new ones.
+type Rotary struct {
+	Cos, Sin    []float32
+	Width       int
+	Interleaved bool
+}
+
+// Positions is how many positions the table reaches.
+func (t *Rotary) Positions() int { return len(t.Cos) / t.Width }
+
+// At returns the cosines and sines of a position, [Width] each.
+func (t *Rotary) At(position int32) (cos, sin []float32) {
+	lo, hi := int(position)*t.Width, (int(position)+1)*t.Width
+	return t.Cos[lo:hi], t.Sin[lo:hi]
+}
+
+// NewRotary makes a table of so many positions.
+func NewRotary(r model.Rope, positions int) *Rotary {
+	frequencies := r.Frequencies()
+	t := &Rotary{Width: len(frequencies), Interleaved: r.Interleaved}
+	if r.Interleaved {
+		t.Width *= 2
+	}
+	t.Cos, t.Sin = make([]float32, 0, positions*t.Width), make([]float32, 0, positions*t.Width)
+	for p := range positions {
+		for _, f := range frequencies {
+			// the angle is rounded to float32, as the reference implementation does
+			sin, cos := math.Sincos(float64(float32(p) * f))
+			if r.Interleaved {
+				t.Cos, t.Sin = append(t.Cos, float32(cos)), append(t.Sin, float32(-sin))
+			}
+			t.Cos, t.Sin = append(t.Cos, float32(cos)), append(t.Sin, float32(sin))
+		}
+	}
+	return t
+}
+
+// Rotaries keeps the longest table of each setting. Its methods may be called by
+// several goroutines at once; the zero value is ready for use.
+type Rotaries struct {
+	mu     sync.RWMutex
+	tables map[model.Rope]*Rotary
+}
+
+// Reach returns a table that reaches the given position.
+func (ts *Rotaries) Reach(r model.Rope, position int32) *Rotary {
+	ts.mu.RLock()
+	old := ts.tables[r]
+	ts.mu.RUnlock()
+	if old != nil && int(position) < old.Positions() {
+		return old
+	}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	n := 256
+	for n <= int(position) {
+		n *= 2
+	}
+	if ts.tables == nil {
+		ts.tables = map[model.Rope]*Rotary{}
+	}
+	t := NewRotary(r, n)
+	ts.tables[r] = t
+	return t
+}
