@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"runtime"
@@ -10,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/coppice-ml/coppice/safetensors"
+	"github.com/coppice-ml/coppice/torchfile"
 )
 
 // Check returns everything that can be found wrong with a directory in one go,
@@ -141,8 +143,9 @@ func (j scanned) run(ctx context.Context, buf []byte, count *counter) []Problem 
 	}
 	var problems []Problem
 	if j.crc != 0 && sum.Sum32() != j.crc {
-		problems = append(problems, Problem{Path: j.s.path, Tensor: j.t.Name, Remedy: downloadAgain,
-			Message: fmt.Sprintf("at byte %d: the checksum of %d bytes is %08x, the archive says %08x", j.t.Offset, j.t.Bytes, sum.Sum32(), j.crc)})
+		var p Problem
+		errors.As(j.s.compareSum(j.t.Name, torchfile.Storage{Offset: j.t.Offset, Bytes: j.t.Bytes, CRC32: j.crc}, sum.Sum32()), &p)
+		problems = append(problems, p)
 	}
 	if bad > 0 {
 		problems = append(problems, Problem{Path: j.s.path, Tensor: j.t.Name,

@@ -167,6 +167,9 @@ func (c *Checkpoint) addShard(name string) []Problem {
 		}
 		return []Problem{p}
 	}
+	if len(s.tensors) > maxTensors {
+		return []Problem{{Path: s.path, Message: fmt.Sprintf("it holds more tensors than the limit of %d", maxTensors)}}
+	}
 	c.shards = append(c.shards, s)
 	return nil
 }

@@ -1,12 +1,14 @@
 package checkpoint
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"github.com/coppice-ml/coppice/internal/mmap"
@@ -45,12 +47,15 @@ type shard struct {
 	metadata map[string]string
 	// torch is set for a file of PyTorch's.
 	torch *torchfile.Contents
+	// storages are torch's, by offset, without empty ones.
+	storages []torchfile.Storage
 	// moved names tensors that the file does not hold row by row.
 	moved map[string]bool
 
 	mu     sync.Mutex
 	file   weights
 	closed bool
+	sums   map[int64]error // of storages that were compared with their checksum
 }
 
 // weights is an open weight file of either form; see safetensors.File and
@@ -83,6 +88,8 @@ func (s *shard) read() error {
 	if s.torch, err = torchfile.ReadContents(f, s.size, s.path); err != nil {
 		return err
 	}
+	s.storages = slices.DeleteFunc(slices.Clone(s.torch.Storages), func(st torchfile.Storage) bool { return st.Bytes == 0 })
+	slices.SortFunc(s.storages, func(a, b torchfile.Storage) int { return cmp.Compare(a.Offset, b.Offset) })
 	s.moved = make(map[string]bool)
 	for i := range s.torch.Tensors {
 		t := &s.torch.Tensors[i]

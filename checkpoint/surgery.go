@@ -89,7 +89,7 @@ func (s Surgery) keep(source *shard, t safetensors.Tensor, newName string) kept 
 	if r, ok := s.Replace[newName]; ok {
 		return kept{source, r.described(newName), newName, r.Read}
 	}
-	return kept{source, t, newName, source.gather(t)}
+	return kept{source, t, newName, source.checked(t, source.gather(t))}
 }
 
 func (t Tensor) described(name string) safetensors.Tensor {

@@ -144,6 +144,36 @@ func TestTorchProblems(t *testing.T) {
 	}
 }
 
+// What is copied is checked while it is copied, views with the storage they are of.
+func TestCopyFindsWrongBytes(t *testing.T) {
+	dir := torchDir(t, "archive.bin")
+	sound, err := os.ReadFile(filepath.Join(dir, "pytorch_model.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := mustOpen(t, dir)
+	for _, tt := range []struct {
+		damaged string // the tensor whose byte is another
+		keep    string // the tensor that is copied
+		fails   bool
+	}{
+		{"bfloat16", "bfloat16", true}, {"bytes", "bytes", true}, {"transposed", "base", true}, {"base", "transposed", true}, {"bfloat16", "bytes", false},
+	} {
+		damaged := bytes.Clone(sound)
+		at, _ := c.Tensor(tt.damaged)
+		damaged[at.Offset] ^= 0x55
+		bad := mustOpen(t, makeDir(t, map[string]string{"config.json": "{}", "pytorch_model.bin": string(damaged)}))
+		out := filepath.Join(t.TempDir(), "out")
+		_, err := checkpoint.Write(t.Context(), bad, out, checkpoint.Surgery{Rename: func(n string) (string, bool) { return n, n == tt.keep }}, checkpoint.WriteOptions{})
+		if (err != nil) != tt.fails || tt.fails && !strings.Contains(err.Error(), "checksum of") {
+			t.Errorf("damaged %s, copied %s: %v", tt.damaged, tt.keep, err)
+		}
+		if _, gone := os.Stat(out); tt.fails && gone == nil {
+			t.Errorf("damaged %s: %s is there", tt.damaged, out)
+		}
+	}
+}
+
 func TestTorchTruncated(t *testing.T) {
 	dir := testkit.Llama(t, testkit.Options{Layers: 1, Torch: true})
 	path := filepath.Join(dir, "pytorch_model.bin")

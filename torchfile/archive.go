@@ -2,9 +2,11 @@ package torchfile
 
 import (
 	"archive/zip"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -37,7 +39,25 @@ func readArchive(r io.ReaderAt, size int64, path string) (*Contents, error) {
 	if err != nil {
 		return nil, err
 	}
-	return contents(top, func(s *storage) (Storage, error) { return a.find("data/" + s.key) }, big)
+	c, err := contents(top, func(s *storage) (Storage, error) { return a.find("data/" + s.key) }, big)
+	if err != nil {
+		return nil, err
+	}
+	return c, checkApart(append(slices.Clone(c.Storages), pickle))
+}
+
+// checkApart refuses entries that share bytes: no writer makes them, and the same
+// bytes would pass for two.
+func checkApart(entries []Storage) error {
+	entries = slices.DeleteFunc(entries, func(s Storage) bool { return s.Bytes == 0 })
+	slices.SortFunc(entries, func(a, b Storage) int { return cmp.Compare(a.Offset, b.Offset) })
+	for i := range len(entries) - 1 {
+		a, b := entries[i], entries[i+1]
+		if a.Offset+a.Bytes > b.Offset {
+			return &FormatError{Offset: b.Offset, Problem: fmt.Sprintf("two entries of the archive overlap by %d bytes", min(a.Offset+a.Bytes-b.Offset, b.Bytes))}
+		}
+	}
+	return nil
 }
 
 func openArchive(r io.ReaderAt, size int64) (*archive, error) {

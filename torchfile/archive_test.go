@@ -328,3 +328,20 @@ func FuzzArchive(f *testing.F) {
 		}
 	})
 }
+
+// Two entries of the directory that lead to the same bytes.
+func TestOverlap(t *testing.T) {
+	raw := archive(t, entry{name: "m/data.pkl", content: state(described("w", float, 6, 0, []int64{6}, []int64{1}),
+		strings.Replace(described("v", float, 6, 0, []int64{6}, []int64{1}), text("0"), text("1"), 1))},
+		entry{name: "m/data/0", content: strings.Repeat("\x00\x00\x80\x3f", 6)}, entry{name: "m/data/1", content: strings.Repeat("\x00\x00\x80\x3f", 6)})
+	if _, err := read(raw); err != nil {
+		t.Fatal(err)
+	}
+	// The offset of the local header ends the fixed part of an entry: 42 bytes in, before the name.
+	directory := bytes.Index(raw, []byte("PK\x01\x02"))
+	offsetOf := func(name string) int { return directory + bytes.Index(raw[directory:], []byte(name)) - 4 }
+	copy(raw[offsetOf("m/data/1"):][:4], raw[offsetOf("m/data/0"):][:4])
+	if _, err := read(raw); err == nil || !strings.Contains(err.Error(), "two entries of the archive overlap by 24 bytes") {
+		t.Errorf("error %v", err)
+	}
+}
