@@ -70,7 +70,7 @@ type Difference struct {
 	N              int    `json:"n"`
 	OnlyA          int    `json:"only_a"` // documents A alone has right; -1 where that has no meaning
 	OnlyB          int    `json:"only_b"`
-	P              Number `json:"p"` // McNemar's exact test
+	P              Number `json:"p"` // McNemar's exact test; of a mean over tasks a stratified permutation test
 	Significant    bool   `json:"significant"`
 	Worse          bool   `json:"worse"`
 	HigherIsBetter bool   `json:"higher_is_better"`

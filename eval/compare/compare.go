@@ -8,6 +8,7 @@ package compare
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 )
@@ -55,12 +56,16 @@ type Difference struct {
 	Documents  int
 
 	// Of metrics that are right or wrong, else -1 and NaN.
-	OnlyA, OnlyB int     // documents that one model alone has right
-	P            float64 // McNemar's exact test, two-sided
+	OnlyA, OnlyB int // documents that one model alone has right
+	// P, two-sided, is McNemar's exact test of one set of documents. A mean of
+	// several has a test of the mean itself, because counts that pool the sets would
+	// let the largest decide: the share of random exchanges of the two models'
+	// answers, document by document, that move the mean as far.
+	P float64
 }
 
-// Significant says that the interval leaves zero out and, where McNemar's test
-// applies, that it agrees: of few documents the bootstrap is too sure.
+// Significant says that the interval leaves zero out and, where there is a test,
+// that it agrees: of few documents the bootstrap is too sure.
 func (d Difference) Significant() bool {
 	return (d.Low > 0 || d.High < 0) && (d.OnlyA < 0 || d.P < 0.05)
 }
@@ -86,7 +91,7 @@ func Strata(sets [][]Pair, weights []float64, transform Transform, opt Options) 
 	}
 	d.Difference = d.B - d.A
 	d.Low, d.High = interval(sets, weights, transform, opt)
-	d.mcNemar(sets)
+	d.test(sets, weights, opt)
 	return d
 }
 
@@ -143,24 +148,63 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[i] + (at-float64(i))*(sorted[i+1]-sorted[i])
 }
 
-// mcNemar counts documents that one model alone has right. Were the models
-// equally good, each of these would be a fair coin.
-func (d *Difference) mcNemar(sets [][]Pair) {
-	a, b := 0, 0
-	for _, set := range sets {
+// test fills in what documents that are right or wrong allow to say.
+func (d *Difference) test(sets [][]Pair, weights []float64, opt Options) {
+	onlyA, onlyB := make([]int, len(sets)), make([]int, len(sets))
+	for i, set := range sets {
 		for _, p := range set {
 			if p.Weight != 1 || p.A != 0 && p.A != 1 || p.B != 0 && p.B != 1 {
 				return
 			}
 			switch {
 			case p.A > p.B:
-				a++
+				onlyA[i]++
 			case p.B > p.A:
-				b++
+				onlyB[i]++
 			}
 		}
 	}
-	d.OnlyA, d.OnlyB, d.P = a, b, coin(min(a, b), a+b)
+	d.OnlyA, d.OnlyB = 0, 0
+	for i := range sets {
+		d.OnlyA, d.OnlyB = d.OnlyA+onlyA[i], d.OnlyB+onlyB[i]
+	}
+	if len(sets) == 1 {
+		// McNemar: were the models equally good, each of these would be a fair coin.
+		d.P = coin(min(d.OnlyA, d.OnlyB), d.OnlyA+d.OnlyB)
+		return
+	}
+	discordant, each := make([]int, len(sets)), make([]float64, len(sets))
+	for i, set := range sets {
+		discordant[i], each[i] = onlyA[i]+onlyB[i], weights[i]/float64(max(1, len(set)))
+	}
+	d.P = exchange(discordant, each, math.Abs(d.Difference), opt)
+}
+
+// exchange is the stratified permutation test: the models' answers to each
+// document change places or not, by a fair coin, within each set. Only documents
+// that one alone has right matter; set i has so many of them, and one moves the
+// mean by each[i]. The observed result counts as one of the exchanges.
+func exchange(discordant []int, each []float64, observed float64, opt Options) float64 {
+	random := rand.New(rand.NewPCG(opt.Seed, 0x65786368616e6765))
+	as := 1
+	for range opt.Resamples {
+		var moved float64
+		for i, n := range discordant {
+			moved += each[i] * float64(2*heads(random, n)-n)
+		}
+		if math.Abs(moved) >= observed-1e-12 {
+			as++
+		}
+	}
+	return float64(as) / float64(opt.Resamples+1)
+}
+
+// heads throws n fair coins.
+func heads(random *rand.Rand, n int) (up int) {
+	for ; n >= 64; n -= 64 {
+		up += bits.OnesCount64(random.Uint64())
+	}
+	return up + bits.OnesCount64(random.Uint64()>>(64-n))
 }
 
 // coin is the chance that n fair coins are split as unevenly as k to n-k or worse.

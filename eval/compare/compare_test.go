@@ -72,6 +72,56 @@ func TestIdentical(t *testing.T) {
 	}
 }
 
+// Two tasks of very different size: the many documents of one speak for A, the
+// mean of the two for B. The test is of the mean.
+func TestMeanOfTasks(t *testing.T) {
+	set := func(onlyA, onlyB, both int) []Pair {
+		var out []Pair
+		for range onlyA {
+			out = append(out, Pair{A: 1, Weight: 1})
+		}
+		for range onlyB {
+			out = append(out, Pair{B: 1, Weight: 1})
+		}
+		for range both {
+			out = append(out, Pair{A: 1, B: 1, Weight: 1})
+		}
+		return out
+	}
+	small, large := set(0, 50, 50), set(260, 200, 2000)
+	d := Strata([][]Pair{small, large}, nil, Mean, Options{Seed: 1})
+	if want := (.5 - 60./2460) / 2; math.Abs(d.Difference-want) > 1e-12 || d.OnlyA != 260 || d.OnlyB != 250 {
+		t.Fatalf("difference %+v, want %v", d, want)
+	}
+	if d.P > .001 || !d.Significant() || d.Worse(true) {
+		t.Errorf("p %v: B is better by %v, interval %v to %v", d.P, d.Difference, d.Low, d.High)
+	}
+	back := Strata([][]Pair{swapped(small), swapped(large)}, nil, Mean, Options{Seed: 1})
+	if !back.Worse(true) || !strings.Contains(back.Sentence("mean acc", true), "B is worse than A") {
+		t.Errorf("swapped: %s", back.Sentence("mean acc", true))
+	}
+	// The large task alone is McNemar's: 200 of 460 coins.
+	if d := Strata([][]Pair{large}, nil, Mean, Options{Seed: 1}); math.Abs(d.P-0.005966) > 1e-4 || !d.Worse(true) {
+		t.Errorf("one task: p %v", d.P)
+	}
+	// Few documents that differ: 2 of 2 in each of two tasks, exactly 2/16.
+	few := set(0, 2, 8)
+	if d := Strata([][]Pair{few, few}, nil, Mean, Options{Seed: 1, Resamples: 40000}); math.Abs(d.P-2./16) > .01 || d.Significant() {
+		t.Errorf("few documents: p %v, want 1/8", d.P)
+	}
+	if d := Strata([][]Pair{set(0, 0, 5), set(0, 0, 7)}, nil, Mean, Options{}); d.P != 1 || d.Significant() {
+		t.Errorf("no difference: %+v", d)
+	}
+}
+
+func swapped(set []Pair) []Pair {
+	out := make([]Pair, len(set))
+	for i, p := range set {
+		out[i] = Pair{A: p.B, B: p.A, Weight: p.Weight}
+	}
+	return out
+}
+
 func TestMcNemar(t *testing.T) {
 	for _, tt := range []struct {
 		k, n int

@@ -26,9 +26,9 @@ func newCompare(a *app) *cobra.Command {
 		Short: "Say whether two results of eval differ by more than chance",
 		Long: `Compare two files that "coppice eval --out" wrote, document by document: the
 difference B - A of every metric they share, its 95 % confidence interval (paired
-bootstrap), McNemar's exact test, and a sentence on whether the documents can tell
-the two models apart. Of many metrics compared, one in twenty looks different by
-chance.`,
+bootstrap), McNemar's exact test (of a mean over tasks, a permutation test), and a
+sentence on whether the documents can tell the two models apart. Of many metrics
+compared, one in twenty looks different by chance.`,
 		Example: `  coppice compare full.json cut.json
   coppice compare full.json cut.json --metric acc --fail-if-worse`,
 		Args: func(c *cobra.Command, args []string) error {
