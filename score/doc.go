@@ -7,5 +7,5 @@
 //
 // Shape legend: N tokens, D hidden size, L layers. X_i [N, D] is the hidden
 // state entering layer i, X_i+1 what leaves it, before the final norm. Formulas
-// and their sources are in design/metrics.md and in each [Metric]'s Summary.
+// and their sources are in docs/metrics.md and in each [Metric]'s Summary.
 package score

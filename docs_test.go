@@ -1,0 +1,60 @@
+package coppice_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/score"
+)
+
+func readDoc(t *testing.T, path string) string {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+// TestDocsName: the documents name everything there is of what they describe.
+func TestDocsName(t *testing.T) {
+	metrics := readDoc(t, "docs/metrics.md")
+	for _, m := range score.Metrics() {
+		if !strings.Contains(metrics, "`"+m.Name+"`") {
+			t.Errorf("docs/metrics.md lacks %s", m.Name)
+		}
+	}
+	families := readDoc(t, "docs/families.md")
+	for _, name := range model.Architectures() {
+		if name == "ChatGLMForConditionalGeneration" { // another name of ChatGLMModel
+			continue
+		}
+		if !strings.Contains(families, "`"+name+"`") {
+			t.Errorf("docs/families.md lacks %s", name)
+		}
+	}
+}
+
+// TestLinks: links between documents lead somewhere.
+func TestLinks(t *testing.T) {
+	docs, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	top, err := filepath.Glob("*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := regexp.MustCompile(`\]\(([^)#:]+)\)`)
+	for _, doc := range append(docs, top...) {
+		for _, m := range link.FindAllStringSubmatch(readDoc(t, doc), -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(doc), m[1])); err != nil {
+				t.Errorf("%s: %v", doc, err)
+			}
+		}
+	}
+}
