@@ -73,7 +73,7 @@ type Gram interface {
 type Info struct {
 	Device   string // "cpu"
 	DType    DType  // what matrix products take as input; sums are float32
-	Provider string // who multiplies matrices, e.g. "oneDNN 2.6.3" or "Go"
+	Provider string // who multiplies matrices, e.g. "oneDNN 2.6.3 (AVX2)" or "Go (AVX-512)"
 	Threads  int
 	Notes    []string // what a user should know, e.g. why a provider is not used
 }

@@ -73,16 +73,15 @@ func (f *forward) tile(w *worker, t tile) {
 	d, group := f.l.s.HeadDim, f.l.s.Heads/f.l.s.KVHeads
 	queries := t.queries()
 	rows := group * queries
-	padded := f.e.padded(rows)
 	keys := (f.position(t, 0)/queryTile + 1) * queryTile
 	k, v := f.keysAndValues(w, t, keys)
 
-	q := w.floats(slotQuery, padded*d)
+	q := w.floats(slotQuery, rows*d)
 	f.gatherQueries(q, t)
 	w.lap(lapGather)
-	scores := w.floats(slotScores, padded*keyBlock)
-	part := w.floats(slotPart, padded*d)
-	acc := w.floats(slotAcc, padded*d)
+	scores := w.floats(slotScores, rows*keyBlock)
+	part := w.floats(slotPart, rows*d)
+	acc := w.floats(slotAcc, rows*d)
 	state := w.floats(slotState, 2*rows)
 	maxima, sums := state[:rows], state[rows:]
 	for r := range rows {

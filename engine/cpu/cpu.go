@@ -28,6 +28,8 @@ type Options struct {
 	OneDNN string
 	// Kernels is "AVX-512", "AVX2" or "scalar", or "" for the fastest there is.
 	Kernels string
+	// Provider multiplies in place of oneDNN; nil except in tests.
+	Provider Provider
 }
 
 // Engine implements engine.Engine on the host's processor.
@@ -71,7 +73,7 @@ func New(opt Options) (*Engine, error) {
 	if k == nil {
 		return nil, fmt.Errorf("kernels %q: this build or processor has none of that name", opt.Kernels)
 	}
-	mul, notes, err := findMultiplier(opt.OneDNN, threads, k)
+	mul, notes, err := findMultiplier(opt, threads, k)
 	if err != nil {
 		return nil, err
 	}
@@ -102,22 +104,28 @@ func (e *Engine) Close() error {
 
 // findMultiplier returns oneDNN when it can be loaded and computes rows
 // independently of each other, else the Go kernels.
-func findMultiplier(oneDNN string, workers int, k *kernels) (multiplier, []string, error) {
-	if strings.EqualFold(oneDNN, "off") {
+func findMultiplier(opt Options, workers int, k *kernels) (multiplier, []string, error) {
+	if opt.Provider != nil {
+		law, err := opt.Provider.law(workers, k)
+		if err != nil {
+			return nil, nil, err
+		}
+		return law, law.notes, nil
+	}
+	if strings.EqualFold(opt.OneDNN, "off") {
 		return goMultiplier{k}, []string{"oneDNN is switched off"}, nil
 	}
-	mul, err := loadOneDNN(oneDNN, workers, k)
+	law, err := loadOneDNN(opt.OneDNN, workers, k)
 	if err == nil {
-		return mul, mul.notes, nil
+		return law, law.notes, nil
 	}
-	if oneDNN != "" {
-		return nil, nil, fmt.Errorf("oneDNN library %s: %w (\"off\" selects the Go kernels)", oneDNN, err)
+	if opt.OneDNN != "" {
+		return nil, nil, fmt.Errorf("oneDNN library %s: %w (\"off\" selects the Go kernels)", opt.OneDNN, err)
 	}
 	return goMultiplier{k}, []string{"oneDNN is not used: " + err.Error()}, nil
 }
 
-// padded rounds rows up to what products are padded to.
-func (e *Engine) padded(rows int) int {
-	q := e.mul.quantum()
-	return (rows + q - 1) / q * q
+// quantum is what the rows of layers are best cut at multiples of.
+func (e *Engine) quantum() int {
+	return e.mul.quantum(e.half)
 }

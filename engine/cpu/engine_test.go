@@ -1,6 +1,7 @@
 package cpu_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/coppice-ml/coppice/engine"
@@ -30,12 +31,41 @@ func TestEngine(t *testing.T) {
 					t.Fatal(err)
 				}
 				t.Cleanup(func() { _ = e.Close() })
-				if c.opt.OneDNN == "" && e.Info().Provider == "Go" {
+				if c.opt.OneDNN == "" && strings.HasPrefix(e.Info().Provider, "Go") {
 					t.Skipf("no oneDNN: %v", e.Info().Notes)
 				}
 				if c.round && dtype == engine.BFloat16 {
 					cpu.RoundInputs(e)
 				}
+				return e
+			})
+		})
+	}
+}
+
+// TestOddRows does so with providers whose rows come in quanta, see OddRows.
+func TestOddRows(t *testing.T) {
+	for _, opt := range []cpu.Options{
+		{Provider: cpu.OddRows(2, 8)},
+		{Provider: cpu.OddRows(6, 2), Threads: 3},
+		{Provider: cpu.OddRows(8, 6), Threads: 1},
+		{Provider: cpu.OddRows(12, 16), Kernels: "scalar"},
+		{Provider: cpu.OddRows(16, 24), Threads: 16},
+		{Provider: cpu.OddRows(24, 12)},
+	} {
+		e, err := cpu.New(opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = e.Close()
+		t.Run(e.Info().Provider, func(t *testing.T) {
+			enginetest.RunAll(t, func(t testing.TB, dtype engine.DType) engine.Engine {
+				opt.DType = string(dtype)
+				e, err := cpu.New(opt)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = e.Close() })
 				return e
 			})
 		})

@@ -22,11 +22,12 @@ func (e *Engine) Gram(ctx context.Context, x engine.Hidden, n int, out []float32
 	if err != nil {
 		return err
 	}
-	bands := (n + gramBand - 1) / gramBand
+	rowsOf := roundUp(gramBand, e.quantum())
+	bands := (n + rowsOf - 1) / rowsOf
 	return e.pool.each(bands, func(w *worker, i int) {
 		band := bands - 1 - i // the longest first, so that workers end together
-		lo, hi := band*gramBand, min((band+1)*gramBand, n)
-		dst := w.floats(slotHeadLogits, e.padded(hi-lo)*hi)
+		lo, hi := band*rowsOf, min((band+1)*rowsOf, n)
+		dst := w.floats(slotHeadLogits, (hi-lo)*hi)
 		e.mul.product(w, shape{n: hi, k: d}, hi-lo, rows.from(lo*d), rows, dst)
 		for i := lo; i < hi; i++ {
 			copy(out[i*(i+1)/2:][:i+1], dst[(i-lo)*hi:])
@@ -35,22 +36,22 @@ func (e *Engine) Gram(ctx context.Context, x engine.Hidden, n int, out []float32
 	})
 }
 
-// gramBand rows share one product; the quantum of any provider divides it.
+// gramBand rows, or a few more where they come in quanta, share one product.
 const gramBand = 128
 
 // gramRows is a matrix in the form products take, kept between calls.
 type gramRows operand
 
-// operand rounds x [n, d] to what products take, with the rows they are padded to.
+// operand rounds x [n, d] to what products take.
 func (g *gramRows) operand(e *Engine, x []float32, n, d int) (operand, error) {
-	size := e.padded(n) * d
+	size := n * d
 	var rows operand
 	switch {
 	case e.half:
 		g.bf16 = slices.Grow(g.bf16[:0], size)[:size]
 		rows.bf16 = g.bf16
-	case cap(x) >= size && !e.round:
-		return operand{f32: x[:size]}, nil
+	case !e.round:
+		return operand{f32: x}, nil
 	default:
 		g.f32 = slices.Grow(g.f32[:0], size)[:size]
 		rows.f32 = g.f32

@@ -254,7 +254,7 @@ func resize[T any](xs []T, n int) []T {
 
 func (s *scoring) run(h *head, x engine.Hidden) error {
 	s.h, s.in = h, floats(x, x.Rows(), h.s.Hidden)
-	s.x = s.e.growOperand(s.x, s.e.padded(len(s.rows))*h.s.Hidden)
+	s.x = s.x.grow(len(s.rows)*h.s.Hidden, s.e.half)
 	s.e.pool.evenly(&s.job.phases[0], len(s.rows), rowTile, 1)
 	s.job.phases[1].n, s.job.phases[1].step = blocksOf(h.s.Vocab), 1
 	err := s.e.pool.run(&s.job)
@@ -280,13 +280,14 @@ func (h *head) gather(w *worker, dst operand, in []float32, rows []int, lo, hi i
 // rows at a time, and what is wanted of them.
 func (s *scoring) blocks(w *worker, from, to int) {
 	h, d, n := s.h, s.h.s.Hidden, len(s.rows)
+	tile := roundUp(rowTile, s.e.quantum())
 	for block := from; block < to; block++ {
 		column := block * headBlock
 		p := shape{n: min(headBlock, h.s.Vocab-column), k: d}
 		weights := h.block(w, column, column+p.n)
-		for lo := 0; lo < n; lo += rowTile {
-			hi := min(lo+rowTile, n)
-			logits := w.floats(slotHeadLogits, s.e.padded(hi-lo)*p.n)
+		for lo := 0; lo < n; lo += tile {
+			hi := min(lo+tile, n)
+			logits := w.floats(slotHeadLogits, (hi-lo)*p.n)
 			if n <= fewRows {
 				s.e.mul.narrow(w, p, n, 0, p.n, s.x, weights, logits)
 			} else {

@@ -23,7 +23,7 @@ func (h *head) KL(ctx context.Context, p engine.Hidden, q []engine.Hidden, rows 
 	}
 	var xs []operand
 	for _, y := range append([]engine.Hidden{p}, q...) {
-		x, in := h.e.newOperand(h.e.padded(len(rows))*h.s.Hidden), floats(y, y.Rows(), h.s.Hidden)
+		x, in := operand{}.grow(len(rows)*h.s.Hidden, h.e.half), floats(y, y.Rows(), h.s.Hidden)
 		err := h.e.pool.split(len(rows), rowTile, 1, func(w *worker, lo, hi int) { h.gather(w, x, in, rows, lo, hi) })
 		if err != nil {
 			return err
@@ -61,9 +61,10 @@ const klTile = 64
 // compare fills parts [q, row] for one block of the vocabulary.
 func (h *head) compare(w *worker, xs []operand, weights operand, rows, column, width int, parts []divergence) {
 	d := h.s.Hidden
-	for lo := 0; lo < rows; lo += klTile {
-		n := min(klTile, rows-lo)
-		room := h.e.padded(n) * width
+	tile := roundUp(klTile, h.e.quantum())
+	for lo := 0; lo < rows; lo += tile {
+		n := min(tile, rows-lo)
+		room := n * width
 		logits := w.floats(slotHeadLogits, 2*room+width)
 		a, b, exps := logits[:room], logits[room:2*room], logits[2*room:]
 		project := func(x operand, dst []float32) {

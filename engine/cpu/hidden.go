@@ -8,11 +8,10 @@ import (
 	"github.com/coppice-ml/coppice/model"
 )
 
-// NewHidden implements engine.Engine. Capacities are rounded up so that
-// products may write padding rows.
+// NewHidden implements engine.Engine.
 func (e *Engine) NewHidden(m *model.Model, rows int) (engine.Hidden, error) {
 	width := m.Spec.Hidden
-	return &hidden{e: e, data: e.takeHidden(e.padded(rows) * width)[:rows*width], width: width}, nil
+	return &hidden{e: e, data: e.takeHidden(rows * width), width: width}, nil
 }
 
 func (e *Engine) takeHidden(n int) []float32 {

@@ -18,7 +18,6 @@ const (
 	slotGate
 	slotUp
 	slotAct
-	slotColumns // the provider's own
 )
 
 const (
@@ -233,30 +232,30 @@ func (f *forward) row(i int) int {
 // prepare sizes buffers and phases.
 func (f *forward) prepare() {
 	s, n := f.l.s, f.b.Len()
-	q, kv, rows := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim, f.e.padded(n)
-	f.q, f.k, f.v = grow(f.q, rows*q), grow(f.k, rows*kv), grow(f.v, rows*kv)
-	f.att = f.e.growOperand(f.att, rows*q)
+	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
+	f.q, f.k, f.v = grow(f.q, n*q), grow(f.k, n*kv), grow(f.v, n*kv)
+	f.att = f.att.grow(n*q, f.e.half)
 	f.tiles = f.cut(f.tiles[:0])
 	if n > fewRows {
 		f.job.phases = f.many
-		f.e.pool.evenly(&f.many[0], n, rowTile, f.e.mul.quantum())
+		f.e.pool.evenly(&f.many[0], n, rowTile, f.e.quantum())
 		f.many[1].n, f.many[1].step = 0, 1
 		if f.rows != nil {
-			f.e.pool.evenly(&f.many[1], f.outputs, rowTile, f.e.mul.quantum())
+			f.e.pool.evenly(&f.many[1], f.outputs, rowTile, f.e.quantum())
 		}
 		f.many[2].n, f.many[2].step = 0, 1
 		if f.cache != nil {
 			f.many[2].n = len(f.b.Segments)
 		}
 		f.many[3].n, f.many[3].step = len(f.tiles), 1
-		f.e.pool.evenly(&f.many[4], f.outputs, rowTile, f.e.mul.quantum())
+		f.e.pool.evenly(&f.many[4], f.outputs, rowTile, f.e.quantum())
 		return
 	}
 	f.job.phases = f.some
-	f.x, f.act = f.e.growOperand(f.x, rows*s.Hidden), f.e.growOperand(f.act, rows*s.FF)
+	f.x, f.act = f.x.grow(n*s.Hidden, f.e.half), f.act.grow(n*s.FF, f.e.half)
 	f.gate, f.up, f.sum = grow(f.gate, n*s.FF), grow(f.up, n*s.FF), grow(f.sum, n*s.Hidden)
 	if f.rows != nil {
-		f.xq = f.e.growOperand(f.xq, rows*s.Hidden)
+		f.xq = f.xq.grow(n*s.Hidden, f.e.half)
 	}
 	for i, columns := range [...]int{1, q + 2*kv, 1, len(f.tiles), s.Hidden, 1, s.FF, s.Hidden, 1} {
 		f.some[i].n, f.some[i].step = columns, 1
@@ -276,22 +275,12 @@ func (e *Engine) columnStep(columns int) int {
 	return roundUp((columns+3*e.info.Threads-1)/(3*e.info.Threads), unit)
 }
 
-func grow(xs []float32, n int) []float32 {
+// grow returns memory for n values, xs where it is enough.
+func grow[T any](xs []T, n int) []T {
 	if cap(xs) < n {
-		return make([]float32, n)
+		return make([]T, n)
 	}
 	return xs[:n]
-}
-
-// growOperand is grow for matrix inputs.
-func (e *Engine) growOperand(o operand, n int) operand {
-	if e.half && cap(o.bf16) >= n {
-		return operand{bf16: o.bf16[:n]}
-	}
-	if !e.half && cap(o.f32) >= n {
-		return operand{f32: o.f32[:n]}
-	}
-	return e.newOperand(n)
 }
 
 // project computes rotated queries, unless only some are wanted, keys and values
@@ -299,7 +288,7 @@ func (e *Engine) growOperand(o operand, n int) operand {
 func (f *forward) project(w *worker, lo, hi int) {
 	l := f.l
 	rows, d := hi-lo, l.s.Hidden
-	x := f.e.input(w, slotInput, f.e.padded(rows)*d)
+	x := f.e.input(w, slotInput, rows*d)
 	f.e.normRows(w, x, f.in[lo*d:hi*d], l.attnNorm, l.s.NormEps)
 	w.lap(lapNorms)
 	if f.rows == nil {
@@ -318,7 +307,7 @@ func (f *forward) project(w *worker, lo, hi int) {
 // query computes rotated queries of outputs [lo, hi), where only some are wanted.
 func (f *forward) query(w *worker, lo, hi int) {
 	l := f.l
-	x := f.e.input(w, slotInput, f.e.padded(hi-lo)*l.s.Hidden)
+	x := f.e.input(w, slotInput, (hi-lo)*l.s.Hidden)
 	f.normOutputs(w, x, f.in, l.attnNorm, lo, hi)
 	w.lap(lapNorms)
 	f.e.mul.product(w, l.query.shape(), hi-lo, x, l.query.operand, f.q[lo*l.query.out:])
@@ -395,23 +384,22 @@ func (f *forward) normOutputs(w *worker, dst operand, x, weight []float32, lo, h
 func (f *forward) finish(w *worker, lo, hi int) {
 	l := f.l
 	rows, d, ff := hi-lo, l.s.Hidden, l.s.FF
-	padded := f.e.padded(rows)
 
 	// gate's scratch is free until the feed-forward products
-	gate := w.floats(slotGate, padded*max(ff, d))
+	gate := w.floats(slotGate, rows*max(ff, d))
 	f.e.mul.product(w, l.out.shape(), rows, f.att.from(lo*l.out.in), l.out.operand, gate)
 	w.lap(lapProducts)
 	f.addTo(f.in, lo, gate[:rows*d], l.outBias, l.attnPostNorm, nil)
 	w.lap(lapResidual)
 
-	x := f.e.input(w, slotInput, padded*d)
+	x := f.e.input(w, slotInput, rows*d)
 	f.normOutputs(w, x, f.out, l.mlpNorm, lo, hi)
 	w.lap(lapNorms)
-	up := w.floats(slotUp, padded*max(ff, d))
+	up := w.floats(slotUp, rows*max(ff, d))
 	f.e.mul.product(w, l.gate.shape(), rows, x, l.gate.operand, gate)
 	f.e.mul.product(w, l.up.shape(), rows, x, l.up.operand, up)
 	w.lap(lapProducts)
-	act := f.e.input(w, slotAct, padded*ff)
+	act := f.e.input(w, slotAct, rows*ff)
 	for i := 0; i < rows*ff; i += ff {
 		l.activate(act.from(i), gate[i:i+ff], up[i:i+ff], 0)
 	}

@@ -32,7 +32,7 @@ func (e *Engine) NewProducts(list []Product) *Products {
 	p := &Products{e: e, list: list}
 	var in, out, largest, total int
 	for _, x := range list {
-		in, out = max(in, e.padded(x.M)*x.K), max(out, e.padded(x.M)*x.N)
+		in, out = max(in, x.M*x.K), max(out, x.M*x.N)
 		largest, total = max(largest, x.N*x.K), total+x.N*x.K
 	}
 	p.length = max(largest, min(total, rotation))
@@ -51,7 +51,7 @@ func (p *Products) Run() time.Duration {
 		weights := p.weights.from(p.at)
 		p.at += x.N * x.K
 		rows := (x.M + len(p.e.pool.workers) - 1) / len(p.e.pool.workers)
-		_ = p.e.pool.split(x.M, rows, p.e.mul.quantum(), func(w *worker, lo, hi int) {
+		_ = p.e.pool.split(x.M, rows, p.e.quantum(), func(w *worker, lo, hi int) {
 			s := shape{n: x.N, k: x.K}
 			a, dst := p.inputs.from(lo*x.K), p.outputs[lo*x.N:]
 			if u, ok := p.e.mul.(untiled); ok {
@@ -122,8 +122,8 @@ type untiled interface {
 
 // Diagnosis is what the engine found out about the machine.
 type Diagnosis struct {
-	Provider string   // "oneDNN 2.6.3" or "Go"
-	Rows     int      // products are padded to multiples of this many rows
+	Provider string   // "oneDNN 2.6.3 (AVX2)" or "Go (AVX-512)"
+	Rows     int      // rows are cut at multiples of this many
 	BFloat16 bool     // bfloat16 products are used in bfloat16 mode
 	Kernels  string   // what computes element by element
 	Notes    []string // why something is as it is
@@ -136,5 +136,5 @@ func Diagnose(opt Options) (Diagnosis, error) {
 		return Diagnosis{}, err
 	}
 	defer func() { _ = e.Close() }()
-	return Diagnosis{Provider: e.mul.name(), Rows: e.mul.quantum(), BFloat16: e.mul.half(), Kernels: e.k.name, Notes: e.info.Notes}, nil
+	return Diagnosis{Provider: e.mul.name(), Rows: e.quantum(), BFloat16: e.mul.half(), Kernels: e.k.name, Notes: e.info.Notes}, nil
 }

@@ -15,6 +15,22 @@ func (o operand) from(n int) operand {
 	return operand{f32: o.f32[n:]}
 }
 
+// upTo returns the first n values.
+func (o operand) upTo(n int) operand {
+	if o.bf16 != nil {
+		return operand{bf16: o.bf16[:n]}
+	}
+	return operand{f32: o.f32[:n]}
+}
+
+// grow returns memory for n values, the operand's own where it is enough.
+func (o operand) grow(n int, half bool) operand {
+	if half {
+		return operand{bf16: grow(o.bf16, n)}
+	}
+	return operand{f32: grow(o.f32, n)}
+}
+
 // multiplier computes matrix products. The result for a row depends on that
 // row and b alone, bit for bit: not on m, on other rows or on the row's place.
 // Calls with different workers may overlap.
@@ -22,11 +38,12 @@ type multiplier interface {
 	name() string
 	// half reports whether bfloat16 operands are taken.
 	half() bool
-	// quantum is what m is rounded up to: dst and a must have room for that
-	// many rows, and dst's extra rows are overwritten.
-	quantum() int
+	// quantum is what rows of bfloat16 or of float32 are best cut at multiples of.
+	// Any m is right; what is left of m after whole quanta costs as much as one.
+	quantum(half bool) int
 	// product sets dst [m, n] = a [m, k] x b, sums in float32; b is [n, k] as
-	// weights are stored, or [k, n] when plain is set. dst overlaps nothing.
+	// weights are stored, or [k, n] when plain is set. dst overlaps nothing, and
+	// nothing is read or written beyond so many values.
 	// It panics with a *productError when the provider fails.
 	product(w *worker, s shape, m int, a, b operand, dst []float32)
 	// narrow sets columns [lo, hi) of dst [m, n] to what product gives, bit for
@@ -46,11 +63,11 @@ type shape struct {
 // goMultiplier is the portable fallback: the kernels' own products.
 type goMultiplier struct{ k *kernels }
 
-func (goMultiplier) name() string    { return "Go" }
-func (goMultiplier) half() bool      { return false }
-func (goMultiplier) quantum() int    { return 1 }
-func (goMultiplier) startWorker(int) {}
-func (goMultiplier) stopWorker(int)  {}
+func (g goMultiplier) name() string   { return "Go (" + g.k.name + ")" }
+func (goMultiplier) half() bool       { return false }
+func (goMultiplier) quantum(bool) int { return 1 }
+func (goMultiplier) startWorker(int)  {}
+func (goMultiplier) stopWorker(int)   {}
 
 func (g goMultiplier) product(_ *worker, s shape, m int, a, b operand, dst []float32) {
 	if s.plain {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -14,41 +13,19 @@ import (
 
 // oneDNN multiplies matrices with Intel's library of that name (Debian:
 // libdnnl2, libdnnl3), opened at run time. Every worker has its own stream,
-// primitives and memory objects and runs one OpenMP thread; Go splits the rows.
-//
-// On processors with brgemm kernels a row's bits do not depend on the number
-// of rows; with older ones they do, in ways the probes below find out: rows are
-// padded to a quantum, and products cut into runs of rows short enough that
-// the library's blocking does not change.
+// primitives and memory objects and runs one OpenMP thread; Go splits the work,
+// and rowLaw says how many rows a call may have.
 type oneDNN struct {
 	lib     dnnlLibrary
 	version string
-	notes   []string
-	bf16    bool
-	rows    int // quantum
-
+	level   string // instruction set that the library was told to use, "" of one that does not say
 	workers []*dnnlWorker
-	kernels *kernels
-	mu      sync.Mutex
-	exact   map[productKey]bool // what probing said of a number of rows
-	runs    map[shapeKey]int    // what probing said of the order of sums, 0 of one unknown
-}
-
-type shapeKey struct {
-	shape
-	half bool
 }
 
 // dnnlWorker is what one worker's thread owns.
 type dnnlWorker struct {
 	stream     uintptr
 	primitives map[productKey]*dnnlPrimitive
-	runs       map[shapeKey]int // what this worker has seen of oneDNN.runs
-}
-
-type productKey struct {
-	shapeKey
-	m int
 }
 
 // dnnlPrimitive is a product ready to run: only the pointers change.
@@ -75,44 +52,48 @@ const (
 	dnnlF32  = 3
 )
 
-// candidates are the row counts tried as the unit of padding, smallest first.
-func candidates() []int { return []int{2, 4, 6, 8, 12, 16, 24} }
-
 // loadOneDNN opens the library and finds out how to use it. Path is "" to look
-// for the known names.
-func loadOneDNN(path string, workers int, k *kernels) (*oneDNN, error) {
-	lib, version, err := openDNNL(path)
+// for the known names. What a probe panics with is an error too.
+func loadOneDNN(path string, workers int, k *kernels) (law *rowLaw, err error) {
+	lib, version, level, err := openDNNL(path)
 	if err != nil {
 		return nil, err
 	}
-	d := &oneDNN{lib: lib, version: version, kernels: k, exact: map[productKey]bool{}, runs: map[shapeKey]int{}}
+	d := &oneDNN{lib: lib, version: version, level: level}
 	for range workers {
-		d.workers = append(d.workers, &dnnlWorker{primitives: map[productKey]*dnnlPrimitive{}, runs: map[shapeKey]int{}})
+		d.workers = append(d.workers, &dnnlWorker{primitives: map[productKey]*dnnlPrimitive{}})
 	}
-	err = d.onThread(func() error { return d.probe() })
-	if err != nil {
-		return nil, err
-	}
-	return d, nil
-}
-
-// onThread runs f as worker 0 on a thread of its own, before there are workers.
-func (d *oneDNN) onThread(f func() error) error {
-	result := make(chan error)
-	go func() {
+	done := make(chan struct{})
+	go func() { // as worker 0 on a thread of its own, before there are workers
+		defer close(done)
+		defer func() {
+			if r := recover(); r != nil {
+				err = fmt.Errorf("oneDNN %s: probing failed: %v", version, r)
+			}
+		}()
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		d.startWorker(0)
-		err := f()
-		d.stopWorker(0)
-		result <- err
+		defer d.stopWorker(0)
+		law, err = newRowLaw(d, workers, k, 0)
 	}()
-	return <-result
+	<-done
+	return law, err
 }
 
-func (d *oneDNN) name() string { return "oneDNN " + d.version }
-func (d *oneDNN) half() bool   { return d.bf16 }
-func (d *oneDNN) quantum() int { return d.rows }
+func (d *oneDNN) name() string {
+	if d.level == "" {
+		return "oneDNN " + d.version
+	}
+	return fmt.Sprintf("oneDNN %s (%s)", d.version, d.level)
+}
+
+func (d *oneDNN) half() bool {
+	if d.level == "" {
+		return hasBF16()
+	}
+	return d.level == levelBF16 || d.level == levelAMX
+}
 
 func (d *oneDNN) startWorker(id int) { d.lib.oneThread() }
 
@@ -135,33 +116,9 @@ func (d *oneDNN) forget(w *dnnlWorker) {
 	}
 }
 
-// product implements multiplier.
-func (d *oneDNN) product(w *worker, s shape, m int, a, b operand, dst []float32) {
-	key := shapeKey{s, a.bf16 != nil}
-	padded := roundUp(m, d.rows)
-	for lo := 0; lo < padded; {
-		n := d.rowsAtOnce(w.id, key, padded-lo, b)
-		if err := d.multiply(w.id, key, n, a.from(lo*s.k), b, dst[lo*s.n:]); err != nil {
-			// the same primitive ran when it was probed: only memory can be short
-			panic(&productError{fmt.Errorf("oneDNN product %dx%dx%d: %w", n, s.n, s.k, err)})
-		}
-		lo += n
-	}
-}
-
-// untiled implements the limit's products: one call whatever the rows.
-func (d *oneDNN) untiled(w *worker, s shape, m int, a, b operand, dst []float32) {
-	if err := d.multiply(w.id, shapeKey{s, a.bf16 != nil}, roundUp(m, d.rows), a, b, dst); err != nil {
-		panic(&productError{fmt.Errorf("oneDNN product %dx%dx%d: %w", m, s.n, s.k, err)})
-	}
-}
-
-// multiply runs one primitive on exactly m rows.
+// multiply implements provider by one primitive.
 func (d *oneDNN) multiply(worker int, key shapeKey, m int, a, b operand, dst []float32) error {
 	w := d.workers[worker]
-	if err := fits(key, m, a, b, dst); err != nil {
-		return err
-	}
 	p, ok := w.primitives[productKey{key, m}]
 	if !ok {
 		if len(w.primitives) >= maxPrimitives {
@@ -184,19 +141,6 @@ func (d *oneDNN) multiply(worker int, key shapeKey, m int, a, b operand, dst []f
 	runtime.KeepAlive(b)
 	runtime.KeepAlive(dst)
 	return err
-}
-
-// fits makes sure that C code stays inside the slices: a bad pointer there
-// kills the process.
-func fits(key shapeKey, m int, a, b operand, dst []float32) error {
-	la, lb := len(a.f32), len(b.f32)
-	if key.half {
-		la, lb = len(a.bf16), len(b.bf16)
-	}
-	if m < 1 || la < m*key.k || lb < key.n*key.k || len(dst) < m*key.n {
-		return fmt.Errorf("operands of %d, %d and %d values are too short for %d rows of %d x %d", la, lb, len(dst), m, key.n, key.k)
-	}
-	return nil
 }
 
 func pointer(o operand) unsafe.Pointer {
@@ -227,7 +171,7 @@ func libraryNames() []string {
 // dnnlVersion is dnnl_version_t up to the fields used.
 type dnnlVersion struct{ major, minor, patch int32 }
 
-func openDNNL(path string) (dnnlLibrary, string, error) {
+func openDNNL(path string) (lib dnnlLibrary, version, level string, err error) {
 	names := libraryNames()
 	if path != "" {
 		names = []string{path}
@@ -244,9 +188,9 @@ func openDNNL(path string) (dnnlLibrary, string, error) {
 			problems = append(problems, fmt.Errorf("%s: %w", name, err))
 			continue
 		}
-		return lib, version, nil
+		return lib, version, levelOf(effectiveISA(handle)), nil
 	}
-	return nil, "", errors.Join(problems...)
+	return nil, "", "", errors.Join(problems...)
 }
 
 func bindDNNL(handle uintptr) (dnnlLibrary, string, error) {

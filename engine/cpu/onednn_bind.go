@@ -63,6 +63,26 @@ func newDNNLCommon(handle uintptr) (*dnnlCommon, error) {
 	return &c, nil
 }
 
+// effectiveISA asks which instruction set the library uses, as its variable
+// ONEDNN_MAX_CPU_ISA and the processor allow; "" of a library that does not say.
+func effectiveISA(handle uintptr) string {
+	var effective, name uintptr
+	err := symbols(handle, map[string]*uintptr{"dnnl_get_effective_cpu_isa": &effective, "dnnl_cpu_isa2str": &name})
+	if err != nil || runtime.GOARCH != "amd64" {
+		return ""
+	}
+	isa, _, _ := purego.SyscallN(effective)
+	text, _, _ := purego.SyscallN(name, isa)
+	if text == 0 {
+		return ""
+	}
+	var out []byte
+	for p := *(*unsafe.Pointer)(unsafe.Pointer(&text)); len(out) < 64 && *(*byte)(p) != 0; p = unsafe.Add(p, 1) {
+		out = append(out, *(*byte)(p))
+	}
+	return string(out)
+}
+
 // dnnlStatus is a dnnl_status_t that is not success.
 type dnnlStatus int
 

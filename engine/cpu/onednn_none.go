@@ -4,12 +4,7 @@ package cpu
 
 import "errors"
 
-// oneDNN is not reachable on this platform.
-type oneDNN struct {
-	goMultiplier
-	notes []string
-}
-
-func loadOneDNN(string, int, *kernels) (*oneDNN, error) {
+// loadOneDNN: the library is not reachable on this platform.
+func loadOneDNN(string, int, *kernels) (*rowLaw, error) {
 	return nil, errors.New("this build has no foreign libraries")
 }

@@ -1,7 +1,9 @@
 package cpu
 
 import (
+	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,7 +73,7 @@ type phase struct {
 }
 
 // productError is what a chunk panics with when a product fails: it ends the
-// job, not the process.
+// job, not the process, as any other panic does.
 type productError struct{ err error }
 
 func newJob() *job {
@@ -162,10 +164,10 @@ func (j *job) chunk(ph *phase, w *worker, lo, hi int) {
 	defer func() {
 		if r := recover(); r != nil {
 			failed, ok := r.(*productError)
-			if !ok {
-				panic(r)
+			if !ok { // a bug, which the caller can report as any other failure
+				failed = &productError{fmt.Errorf("cpu engine: %v\n%s", r, debug.Stack())}
 			}
-			j.failure.Store(failed)
+			j.failure.CompareAndSwap(nil, failed)
 		}
 	}()
 	ph.run(w, lo, hi)

@@ -135,14 +135,6 @@ func (e *Engine) elementBytes() int64 {
 	return 4
 }
 
-// newOperand is scratch or heap memory for n matrix inputs.
-func (e *Engine) newOperand(n int) operand {
-	if e.half {
-		return operand{bf16: make([]uint16, n)}
-	}
-	return operand{f32: make([]float32, n)}
-}
-
 // input returns a worker's scratch memory for n matrix inputs.
 func (e *Engine) input(w *worker, slot, n int) operand {
 	if e.half {

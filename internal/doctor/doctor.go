@@ -65,9 +65,9 @@ type Disk struct {
 
 // Kernels is who computes, as the engine describes itself.
 type Kernels struct {
-	Provider    string   `json:"provider"`     // of matrix products, e.g. "oneDNN 2.6.3" or "Go"
+	Provider    string   `json:"provider"`     // of matrix products, e.g. "oneDNN 2.6.3 (AVX2)" or "Go (AVX-512)"
 	BFloat16    bool     `json:"bfloat16"`     // it multiplies bfloat16, which --dtype auto then picks
-	RowTile     int      `json:"row_tile"`     // products are padded to multiples of so many rows
+	RowTile     int      `json:"row_tile"`     // rows are cut at multiples of so many
 	ElementWise string   `json:"element_wise"` // what computes everything else
 	Notes       []string `json:"notes"`
 	Error       string   `json:"error,omitempty"` // why the engine does not start
