@@ -20,7 +20,7 @@ const importRule = `
 	internal/pyjson    < checkpoint model tokenizer chat
 	internal/layerlist < report prune model
 	safetensors < checkpoint model torchfile internal/number
-	internal/number < heal heal/adapter
+	internal/number < heal/adapter
 	torchfile   < checkpoint
 	checkpoint  < model prune
 	model       < engine prune internal/bench
@@ -35,6 +35,7 @@ const importRule = `
 	model safetensors < heal/adapter
 	model       < engine/block
 	engine/block < engine/cpu
+	heal/adapter < heal
 	engine/cpu  < internal/bench internal/cli internal/doctor
 	forest      < score generate eval internal/bench
 	score       < internal/bench internal/cli
@@ -49,6 +50,7 @@ const importRule = `
 	stage       < internal/cli
 
 	# what surrounds them
+	internal/filelock < hub stage
 	internal/plot    < internal/cli
 	internal/nearest < score prune hub eval internal/cli
 	hub              < internal/cli

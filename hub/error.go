@@ -25,7 +25,6 @@ var (
 	ErrPartial      = errors.New("partial")                      // the same call goes on where this one stopped
 	ErrBusy         = errors.New("the repository changed")       // while it was pushed to
 	errTransient    = errors.New("worth trying again")           // inside this package
-	errNoLocks      = errors.New("the disk has no file locks")   // inside this package
 	errTooManyHops  = errors.New("more than 10 redirects")       // inside this package
 	errDowngrade    = errors.New("redirect from https to http")  // inside this package
 	errStalled      = errors.New("nothing arrived for too long") // inside this package

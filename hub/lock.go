@@ -6,6 +6,8 @@ import (
 	"os"
 	"path"
 	"time"
+
+	"github.com/coppice-ml/coppice/internal/filelock"
 )
 
 // lockPause is how often a lock that somebody else has is tried again, and
@@ -49,7 +51,7 @@ func (s *store) tryAcquire(name string) (*os.File, error) {
 	if err != nil {
 		return nil, s.unsafe(name, err)
 	}
-	locked, err := tryLock(file)
+	locked, err := filelock.Try(file)
 	if err != nil {
 		err = fmt.Errorf("lock %s: %w; set HF_HUB_CACHE to a directory on another disk", file.Name(), err)
 	}

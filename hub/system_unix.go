@@ -4,25 +4,9 @@ package hub
 
 import (
 	"errors"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
-
-// tryLock takes an advisory lock on the whole file, the kind that
-// huggingface_hub takes. It is false when somebody else has it.
-func tryLock(f *os.File) (bool, error) {
-	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, unix.EINTR):
-		return false, nil
-	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOLCK):
-		return false, errNoLocks
-	}
-	return false, err
-}
 
 // freeSpace is what is left for us on the disk of a directory, in bytes; ok is
 // false where that cannot be found out.

@@ -3,26 +3,9 @@ package hub
 import (
 	"errors"
 	"math"
-	"os"
 
 	"golang.org/x/sys/windows"
 )
-
-// tryLock locks the first byte, as huggingface_hub does. It is false when
-// somebody else has the lock.
-func tryLock(f *os.File) (bool, error) {
-	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
-	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, new(windows.Overlapped))
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, windows.ERROR_LOCK_VIOLATION), errors.Is(err, windows.ERROR_IO_PENDING):
-		return false, nil
-	case errors.Is(err, windows.ERROR_NOT_SUPPORTED), errors.Is(err, windows.ERROR_CALL_NOT_IMPLEMENTED):
-		return false, errNoLocks
-	}
-	return false, err
-}
 
 // freeSpace is what is left for us on the disk of a directory, in bytes; ok is
 // false where that cannot be found out.
