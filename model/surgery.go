@@ -102,6 +102,11 @@ func (s *Spec) PruneConfig(raw []byte, keep []int) ([]byte, error) {
 // addKeys gives a JSON object the keys it lacks, or holds as null, in the
 // object's own indentation.
 func addKeys(raw []byte, keys []configKey) ([]byte, error) {
+	return setKeys(raw, keys, func(old []byte) bool { return string(old) == "null" })
+}
+
+// setKeys gives a JSON object keys, in place of values that replace asks for.
+func setKeys(raw []byte, keys []configKey, replace func(old []byte) bool) ([]byte, error) {
 	for _, key := range keys {
 		values, err := topLevelValues(raw)
 		if err != nil {
@@ -115,11 +120,33 @@ func addKeys(raw []byte, keys []configKey) ([]byte, error) {
 		if i < 0 {
 			end := values[len(values)-1].end
 			raw = slices.Concat(raw[:end], []byte(","), indentation(raw), []byte(`"`+key.name+`": `), value, raw[end:])
-		} else if v := values[i]; string(raw[v.start:v.end]) == "null" {
+		} else if v := values[i]; replace(raw[v.start:v.end]) {
 			raw = slices.Concat(raw[:v.start], value, raw[v.end:])
 		}
 	}
 	return raw, nil
+}
+
+// HealedConfig rewrites config.json for weights that were trained: untied says
+// that the head has weights of its own now, dtype, where it is not empty, what all
+// weights are stored in. All other bytes stay as they are.
+func HealedConfig(raw []byte, untied bool, dtype string) ([]byte, error) {
+	var keys []configKey
+	if untied {
+		keys = append(keys, configKey{"tie_word_embeddings", false})
+	}
+	if dtype != "" {
+		name := "torch_dtype"
+		if values, err := topLevelValues(raw); err == nil && slices.ContainsFunc(values, func(v valueRange) bool { return v.key == "dtype" }) {
+			name = "dtype"
+		}
+		keys = append(keys, configKey{name, dtype})
+	}
+	out, err := setKeys(raw, keys, func([]byte) bool { return true })
+	if err != nil {
+		return nil, fmt.Errorf("config.json: %w", err)
+	}
+	return out, nil
 }
 
 // indentation is the white space between an object's brace and its first key.
