@@ -111,22 +111,3 @@ func BenchmarkDeepCheck(b *testing.B) {
 		checkpoint.Check(context.Background(), dir, true, func(_, total int64) { b.SetBytes(total) })
 	}
 }
-
-func ExampleWrite() {
-	ctx := context.Background()
-	c, err := checkpoint.Open("llama")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer c.Close()
-	w, err := checkpoint.Write(ctx, c, "llama-pruned", checkpoint.Surgery{
-		Rename: func(name string) (string, bool) { return name, name != "lm_head.weight" },
-		Config: []byte(`{"tie_word_embeddings": true}`),
-	}, checkpoint.WriteOptions{})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(w.Tensors, "tensors in", w.Path)
-}
