@@ -35,29 +35,37 @@ type Options struct {
 // appears complete or not at all. It fails when the plan is for another model, and
 // with the errors of [checkpoint.Write].
 func Write(ctx context.Context, c *checkpoint.Checkpoint, spec *model.Spec, plan Plan, out string, opt Options) (checkpoint.Written, error) {
-	if err := plan.complete(c, spec); err != nil {
+	surgery, err := Surgery(c, spec, plan, opt)
+	if err != nil {
 		return checkpoint.Written{}, fmt.Errorf("prune %s: %w", c.Dir(), err)
+	}
+	return checkpoint.Write(ctx, c, out, surgery, checkpoint.WriteOptions{Force: opt.Force, Progress: opt.Progress})
+}
+
+// Surgery is what Write does to a checkpoint, for those who change more of it.
+func Surgery(c *checkpoint.Checkpoint, spec *model.Spec, plan Plan, opt Options) (checkpoint.Surgery, error) {
+	if err := plan.complete(c, spec); err != nil {
+		return checkpoint.Surgery{}, err
 	}
 	config, err := spec.PruneConfig(c.Config(), plan.Keep)
 	if err != nil {
-		return checkpoint.Written{}, fmt.Errorf("prune %s: %w", c.Dir(), err)
+		return checkpoint.Surgery{}, err
 	}
 	file, err := planFile(plan)
 	if err != nil {
-		return checkpoint.Written{}, err
+		return checkpoint.Surgery{}, err
 	}
 	// A missing or unreadable card is no reason not to prune.
 	old := c.Beside("README.md")
 	if opt.SourceName == "" {
 		opt.SourceName = dirName(c.Dir())
 	}
-	surgery := checkpoint.Surgery{
+	return checkpoint.Surgery{
 		Rename: spec.Renamer(plan.Keep),
 		Config: config,
 		Card:   card(plan, spec.PruneNote(plan.Keep), string(old), opt),
 		Extra:  map[string][]byte{PlanFile: file},
-	}
-	return checkpoint.Write(ctx, c, out, surgery, checkpoint.WriteOptions{Force: opt.Force, Progress: opt.Progress})
+	}, nil
 }
 
 // complete checks the plan against the model and fills in what a plan file may
