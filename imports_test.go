@@ -52,6 +52,7 @@ const importRule = `
 	# what surrounds them
 	internal/filelock < hub stage
 	internal/plot    < internal/cli
+	internal/journal < score eval
 	internal/nearest < score prune hub eval internal/cli
 	hub              < internal/cli
 	forest             < internal/selfcheck

@@ -1,27 +1,26 @@
 package eval
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
-	"slices"
-	"strings"
+
+	"github.com/coppice-ml/coppice/internal/journal"
 )
 
 // State keeps the responses of finished tasks in a file, so that a run that was
-// interrupted goes on where it stopped. Its first line says what is run, each
-// other one holds a task; a line cut short by a crash is dropped.
+// interrupted goes on where it stopped: a journal of tasks. A line cut short by a
+// crash is dropped.
 type State struct {
-	path string
-	f    *os.File
-	done map[string]stateLine
+	journal *journal.Journal
+	done    map[string]stateLine
 }
+
+// stateVersion changes when responses may differ from those kept before, or lines.
+const stateVersion = 1
 
 // stateLine is one task of a state file.
 type stateLine struct {
@@ -34,93 +33,28 @@ type stateLine struct {
 var ErrState = errors.New("another run left off there")
 
 // OpenState opens or begins the state file of a run that the settings
-// describe: names and values, as JSON has them.
+// describe: names and values, as JSON has them. A file of other settings, of
+// another version, or of something else is an ErrState; one that another process
+// is writing to is not.
 func OpenState(path string, settings map[string]any) (*State, error) {
-	want, err := json.Marshal(settings)
-	if err != nil {
-		return nil, err
-	}
-	s := &State{path: path, done: map[string]stateLine{}}
-	raw, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	kept, err := s.read(raw, want)
-	if err != nil {
-		return nil, err
-	}
-	if s.f, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o666); err != nil {
-		return nil, err
-	}
-	if kept == 0 {
-		kept = int64(len(want)) + 1
-		_, err = s.f.WriteAt(append(want, '\n'), 0)
-	}
-	if err == nil {
-		err = s.f.Truncate(kept)
-	}
-	if err == nil {
-		_, err = s.f.Seek(kept, 0)
+	s := &State{done: map[string]stateLine{}}
+	var err error
+	s.journal, err = journal.Open(path, journal.Header{Kind: "eval", Version: stateVersion, About: settings}, journal.Options{Unversioned: true}, func(line []byte) error {
+		var t stateLine
+		if err := json.Unmarshal(line, &t); err != nil {
+			return err // that task is asked again
+		}
+		s.done[t.Task] = t
+		return nil
+	})
+	var other *journal.OtherError
+	if errors.As(err, &other) || errors.Is(err, journal.ErrForeign) || errors.Is(err, journal.ErrVersion) {
+		return nil, fmt.Errorf("%w: %w", ErrState, err)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.f.Close())
+		return nil, err
 	}
 	return s, nil
-}
-
-// read takes in what a state file holds and says how much of it is whole.
-func (s *State) read(raw, want []byte) (kept int64, err error) {
-	first := true
-	for len(raw) > 0 {
-		line, rest, whole := bytes.Cut(raw, []byte("\n"))
-		if !whole {
-			break
-		}
-		if first {
-			if err := sameSettings(s.path, line, want); err != nil {
-				return 0, err
-			}
-		} else {
-			var t stateLine
-			if !decodes(line, &t) {
-				break // cut short, or damaged: that task is asked again
-			}
-			s.done[t.Task] = t
-		}
-		first, raw, kept = false, rest, kept+int64(len(line))+1
-	}
-	return kept, nil
-}
-
-func decodes(raw []byte, into any) bool { return json.Unmarshal(raw, into) == nil }
-
-// sameSettings says what differs.
-func sameSettings(path string, have, want []byte) error {
-	var a, b map[string]json.RawMessage
-	if err := json.Unmarshal(have, &a); err != nil {
-		return fmt.Errorf("%s: not the state of a run: %w", path, err)
-	}
-	if err := json.Unmarshal(want, &b); err != nil {
-		return err
-	}
-	var diff []string
-	for key := range b {
-		if !bytes.Equal(a[key], b[key]) {
-			diff = append(diff, fmt.Sprintf("%s was %s and is %s", key, short(a[key]), short(b[key])))
-		}
-	}
-	if len(diff) == 0 {
-		return nil
-	}
-	slices.Sort(diff)
-	return fmt.Errorf("%w: %s: %s", ErrState, path, strings.Join(diff, "; "))
-}
-
-func short(raw []byte) string {
-	if len(raw) > 60 {
-		return string(raw[:60]) + "…"
-	}
-	return string(raw)
 }
 
 // Responses returns those of a task that was finished, or nil. It fails where
@@ -131,7 +65,7 @@ func (s *State) Responses(a *Asked) ([]Response, error) {
 		return nil, nil
 	}
 	if t.Requests != a.Hash() || len(t.Responses) != len(a.Requests) {
-		return nil, fmt.Errorf("%w: %s: the requests of task %s are not those of before", ErrState, s.path, a.Task.Name)
+		return nil, fmt.Errorf("%w: %s: the requests of task %s are not those of before", ErrState, s.journal.Path(), a.Task.Name)
 	}
 	return t.Responses, nil
 }
@@ -139,15 +73,11 @@ func (s *State) Responses(a *Asked) ([]Response, error) {
 // Add keeps a task's responses.
 func (s *State) Add(a *Asked, responses []Response) error {
 	line := stateLine{Task: a.Task.Name, Requests: a.Hash(), Responses: responses}
-	raw, err := json.Marshal(line)
-	if err != nil {
-		return err
-	}
-	if _, err := s.f.Write(append(raw, '\n')); err != nil {
+	if err := s.journal.Append(line); err != nil {
 		return err
 	}
 	s.done[line.Task] = line
-	return s.f.Sync()
+	return s.journal.Sync()
 }
 
 // Leave closes the file, and deletes it where there is nothing to go on from.
@@ -155,11 +85,11 @@ func (s *State) Leave() error {
 	if len(s.done) == 0 {
 		return s.Remove()
 	}
-	return s.f.Close()
+	return s.journal.Close()
 }
 
 // Remove closes the file and deletes it.
-func (s *State) Remove() error { return errors.Join(s.f.Close(), os.Remove(s.path)) }
+func (s *State) Remove() error { return s.journal.Remove() }
 
 // Hash is the SHA-256 of all requests' texts.
 func (a *Asked) Hash() string {

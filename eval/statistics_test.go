@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -200,8 +201,46 @@ func TestState(t *testing.T) {
 	if s, err = open(settings); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := open(settings); runtime.GOOS == "linux" && (err == nil || !strings.Contains(err.Error(), "another process is writing")) {
+		t.Errorf("a second writer: %v", err)
+	}
 	if err := s.Remove(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestStateOfOthers: a file from before there were versions goes on; what a later
+// program left, and what is no state at all, is refused by name and left alone.
+func TestStateOfOthers(t *testing.T) {
+	a := firstThree(t, "testdata/data", task(t, "lambada_openai"), 0)
+	line := `{"task":"lambada_openai","requests":"` + a.Hash() + `","responses":[[-1,true,""],[-2,false,""],[-3,false,""]]}`
+	for _, tt := range []struct{ name, header, want string }{
+		{"from before versions", `{"limit":3,"model":"abc"}`, ""},
+		{"of now", `{"journal":"eval","limit":3,"model":"abc","version":1}`, ""},
+		{"of a later program", `{"journal":"eval","limit":3,"model":"abc","version":2}`, "kept by another version: its lines are of version 2"},
+		{"no state", `{"results": {}}`, "not a file of finished work"},
+		{"no JSON", `results`, "not a file of finished work"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "r.json.partial")
+			if err := os.WriteFile(path, []byte(tt.header+"\n"+line+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			s, err := OpenState(path, map[string]any{"model": "abc", "limit": 3})
+			if tt.want != "" {
+				if !errors.Is(err, ErrState) || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), path) {
+					t.Errorf("error %v, want %q", err, tt.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = s.Leave() }()
+			if got, err := s.Responses(a); err != nil || len(got) != 3 || got[1].LogProb != -2 {
+				t.Errorf("%v, %v", got, err)
+			}
+		})
 	}
 }
 

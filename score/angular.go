@@ -2,6 +2,7 @@ package score
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 
@@ -19,12 +20,12 @@ type angular struct {
 	last   [][][]float32 // [L+1][sequences][D]
 }
 
-func newAngular(layers, sequences int) *angular {
-	a := &angular{layers: layers, last: make([][][]float32, layers+1)}
+func newAngular(p *Priced) (*angular, error) {
+	a := &angular{layers: len(p.layers), last: make([][][]float32, len(p.layers)+1)}
 	for i := range a.last {
-		a.last[i] = make([][]float32, sequences)
+		a.last[i] = make([][]float32, len(p.opt.Sequences))
 	}
-	return a
+	return a, nil
 }
 
 // holds implements probe.
@@ -56,11 +57,6 @@ func (a *angular) keep(ctx context.Context, depth, sequence int, token engine.Hi
 	return err
 }
 
-// results implements probe.
-func (a *angular) results() map[string][]float64 {
-	return map[string][]float64{Angular: flatten(a.matrix())}
-}
-
 // matrix is the distance between every two depths, [L+1][L+1].
 func (a *angular) matrix() [][]float64 {
 	m := make([][]float64, a.layers+1)
@@ -75,6 +71,32 @@ func (a *angular) matrix() [][]float64 {
 		}
 	}
 	return m
+}
+
+// blocks is the source of angular.
+func blocks(p *Priced, metric Metric) (reader, error) {
+	if n := p.block(); n < 1 || n >= len(p.layers) {
+		return nil, fmt.Errorf("blocks of %d layers: want at least 1 and fewer than the %d layers there are", n, len(p.layers))
+	}
+	return compared(newAngular, noSettings, (*angular).matrix, readBlocks)(p, metric)
+}
+
+// readBlocks finds the best block in the distances between depths.
+func readBlocks(p *Priced, _ Metric, matrix [][]float64, out *Ranking) {
+	out.Matrix, out.Scores = matrix, p.undefined()
+	b := bestBlock(matrix, p.block(), func(place int) bool { return slices.Contains(p.protect, p.layers[place]) })
+	out.Block = &b
+	if b.Best >= 0 {
+		out.Order = slices.Clone(p.layers[b.Best : b.Best+b.Layers])
+	}
+}
+
+// block is how many layers are in one.
+func (p *Priced) block() int {
+	if p.opt.Block == 0 {
+		return max(1, len(p.layers)/4)
+	}
+	return p.opt.Block
 }
 
 // Block is the best contiguous block of n layers.

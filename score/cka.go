@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/coppice-ml/coppice/engine"
@@ -62,9 +61,10 @@ type gathering struct {
 // triangle is the lower half of a symmetric matrix, row by row.
 type triangle []float32
 
-func newCKA(e engine.Engine, m *model.Model, layers int, seqs [][]int32, rows Rows, seed uint64, pairs bool) (*cka, error) {
+func newCKA(p *Priced) (*cka, error) {
+	layers, seqs := len(p.layers), p.opt.Sequences
 	c := &cka{
-		e: e, m: m, layers: layers, pairs: pairs, d: m.Spec.Hidden,
+		e: p.run.Engine(), m: p.m, layers: layers, pairs: p.opt.Matrix, d: p.m.Spec.Hidden,
 		states: make([]gathering, layers+1), grams: make([]triangle, layers+1), inner: make([][]float64, layers+1),
 	}
 	for i := range c.inner {
@@ -73,10 +73,15 @@ func newCKA(e engine.Engine, m *model.Model, layers int, seqs [][]int32, rows Ro
 			c.inner[i][j] = math.NaN()
 		}
 	}
-	if rows == RowsSequences {
+	if p.opt.Rows == RowsSequences {
 		return c, c.bySequence(seqs)
 	}
-	return c, c.byToken(seqs, seed)
+	return c, c.byToken(seqs, p.opt.Seed)
+}
+
+// ckaSettings are what the matrix depends on beside layers and sequences.
+func ckaSettings(p *Priced) string {
+	return fmt.Sprint(" ", p.opt.Rows, " ", p.opt.Seed, " ", p.opt.Matrix)
 }
 
 func (c *cka) bySequence(seqs [][]int32) error {
@@ -312,9 +317,16 @@ func innerProduct(a, b triangle) float64 {
 	return sum
 }
 
-// results implements probe.
-func (c *cka) results() map[string][]float64 {
-	return map[string][]float64{CKA: flatten(c.matrix())}
+// readNeighbours reads the layers' scores off the matrix's second diagonal.
+func readNeighbours(p *Priced, metric Metric, matrix [][]float64, out *Ranking) {
+	scores := p.undefined()
+	for place, l := range p.layers {
+		scores[l] = matrix[place][place+1]
+	}
+	p.rank(metric, scores, out)
+	if p.opt.Matrix {
+		out.Matrix = matrix
+	}
 }
 
 // dot is the product of two vectors of one length, summed in float64 by four
@@ -352,18 +364,4 @@ func (c *cka) at(i, j int) float64 {
 		return 0
 	}
 	return c.inner[i][j] / norm
-}
-
-// parallel runs f for every i below n on all CPUs.
-func parallel(n int, f func(i int)) {
-	var wg sync.WaitGroup
-	workers := min(n, runtime.GOMAXPROCS(0))
-	for w := range workers {
-		wg.Go(func() {
-			for i := w; i < n; i += workers {
-				f(i)
-			}
-		})
-	}
-	wg.Wait()
 }

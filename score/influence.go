@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"runtime"
-	"sync"
 )
 
 // moments are the sums over D that every metric of hidden states is made of,
@@ -37,8 +36,8 @@ type influence struct {
 	perToken []moments
 }
 
-func newInfluence(layers []int, all int) *influence {
-	return &influence{layers: layers, flows: make([]flow, all)}
+func newInfluence(p *Priced) (*influence, error) {
+	return &influence{layers: p.layers, flows: make([]flow, p.m.Spec.Layers)}, nil
 }
 
 // see implements probe.
@@ -67,17 +66,30 @@ func (f *influence) see(ctx context.Context, s *states) error {
 // holds implements probe: sums are next to nothing.
 func (f *influence) holds(int) (one, across int64) { return 0, 0 }
 
-// results implements probe.
-func (f *influence) results() map[string][]float64 {
-	bi, global, relative := undefined(len(f.flows)), undefined(len(f.flows)), undefined(len(f.flows))
-	for _, l := range f.layers {
-		flow := &f.flows[l]
-		bi[l] = flow.bi / float64(flow.tokens)
-		global[l] = 1 - flow.whole.cos()
-		relative[l] = flow.relative / float64(flow.tokens)
-	}
+// bi, biGlobal and relative are scores [L], NaN for layers that were not run.
+func (f *influence) bi() []float64 {
+	return f.each(func(s *flow) float64 { return s.bi / float64(s.tokens) })
+}
+
+func (f *influence) biGlobal() []float64 {
+	global := f.each(func(s *flow) float64 { return 1 - s.whole.cos() })
 	global[f.layers[len(f.layers)-1]] = math.NaN() // the paper's code never scores it
-	return map[string][]float64{BI: bi, BIGlobal: global, Relative: relative}
+	return global
+}
+
+func (f *influence) relative() []float64 {
+	return f.each(func(s *flow) float64 { return s.relative / float64(s.tokens) })
+}
+
+func (f *influence) each(score func(*flow) float64) []float64 {
+	scores := make([]float64, len(f.flows))
+	for i := range scores {
+		scores[i] = math.NaN()
+	}
+	for _, l := range f.layers {
+		scores[l] = score(&f.flows[l])
+	}
+	return scores
 }
 
 func (f *flow) add(m moments) {
@@ -117,16 +129,11 @@ func tokenMoments(dst []moments, x, y []float32, n int) []moments {
 	dst = append(dst, make([]moments, n)...)
 	const least = 1 << 16 // elements that make a goroutine worth it
 	workers := max(1, min(runtime.GOMAXPROCS(0), n*d/least))
-	var wg sync.WaitGroup
-	for w := range workers {
-		lo, hi := n*w/workers, n*(w+1)/workers
-		wg.Go(func() {
-			for t := lo; t < hi; t++ {
-				dst[t] = momentsOf(x[t*d:(t+1)*d], y[t*d:(t+1)*d])
-			}
-		})
-	}
-	wg.Wait()
+	parallel(workers, func(w int) {
+		for t := n * w / workers; t < n*(w+1)/workers; t++ {
+			dst[t] = momentsOf(x[t*d:(t+1)*d], y[t*d:(t+1)*d])
+		}
+	})
 	return dst
 }
 

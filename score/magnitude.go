@@ -5,9 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"runtime"
-	"sync"
-	"sync/atomic"
 
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/model"
@@ -17,25 +14,44 @@ import (
 // norms are sums over weights of |w| and of w^2, in float64.
 type norms struct{ l1, l2 float64 }
 
-// magnitudes reads the weights once and scores magnitude-l1 and magnitude-l2:
-// the sum over the layer's projection and norm weights (biases excluded, norms
-// as stored) of |w|^p, no root. Source: the paper's code. One layer is in
-// memory at a time, the next one being read ahead.
-func (r *request) magnitudes(ctx context.Context) error {
-	l1, l2 := r.undefined(), r.undefined()
-	for i, l := range r.layers {
-		if i+1 < len(r.layers) {
-			r.m.Source.Prefetch(weightNames(r.m.Spec, r.layers[i+1])...)
+// magnitudes are sums over each layer's projection and norm weights (biases
+// excluded, norms as stored) of |w|^p, no root. Source: the paper's code.
+type magnitudes struct{ layers []norms } // [L] by original index
+
+// weighed is the source of metrics of the weights, which are read once for all
+// of them.
+func weighed(value func(*magnitudes, int) float64) source {
+	return func(p *Priced, metric Metric) (reader, error) {
+		if p.weights == nil {
+			p.weights = &magnitudes{layers: make([]norms, p.m.Spec.Layers)}
 		}
-		sum, err := layerNorms(ctx, r.m, l)
-		if err != nil {
+		return p.scored(metric, func() []float64 {
+			scores := p.undefined()
+			for _, l := range p.layers {
+				scores[l] = value(p.weights, l)
+			}
+			return scores
+		}), nil
+	}
+}
+
+func (g *magnitudes) l1(layer int) float64 { return g.layers[layer].l1 }
+func (g *magnitudes) l2(layer int) float64 { return g.layers[layer].l2 }
+
+// read sums up the layers. One is in memory at a time, the next being read ahead.
+func (g *magnitudes) read(ctx context.Context, m *model.Model, layers []int, t *tracker) error {
+	for i, l := range layers {
+		if i+1 < len(layers) {
+			m.Source.Prefetch(weightNames(m.Spec, layers[i+1])...)
+		}
+		var err error
+		if g.layers[l], err = layerNorms(ctx, m, l); err != nil {
 			return fmt.Errorf("layer %d: %w", l, err)
 		}
-		r.m.Source.Release(weightNames(r.m.Spec, l)...)
-		l1[l], l2[l] = sum.l1, sum.l2
-		r.advance(1)
+		m.Source.Release(weightNames(m.Spec, l)...)
+		t.ahead(1, 1)
+		t.advance(1)
 	}
-	r.scores[MagnitudeL1], r.scores[MagnitudeL2] = l1, l2
 	return nil
 }
 
@@ -65,20 +81,11 @@ func layerNorms(ctx context.Context, m *model.Model, l int) (norms, error) {
 	if err != nil {
 		return norms{}, err
 	}
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(chunks)) {
-		wg.Go(func() {
-			for ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= len(chunks) {
-					return
-				}
-				chunks[i].sum = sumOf(chunks[i].tensor.DType)(chunks[i].data)
-			}
-		})
-	}
-	wg.Wait()
+	parallel(len(chunks), func(i int) {
+		if ctx.Err() == nil {
+			chunks[i].sum = sumOf(chunks[i].tensor.DType)(chunks[i].data)
+		}
+	})
 	if ctx.Err() != nil {
 		return norms{}, context.Cause(ctx)
 	}

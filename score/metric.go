@@ -2,6 +2,7 @@ package score
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/coppice-ml/coppice/internal/nearest"
@@ -23,6 +24,9 @@ type Metric struct {
 	Direction Direction
 	NeedsData bool // it runs the model on sequences
 	Removes   bool // it runs the model once for every layer left out; protected layers get no score
+	Rounds    bool // it takes passes of its own, one after the other
+
+	from source
 }
 
 // Names of the metrics.
@@ -42,36 +46,55 @@ const (
 	GreedyPPL       = "greedy-ppl"
 )
 
-// Metrics lists every metric, in the order a help text should.
+// Metrics lists every metric, in the order a help text should: what it says of
+// itself, and where its scores come from.
 func Metrics() []Metric {
 	return []Metric{
-		{Name: Reverse, Direction: Highest,
+		{Name: Reverse, Direction: Highest, from: placed(reverse),
 			Summary: "the layer's index: the last layer goes first (the paper's best simple choice)"},
-		{Name: ReverseKeepLast, Direction: Highest,
+		{Name: ReverseKeepLast, Direction: Highest, from: placed(reverseKeepLast),
 			Summary: "reverse, but the final layer goes last of all (UIDL)"},
-		{Name: Random, Direction: Lowest,
+		{Name: Random, Direction: Lowest, from: placed(random),
 			Summary: "place in a permutation drawn from the seed (baseline)"},
-		{Name: MagnitudeL1, Direction: Lowest,
+		{Name: MagnitudeL1, Direction: Lowest, from: weighed((*magnitudes).l1),
 			Summary: "sum of |w| over the layer's projection and norm weights, biases excluded (the paper's code)"},
-		{Name: MagnitudeL2, Direction: Lowest,
+		{Name: MagnitudeL2, Direction: Lowest, from: weighed((*magnitudes).l2),
 			Summary: "sum of w^2 over the same weights, no root (the paper's code)"},
-		{Name: BI, Direction: Lowest, NeedsData: true,
+		{Name: BI, Direction: Lowest, NeedsData: true, from: observed(newInfluence, (*influence).bi),
 			Summary: "block influence: 1 - mean over tokens of cos(layer input, layer output) (ShortGPT)"},
-		{Name: BIGlobal, Direction: Lowest, NeedsData: true,
+		{Name: BIGlobal, Direction: Lowest, NeedsData: true, from: observed(newInfluence, (*influence).biGlobal),
 			Summary: "1 - cos of the whole flattened input and output; the last layer is never scored and goes last (the paper's code, for reproduction only)"},
-		{Name: Relative, Direction: Lowest, NeedsData: true,
+		{Name: Relative, Direction: Lowest, NeedsData: true, from: observed(newInfluence, (*influence).relative),
 			Summary: "mean over tokens of |output - input| / |output| (relative magnitude)"},
-		{Name: Angular, Direction: Lowest, NeedsData: true,
+		{Name: Angular, Direction: Lowest, NeedsData: true, from: blocks,
 			Summary: "mean over sequences of arccos cos(state entering, state leaving) / pi of a block of layers, at the last token; the lowest block goes (UIDL)"},
-		{Name: CKA, Direction: Highest, NeedsData: true,
+		{Name: CKA, Direction: Highest, NeedsData: true, from: compared(newCKA, ckaSettings, (*cka).matrix, readNeighbours),
 			Summary: "linear CKA of the states entering and leaving the layer (the paper's appendix)"},
-		{Name: PPL, Direction: Lowest, NeedsData: true, Removes: true,
+		{Name: PPL, Direction: Lowest, NeedsData: true, Removes: true, from: removed(wantLoss, perplexityWithout),
 			Summary: "perplexity without the layer (Shortened-LLaMA)"},
-		{Name: KL, Direction: Lowest, NeedsData: true, Removes: true,
+		{Name: KL, Direction: Lowest, NeedsData: true, Removes: true, from: removed(wantDivergence, divergenceWithout),
 			Summary: "KL divergence of the model's predictions without the layer from those with it, mean over tokens"},
-		{Name: GreedyPPL, Direction: Lowest, NeedsData: true, Removes: true,
+		{Name: GreedyPPL, Direction: Lowest, NeedsData: true, Removes: true, Rounds: true, from: greedily,
 			Summary: "the round in which the layer goes when each round drops the one that leaves the lowest perplexity (SLEB)"},
 	}
+}
+
+// lookup finds metrics by name, each once.
+func lookup(names []string) (metrics []Metric, err error) {
+	if len(names) == 0 {
+		return nil, fmt.Errorf("no metric is named")
+	}
+	for i, name := range names {
+		metric, err := Lookup(name)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(names[:i], name) {
+			return nil, fmt.Errorf("metric %q is named twice", name)
+		}
+		metrics = append(metrics, metric)
+	}
+	return metrics, nil
 }
 
 // Lookup finds a metric by name. An unknown name is an error that lists the

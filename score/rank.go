@@ -41,41 +41,26 @@ type Options struct {
 	Rounds    int       // of greedy-ppl; 0: until one layer is left
 	Rows      Rows      // of cka; "": tokens
 	Matrix    bool      // cka compares every two depths, not only neighbours
-	Store     *Store    // keeps finished work for the next run; may be nil
-	// Progress, if set, is told how much is done, in token-layers; reading a
-	// layer's weights counts as one. It is called from one goroutine at a time.
-	Progress func(done, total int64)
+	Store     *Store    // keeps finished work for the next run; nil keeps nothing
 }
 
-// Rank scores the layers of m. Metrics that need the same pass share it: those
-// of hidden states, ppl and kl run the sequences in one pass, magnitude-l1 and
-// magnitude-l2 read the weights once; greedy-ppl takes a pass a round. run, a
-// Runner of m, may be nil when no metric needs data. The same input gives the
-// same scores to the last bit, whatever the runner's batch size or memory, the
-// number of CPUs, and whether part of it was kept in the store.
+// Rank scores the layers of m: it is Price and Run for callers who want neither a
+// price nor progress. Metrics that need the same pass share it: those of hidden
+// states, ppl and kl run the sequences in one pass, magnitude-l1 and magnitude-l2
+// read the weights once; greedy-ppl takes a pass a round. run, a Runner of m, may
+// be nil when no metric needs data. The same input gives the same scores to the
+// last bit, whatever the runner's batch size or memory, the number of CPUs, and
+// whether part of it was kept in the store.
 //
 // Errors: an unknown or repeated metric, layers out of range, no sequences
 // where a metric needs them, NaN or Inf in weights or hidden states (named by
 // tensor or layer), and what reading and running the model fail with.
 func Rank(ctx context.Context, m *model.Model, run *forest.Runner, opt Options) ([]Ranking, error) {
-	r, err := newRequest(ctx, m, run, opt)
+	p, err := Price(m, run, opt)
 	if err != nil {
 		return nil, err
 	}
-	r.index()
-	if r.wants(MagnitudeL1) || r.wants(MagnitudeL2) {
-		if err := r.magnitudes(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if err := r.passes(ctx); err != nil {
-		return nil, err
-	}
-	rankings := make([]Ranking, len(r.metrics))
-	for i, metric := range r.metrics {
-		rankings[i] = r.ranking(metric)
-	}
-	return rankings, nil
+	return p.Run(ctx, forest.RunOptions{})
 }
 
 // request is a validated call of Rank.
@@ -86,51 +71,18 @@ type request struct {
 	layers  []int // present ones, ascending
 	protect []int // ascending
 	opt     Options
-
-	scores map[string][]float64 // by metric: [L], or flattened matrices
-	greedy []round
-
-	done, total int64 // token-layers; a layer's weights count as one
 }
 
-func newRequest(ctx context.Context, m *model.Model, run *forest.Runner, opt Options) (*request, error) {
-	r := &request{m: m, run: run, opt: opt, scores: map[string][]float64{}}
-	if len(opt.Metrics) == 0 {
-		return nil, fmt.Errorf("no metric is named")
-	}
-	for _, name := range opt.Metrics {
-		metric, err := Lookup(name)
-		if err != nil {
-			return nil, err
-		}
-		if r.wants(name) {
-			return nil, fmt.Errorf("metric %q is named twice", name)
-		}
-		r.metrics = append(r.metrics, metric)
-	}
+func newRequest(m *model.Model, run *forest.Runner, opt Options, metrics []Metric) (*request, error) {
+	r := &request{m: m, run: run, opt: opt, metrics: metrics}
 	if err := r.setLayers(opt); err != nil {
 		return nil, err
 	}
 	if err := r.checkData(); err != nil {
 		return nil, err
 	}
-	if r.opt.Block == 0 {
-		r.opt.Block = max(1, len(r.layers)/4)
-	}
-	if r.wants(Angular) && (r.opt.Block < 1 || r.opt.Block >= len(r.layers)) {
-		return nil, fmt.Errorf("blocks of %d layers: want at least 1 and fewer than the %d layers there are", r.opt.Block, len(r.layers))
-	}
-	if r.wants(MagnitudeL1) || r.wants(MagnitudeL2) {
-		r.total += int64(len(r.layers))
-	}
-	if r.opt.Progress != nil && r.needsData() {
-		costs, err := r.costs(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, c := range costs {
-			r.total += c.Forest.TokenLayers + c.Forest.HeadRows
-		}
+	if r.opt.Store == nil {
+		r.opt.Store = NewStore()
 	}
 	return r, nil
 }
@@ -184,85 +136,8 @@ func (r *request) checkData() error {
 	return nil
 }
 
-func (r *request) wants(name string) bool {
-	return slices.ContainsFunc(r.metrics, func(m Metric) bool { return m.Name == name })
-}
-
 func (r *request) needsData() bool {
 	return slices.ContainsFunc(r.metrics, func(m Metric) bool { return m.NeedsData })
-}
-
-func (r *request) advance(n int64) {
-	r.done += n
-	r.report(r.done, r.total)
-}
-
-func (r *request) report(done, total int64) {
-	if r.opt.Progress != nil {
-		r.opt.Progress(done, total)
-	}
-}
-
-// undefined returns n scores that are all NaN.
-func undefined(n int) []float64 {
-	scores := make([]float64, n)
-	for i := range scores {
-		scores[i] = math.NaN()
-	}
-	return scores
-}
-
-func (r *request) undefined() []float64 { return undefined(r.m.Spec.Layers) }
-
-func (r *request) ranking(metric Metric) Ranking {
-	out := Ranking{Metric: metric.Name, Direction: metric.Direction, Scores: r.scores[metric.Name], Protected: r.protect}
-	switch metric.Name {
-	case Angular:
-		r.angular(&out)
-		return out
-	case CKA:
-		r.cka(&out)
-	case GreedyPPL:
-		r.rounds(&out)
-		return out
-	}
-	out.Order = order(out.Scores, metric.Direction, r.layers, r.protect)
-	return out
-}
-
-// angular reads the blocks off the matrix.
-func (r *request) angular(out *Ranking) {
-	out.Matrix = square(out.Scores)
-	out.Scores = r.undefined()
-	b := bestBlock(out.Matrix, r.opt.Block, func(place int) bool { return slices.Contains(r.protect, r.layers[place]) })
-	out.Block = &b
-	if b.Best >= 0 {
-		out.Order = slices.Clone(r.layers[b.Best : b.Best+b.Layers])
-	}
-}
-
-// cka reads the layers' scores off the matrix's second diagonal.
-func (r *request) cka(out *Ranking) {
-	matrix := square(out.Scores)
-	out.Scores = r.undefined()
-	for place, l := range r.layers {
-		out.Scores[l] = matrix[place][place+1]
-	}
-	if r.opt.Matrix {
-		out.Matrix = matrix
-	}
-}
-
-// flatten and square turn a square matrix into one run of values and back.
-func flatten(m [][]float64) []float64 { return slices.Concat(m...) }
-
-func square(values []float64) [][]float64 {
-	n := int(math.Sqrt(float64(len(values))))
-	var m [][]float64
-	for row := range slices.Chunk(values, n) {
-		m = append(m, slices.Clone(row))
-	}
-	return m
 }
 
 // order sorts the layers that may drop: best to drop first, the later of two

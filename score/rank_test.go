@@ -36,8 +36,8 @@ func same(a, b []float64) bool {
 func TestLookup(t *testing.T) {
 	for _, m := range score.Metrics() {
 		got, err := score.Lookup(m.Name)
-		if err != nil || got != m {
-			t.Errorf("Lookup(%q) = %v, %v", m.Name, got, err)
+		if err != nil || got.Name != m.Name || got.Summary != m.Summary {
+			t.Errorf("Lookup(%q) = %v, %v", m.Name, got.Name, err)
 		}
 	}
 	_, err := score.Lookup("magnitude-l3")
@@ -323,17 +323,26 @@ func TestProgress(t *testing.T) {
 	run := forest.New(m, handMade(), forest.Options{BatchTokens: 2})
 	defer run.Close()
 	last, calls := int64(0), 0
-	rank(t, m, run, score.Options{
+	priced, err := score.Price(m, run, score.Options{
 		Metrics:   []string{score.MagnitudeL1, score.BI},
 		Sequences: [][]int32{{0, 1}, {1}, {0}},
-		Progress: func(done, total int64) {
-			if done <= last || total != 3+3*4 {
-				t.Errorf("progress %d of %d after %d", done, total, last)
-			}
-			last = done
-			calls++
-		},
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = priced.Run(context.Background(), forest.RunOptions{Progress: func(done, total int64) {
+		if done <= last || total != 3+3*4 {
+			t.Errorf("progress %d of %d after %d", done, total, last)
+		}
+		last = done
+		calls++
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := priced.Run(context.Background(), forest.RunOptions{}); err == nil {
+		t.Error("one plan ran twice: its probes would count everything double")
+	}
 	if last != 15 || calls != 3+3*2 {
 		t.Errorf("progress ended at %d after %d calls", last, calls)
 	}

@@ -104,7 +104,11 @@ func TestGoldenTails(t *testing.T) {
 				lists = append(lists, without(layers, n))
 			}
 			m := score.Measurement{Run: run, Sequences: seqs}
-			sums, err := m.Losses(context.Background(), lists)
+			priced, err := m.Price(lists)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sums, err := priced.Run(context.Background(), forest.RunOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}

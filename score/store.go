@@ -1,47 +1,52 @@
 package score
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/coppice-ml/coppice/internal/journal"
 )
 
-// Store keeps finished pieces of work between runs of one question: a model,
-// data and an engine. What has been kept is not computed again. It is a file of
-// JSON lines that is only ever appended to, so that a process killed at any
-// moment loses at most the line it was writing, and two of them write side by
-// side. A nil *Store keeps nothing.
+// Store keeps finished pieces of work: in memory, or in a file for the next run
+// of one question too, which is a model, data and an engine. What has been kept
+// is not computed again.
 type Store struct {
-	file *os.File
-	kept map[string][]float64
-	new  int
+	file   *journal.Journal // nil: in memory
+	failed error            // why nothing more is written
+	kept   map[string][]float64
+	found  int // pieces of earlier runs
+	new    int // pieces written
 }
 
-// storeVersion changes when numbers may differ from those kept before.
-const storeVersion = "2"
+// storeVersion changes when numbers may differ from those kept before, or lines.
+const storeVersion = 3
+
+// NewStore is a store in memory.
+func NewStore() *Store { return &Store{kept: map[string][]float64{}} }
 
 // OpenStore opens or makes the store of a question in a directory; identity is
-// everything that numbers depend on beside the key they are kept under.
+// everything that numbers depend on beside the key they are kept under. Several
+// processes may have it open at once.
 func OpenStore(dir string, identity ...string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256([]byte(strings.Join(append([]string{storeVersion}, identity...), "\n")))
-	f, err := os.OpenFile(filepath.Join(dir, hex.EncodeToString(sum[:])+".jsonl"), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o644)
+	sum := sha256.Sum256([]byte(strings.Join(append([]string{fmt.Sprint(storeVersion)}, identity...), "\n")))
+	name := hex.EncodeToString(sum[:])
+	s := NewStore()
+	var err error
+	s.file, err = journal.Open(filepath.Join(dir, name+".jsonl"),
+		journal.Header{Kind: "scores", Version: storeVersion, About: map[string]any{"question": name}}, journal.Options{Shared: true}, s.take)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{file: f, kept: map[string][]float64{}}
-	if err := s.read(); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name(), err)
-	}
+	s.found = len(s.kept)
 	return s, nil
 }
 
@@ -51,42 +56,28 @@ type entry struct {
 	Bits []uint64 `json:"bits"`
 }
 
-// read takes every whole line and cuts off what a killed process left of one.
-func (s *Store) read() error {
-	in := bufio.NewReader(s.file)
-	var good int64
-	for {
-		line, err := in.ReadBytes('\n')
-		var e entry
-		if err == io.EOF || err == nil && json.Unmarshal(line, &e) != nil {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		values := make([]float64, len(e.Bits))
-		for i, b := range e.Bits {
-			values[i] = math.Float64frombits(b)
-		}
-		s.kept[e.Key] = values
-		good += int64(len(line))
-	}
-	info, err := s.file.Stat()
-	if err != nil || info.Size() == good {
+func (s *Store) take(line []byte) error {
+	var e entry
+	if err := json.Unmarshal(line, &e); err != nil {
 		return err
 	}
-	return os.Truncate(s.file.Name(), good) // by name: Windows truncates no file that is open to be appended to
+	values := make([]float64, len(e.Bits))
+	for i, b := range e.Bits {
+		values[i] = math.Float64frombits(b)
+	}
+	s.kept[e.Key] = values
+	return nil
 }
 
-// Kept is how many pieces were found, New how many came since.
+// Kept is how many pieces an earlier run has left.
 func (s *Store) Kept() int {
 	if s == nil {
 		return 0
 	}
-	return len(s.kept) - s.new
+	return s.found
 }
 
-// New is how many pieces were kept since the store was opened.
+// New is how many pieces have come since that the next run will find.
 func (s *Store) New() int {
 	if s == nil {
 		return 0
@@ -94,38 +85,40 @@ func (s *Store) New() int {
 	return s.new
 }
 
+// Failed says why pieces are not written for the next run any more; nil while
+// they are. The store goes on in memory: it is a convenience.
+func (s *Store) Failed() error {
+	if s == nil {
+		return nil
+	}
+	return s.failed
+}
+
 // Close closes the file.
 func (s *Store) Close() error {
-	if s == nil {
+	if s == nil || s.file == nil {
 		return nil
 	}
 	return s.file.Close()
 }
 
 func (s *Store) get(key string) ([]float64, bool) {
-	if s == nil {
-		return nil, false
-	}
 	v, ok := s.kept[key]
 	return v, ok
 }
 
-func (s *Store) put(key string, values ...float64) error {
-	if s == nil {
-		return nil
+func (s *Store) put(key string, values ...float64) {
+	s.kept[key] = values
+	if s.file == nil || s.failed != nil {
+		return
 	}
 	e := entry{Key: key, Bits: make([]uint64, len(values))}
 	for i, v := range values {
 		e.Bits[i] = math.Float64bits(v)
 	}
-	line, err := json.Marshal(e)
-	if err != nil {
-		return err
+	if err := s.file.Append(e); err != nil {
+		s.failed = fmt.Errorf("keep partial results: %w", err)
+		return
 	}
-	if _, err := s.file.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("keep partial results: %w", err)
-	}
-	s.kept[key] = values
 	s.new++
-	return nil
 }

@@ -9,10 +9,12 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/engine/cpu"
 	"github.com/coppice-ml/coppice/engine/enginetest"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/internal/testkit"
+	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/score"
 )
 
@@ -52,12 +54,15 @@ func TestResume(t *testing.T) {
 		steps := 0
 		resumed := opt
 		resumed.Store = s
-		resumed.Progress = func(int64, int64) {
+		priced, err := score.Price(m, run, resumed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := priced.Run(ctx, forest.RunOptions{Progress: func(int64, int64) {
 			if steps++; steps > 30+runs*37%300 {
 				cancel()
 			}
-		}
-		got, err := score.Rank(ctx, m, run, resumed)
+		}})
 		run.Close()
 		cancel()
 		if err != nil && !errors.Is(err, context.Canceled) {
@@ -75,6 +80,50 @@ func TestResume(t *testing.T) {
 		t.Errorf("finished in %d runs: it was hardly interrupted", runs)
 	}
 	t.Logf("%d runs", runs)
+
+	// With everything kept nothing is announced and nothing runs.
+	opt.Store = store(t, dir, "model", "data")
+	run := forest.New(m, nothing{e}, forest.Options{})
+	defer run.Close()
+	priced, err := score.Price(m, run, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if costs := priced.Costs(); len(costs) != 2 || costs[0].Forest != (forest.Cost{}) || costs[1].Forest != (forest.Cost{}) || costs[1].Rounds != 4 {
+		t.Errorf("with everything kept: %+v", costs)
+	}
+	got, err := priced.Run(context.Background(), forest.RunOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range want {
+		if !same(got[i].Scores, want[i].Scores) || !same(got[i].Losses, want[i].Losses) {
+			t.Errorf("%s: %v, %v in one go", want[i].Metric, got[i].Scores, want[i].Scores)
+		}
+	}
+}
+
+// nothing is an engine that makes nothing resident.
+type nothing struct{ engine.Engine }
+
+func (nothing) Fetch(*model.Model, int, engine.LayerOptions) engine.Fetched {
+	panic("a layer is wanted")
+}
+
+// TestFullDisk: what cannot be written is kept in memory, and the scores come.
+func TestFullDisk(t *testing.T) {
+	g := testkit.Golden(t, "llama")
+	m := enginetest.Open(t, g.Checkpoint)
+	run := forest.New(m, newEngine(t, cpu.Options{DType: "float32"}), forest.Options{})
+	defer run.Close()
+	opt := score.Options{Metrics: []string{score.PPL}, Sequences: g.Sequences(t, "calib_ids")}
+	want := rank(t, m, run, opt)
+	opt.Store = store(t, t.TempDir(), "a")
+	_ = opt.Store.Close() // writing fails from here on
+	got := rank(t, m, run, opt)
+	if !same(got[0].Scores, want[0].Scores) || opt.Store.Failed() == nil || opt.Store.New() != 0 {
+		t.Errorf("%v, want %v; failed: %v, %d new", got[0].Scores, want[0].Scores, opt.Store.Failed(), opt.Store.New())
+	}
 }
 
 // TestStoreTornLine: what a killed process left of a line is cut off, the rest

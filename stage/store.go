@@ -2,13 +2,11 @@ package stage
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"path/filepath"
 	"strconv"
 
 	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/data"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/score"
 )
@@ -31,7 +29,7 @@ func (s *Session) openStore(ctx context.Context, seqs [][]int32) (*score.Store, 
 		return nil, err
 	}
 	by := s.Compute()
-	store, err := score.OpenStore(filepath.Join(dir, "scores"), hash, hashSequences(seqs), by.Device, by.DType, by.Provider, strconv.Itoa(by.Threads), s.env.Version)
+	store, err := score.OpenStore(filepath.Join(dir, "scores"), hash, data.HashTokens(seqs), by.Device, by.DType, by.Provider, strconv.Itoa(by.Threads), s.env.Version)
 	if err != nil {
 		s.env.Talk.Warn("partial results are not kept: %v", err)
 		return nil, nil
@@ -40,16 +38,6 @@ func (s *Session) openStore(ctx context.Context, seqs [][]int32) (*score.Store, 
 		s.env.Talk.Note("using again what earlier runs have computed: %s, from %s", report.Plural(n, "partial result"), filepath.Join(dir, "scores"))
 	}
 	return store, nil
-}
-
-// hashSequences identifies data: lengths and ids.
-func hashSequences(seqs [][]int32) string {
-	h := sha256.New()
-	for _, s := range seqs {
-		_ = binary.Write(h, binary.LittleEndian, int64(len(s)))
-		_ = binary.Write(h, binary.LittleEndian, s)
-	}
-	return hex.EncodeToString(h.Sum(nil))
 }
 
 // partial is the problem of a cancellation where finished work was kept.

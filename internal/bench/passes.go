@@ -51,13 +51,13 @@ func (opt Options) passes(ctx context.Context, m *model.Model, l limiter) (repor
 // measured returns what runs once, and what it computes.
 func (opt Options) measured(ctx context.Context, run *forest.Runner, seqs [][]int32) (func() error, forest.Cost, error) {
 	if opt.What == whatTail {
-		m := score.Measurement{Run: run, Sequences: seqs}
-		cost, err := m.Cost(tails(run.Model().Spec.Layers))
-		return func() error {
+		return again(func() (*score.Losses, error) {
 			m := score.Measurement{Run: run, Sequences: seqs} // keeps nothing of the last round
-			_, err := m.Losses(ctx, tails(run.Model().Spec.Layers))
+			return m.Price(tails(run.Model().Spec.Layers))
+		}, (*score.Losses).Cost, func(l *score.Losses) error {
+			_, err := l.Run(ctx, forest.RunOptions{})
 			return err
-		}, cost, err
+		})
 	}
 	ask := score.Options{Sequences: seqs}
 	switch opt.What {
@@ -68,14 +68,27 @@ func (opt Options) measured(ctx context.Context, run *forest.Runner, seqs [][]in
 	case whatPPL:
 		ask.Metrics = []string{score.PPL}
 	}
-	costs, err := score.Costs(ctx, run.Model(), run, ask)
+	return again(func() (*score.Priced, error) { return score.Price(run.Model(), run, ask) },
+		func(p *score.Priced) forest.Cost { return p.Costs()[0].Forest },
+		func(p *score.Priced) error {
+			_, err := p.Run(ctx, forest.RunOptions{})
+			return err
+		})
+}
+
+// again returns what plans and runs anew each time, and what a plan costs.
+func again[P any](plan func() (P, error), cost func(P) forest.Cost, run func(P) error) (func() error, forest.Cost, error) {
+	p, err := plan()
 	if err != nil {
 		return nil, forest.Cost{}, err
 	}
 	return func() error {
-		_, err := score.Rank(ctx, run.Model(), run, ask)
-		return err
-	}, costs[0].Forest, nil
+		p, err := plan()
+		if err != nil {
+			return err
+		}
+		return run(p)
+	}, cost(p), nil
 }
 
 // tails are the lists of the first L, L-1, … layers.

@@ -104,23 +104,23 @@ func (opt Options) timed(ctx context.Context, run *forest.Runner) (forest.Cost, 
 	seqs := opt.sequences(m.Spec.Vocab)
 	if opt.What == whatScore {
 		ask := score.Options{Metrics: []string{score.BI, score.Angular}, Sequences: seqs}
-		costs, err := score.Costs(ctx, m, run, ask)
+		priced, err := score.Price(m, run, ask)
 		if err != nil {
 			return forest.Cost{}, 0, err
 		}
 		start := time.Now()
-		_, err = score.Rank(ctx, m, run, ask)
-		return costs[0].Forest, time.Since(start), err
+		_, err = priced.Run(ctx, forest.RunOptions{})
+		return priced.Costs()[0].Forest, time.Since(start), err
 	}
 	lists := tails(m.Spec.Layers)
 	ask := score.Measurement{Run: run, Sequences: seqs}
-	cost, err := ask.Cost(lists)
+	priced, err := ask.Price(lists)
 	if err != nil {
-		return cost, 0, err
+		return forest.Cost{}, 0, err
 	}
 	start := time.Now()
-	_, err = ask.Losses(ctx, lists)
-	return cost, time.Since(start), err
+	_, err = priced.Run(ctx, forest.RunOptions{})
+	return priced.Cost(), time.Since(start), err
 }
 
 // checkpoint writes the shape's weights to disk unless they are there.

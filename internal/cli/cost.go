@@ -23,6 +23,10 @@ const lengthy = 8
 // explain says what a call will take, in passes over the weights and in forward
 // passes, and where the bound on memory cannot be kept.
 func (s *session) explain(a *app, what string, c forest.Cost, seqs [][]int32) {
+	if c.Passes == 0 {
+		a.note("%s: known from earlier runs", what)
+		return
+	}
 	forwards := s.forwards(c, seqs)
 	stay := "layers stay in memory"
 	if !c.Resident {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/score"
@@ -237,18 +238,19 @@ func without(layers int, cuts [][]int) [][]int {
 func (sc *scorer) losses(ctx context.Context, what string, cuts [][]int, yes bool) ([]score.Sum, error) {
 	lists := without(sc.s.m.Spec.Layers, cuts)
 	m := score.Measurement{Run: sc.s.run, Sequences: sc.opt.Sequences, Store: sc.store}
-	cost, err := m.Cost(lists)
+	priced, err := m.Price(lists)
 	if err != nil {
 		return nil, err
 	}
+	cost := priced.Cost()
 	sc.s.explain(sc.a, what, cost, sc.opt.Sequences)
 	if err := sc.s.consent(ctx, sc.a, cost, sc.opt.Sequences, yes); err != nil {
 		return nil, err
 	}
 	sc.start = time.Now()
-	m.Progress = sc.a.progress(what)
-	sums, err := m.Losses(ctx, lists)
+	sums, err := priced.Run(ctx, forest.RunOptions{Progress: sc.a.progress(what)})
 	sc.a.stopProgress()
+	sc.warnOfStore()
 	return sums, partial(ctx, sc.store, err)
 }
 

@@ -2,14 +2,12 @@ package cli
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"path/filepath"
 	"strconv"
 
 	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/data"
 	"github.com/coppice-ml/coppice/score"
 )
 
@@ -30,7 +28,7 @@ func (s *session) openStore(ctx context.Context, a *app, seqs [][]int32) (*score
 		return nil, err
 	}
 	by := s.compute()
-	store, err := score.OpenStore(filepath.Join(dir, "scores"), hash, hashSequences(seqs), by.Device, by.DType, by.Provider, strconv.Itoa(by.Threads), version().Version)
+	store, err := score.OpenStore(filepath.Join(dir, "scores"), hash, data.HashTokens(seqs), by.Device, by.DType, by.Provider, strconv.Itoa(by.Threads), version().Version)
 	if err != nil {
 		a.warn("partial results are not kept: %v", err)
 		return nil, nil
@@ -39,16 +37,6 @@ func (s *session) openStore(ctx context.Context, a *app, seqs [][]int32) (*score
 		a.note("using again what earlier runs have computed: %s, from %s", plural(n, "partial result"), filepath.Join(dir, "scores"))
 	}
 	return store, nil
-}
-
-// hashSequences identifies data: lengths and ids.
-func hashSequences(seqs [][]int32) string {
-	h := sha256.New()
-	for _, s := range seqs {
-		_ = binary.Write(h, binary.LittleEndian, int64(len(s)))
-		_ = binary.Write(h, binary.LittleEndian, s)
-	}
-	return hex.EncodeToString(h.Sum(nil))
 }
 
 // partial turns a cancellation into exit code 3 where finished work was kept.

@@ -114,10 +114,14 @@ func (o scoreOptions) run(ctx context.Context, a *app) error {
 	}
 	defer sc.close()
 	sc.opt.Block, sc.opt.Rounds, sc.opt.Rows, sc.opt.Matrix = o.block, o.rounds, score.Rows(o.rows), o.matrix
-	if err := sc.explain(ctx, o.metrics, protect, o.yes); err != nil {
+	priced, err := sc.price(o.metrics, nil, protect)
+	if err != nil {
 		return err
 	}
-	rankings, err := sc.rank(ctx, o.metrics, nil, protect)
+	if err := sc.explain(ctx, priced, o.yes); err != nil {
+		return err
+	}
+	rankings, err := sc.run(ctx, priced)
 	if err != nil {
 		return err
 	}
@@ -265,24 +269,17 @@ func newScorer(ctx context.Context, a *app, s *session, in sequenceFlags, e engi
 
 func (sc *scorer) close() { _ = sc.store.Close() }
 
-// options are those of one call.
-func (sc *scorer) options(metrics []string, keep, protect []int) score.Options {
+// price plans to score the kept layers (nil: all).
+func (sc *scorer) price(metrics []string, keep, protect []int) (*score.Priced, error) {
 	opt := sc.opt
 	opt.Metrics, opt.Layers, opt.Protect = metrics, keep, protect
-	return opt
+	return score.Price(sc.s.m, sc.s.run, opt)
 }
 
 // explain says what the metrics will take, before they start.
-func (sc *scorer) explain(ctx context.Context, metrics []string, protect []int, yes bool) error {
-	if sc.s.run == nil {
-		return nil
-	}
-	costs, err := score.Costs(ctx, sc.s.m, sc.s.run, sc.options(metrics, nil, protect))
-	if err != nil {
-		return err
-	}
+func (sc *scorer) explain(ctx context.Context, priced *score.Priced, yes bool) error {
 	var all forest.Cost
-	for _, c := range costs {
+	for _, c := range priced.Costs() {
 		what := strings.Join(c.Metrics, ", ")
 		if c.Rounds > 1 {
 			what += fmt.Sprintf(" in at most %d rounds", c.Rounds)
@@ -290,17 +287,34 @@ func (sc *scorer) explain(ctx context.Context, metrics []string, protect []int, 
 		sc.s.explain(sc.a, what, c.Forest, sc.opt.Sequences)
 		all.Add(c.Forest)
 	}
+	if all.Passes == 0 {
+		return nil
+	}
 	return sc.s.consent(ctx, sc.a, all, sc.opt.Sequences, yes)
 }
 
 // rank scores the kept layers (nil: all).
 func (sc *scorer) rank(ctx context.Context, metrics []string, keep, protect []int) ([]score.Ranking, error) {
+	priced, err := sc.price(metrics, keep, protect)
+	if err != nil {
+		return nil, err
+	}
+	return sc.run(ctx, priced)
+}
+
+func (sc *scorer) run(ctx context.Context, priced *score.Priced) ([]score.Ranking, error) {
 	sc.start = time.Now()
-	opt := sc.options(metrics, keep, protect)
-	opt.Progress = sc.a.progress("scoring")
-	rankings, err := score.Rank(ctx, sc.s.m, sc.s.run, opt)
+	rankings, err := priced.Run(ctx, forest.RunOptions{Progress: sc.a.progress("scoring")})
 	sc.a.stopProgress()
+	sc.warnOfStore()
 	return rankings, partial(ctx, sc.store, err)
+}
+
+// warnOfStore says why finished work is not there for the next run.
+func (sc *scorer) warnOfStore() {
+	if err := sc.store.Failed(); err != nil {
+		sc.a.warn("partial results are not kept: %v", err)
+	}
 }
 
 // line is a ranking as a JSON line.
