@@ -32,6 +32,9 @@ type Run struct {
 	Identity map[string]string // all that the result depends on, see State
 	Now      func() time.Time
 	Observe  func(Event)
+	// Resumed, if set, is told before the first step what a checkpoint says that
+	// training goes on from.
+	Resumed func(State) error
 
 	net    *network
 	states states
@@ -57,6 +60,7 @@ type Result struct {
 	Steps int
 	Kept  int         // the step whose values are kept
 	Best  *Evaluation // nil without validation
+	Loss  *float64    // on the validation set, of the values kept; nil without validation
 }
 
 // NotFiniteError says where training stopped making sense.
@@ -81,7 +85,7 @@ func (e *NotFiniteError) Error() string {
 // Do trains until all steps are made, going on from the newest checkpoint. When
 // the context ends, the state is saved and the context's cause returned.
 func (r *Run) Do(ctx context.Context) (*Result, error) {
-	r.net = &network{e: r.Engine, m: r.Model, parts: r.Parts, layers: r.Layers, low: r.Low, tapes: r.Tapes, group: r.GroupTokens}
+	r.net = r.network()
 	defer r.net.close()
 	if err := r.resume(ctx); err != nil {
 		return nil, err
@@ -107,6 +111,19 @@ func (r *Run) Do(ctx context.Context) (*Result, error) {
 	return r.finish(ctx)
 }
 
+func (r *Run) network() *network {
+	return &network{e: r.Engine, m: r.Model, parts: r.Parts, layers: r.Layers, low: r.Low, tapes: r.Tapes, group: r.GroupTokens}
+}
+
+// microsOf packs the samples of a step.
+func (r *Run) microsOf(numbers []int) []*micro {
+	batch, ids := make([]Sample, len(numbers)), make([]int64, len(numbers))
+	for i, n := range numbers {
+		batch[i], ids[i] = r.Train[n], int64(n)
+	}
+	return r.packing().pack(batch, ids)
+}
+
 // tired says whether evaluations have stopped getting better.
 func (r *Run) tired() bool { return r.Patience > 0 && r.at.Worse >= r.Patience }
 
@@ -117,7 +134,7 @@ func Resumable(dir string, identity map[string]string) (*State, []string, error)
 	if err != nil || st == nil {
 		return nil, nil, err
 	}
-	return st, differs(st.Identity, identity), nil
+	return st, Differs(st.Identity, identity), nil
 }
 
 func (r *Run) resume(ctx context.Context) error {
@@ -139,6 +156,11 @@ func (r *Run) resume(ctx context.Context) error {
 		return fmt.Errorf("%s: %w: %s", r.Dir, ErrOtherRun, strings.Join(other, "; "))
 	}
 	r.at = *st
+	if r.Resumed != nil {
+		if err := r.Resumed(*st); err != nil {
+			return err
+		}
+	}
 	return r.states.load(ctx, st.Step, r.Set, false)
 }
 
@@ -158,12 +180,10 @@ func (r *Run) start(ctx context.Context) error {
 
 // step makes one update.
 func (r *Run) step(ctx context.Context, numbers []int) error {
-	batch, ids := make([]Sample, len(numbers)), make([]int64, len(numbers))
-	for i, n := range numbers {
-		batch[i], ids[i] = r.Train[n], int64(n)
+	for _, n := range numbers {
 		r.seen += int64(len(r.Train[n].Tokens))
 	}
-	micros := r.packing().pack(batch, ids)
+	micros := r.microsOf(numbers)
 	var weight float64
 	for _, m := range micros {
 		weight += m.sum()
@@ -238,7 +258,7 @@ func (r *Run) evaluate(ctx context.Context) error {
 		return err
 	}
 	better := r.at.Best == nil || loss < r.at.Best.Loss
-	r.at.Evaluated = r.at.Step
+	r.at.Evaluated, r.at.Last = r.at.Step, loss
 	r.at.Worse++
 	if better {
 		r.at.Best, r.at.Worse = &Evaluation{Step: r.at.Step, Loss: loss}, 0
@@ -295,8 +315,11 @@ func (r *Run) interrupted(ctx context.Context, err error) error {
 // finish puts what is kept into the Set.
 func (r *Run) finish(ctx context.Context) (*Result, error) {
 	out := &Result{Steps: r.at.Step, Kept: r.at.Step, Best: r.at.Best}
+	if len(r.Valid) > 0 {
+		out.Loss = &r.at.Last
+	}
 	if r.KeepBest && r.at.Best != nil && r.at.Best.Step != r.at.Step && r.Dir != "" {
-		out.Kept = r.at.Best.Step
+		out.Kept, out.Loss = r.at.Best.Step, &r.at.Best.Loss
 		return out, r.states.load(ctx, out.Kept, r.Set, true)
 	}
 	return out, nil

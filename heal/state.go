@@ -30,6 +30,8 @@ type State struct {
 	Worse    int               `json:"worse"` // evaluations since the best one
 	// Evaluated is the last step after which there was an evaluation.
 	Evaluated int `json:"evaluated"`
+	// Last is the loss that it came to.
+	Last float64 `json:"last"`
 }
 
 // Evaluation is a loss on the validation set.
@@ -104,8 +106,8 @@ func (s states) describe(step int) (*State, error) {
 	return &st, nil
 }
 
-// differs names what is not the same in two identities.
-func differs(kept, now map[string]string) []string {
+// Differs names what is not the same in two identities.
+func Differs(kept, now map[string]string) []string {
 	var out []string
 	keys := maps.Clone(kept)
 	maps.Copy(keys, now)
@@ -140,7 +142,7 @@ func (s states) save(ctx context.Context, st *State, set *Set) error {
 	if _, there := os.Stat(final); err == nil && there == nil { // the same step: the same tensors
 		err = os.Rename(filepath.Join(tmp, stateFile), filepath.Join(final, stateFile))
 	} else if err == nil {
-		if err = writeSynced(filepath.Join(tmp, tensorsFile), func(w io.Writer) error { return writeSet(ctx, w, set) }); err == nil {
+		if err = writeSynced(filepath.Join(tmp, tensorsFile), func(w io.Writer) error { return writeSet(ctx, w, set, allParts()...) }); err == nil {
 			err = os.Rename(tmp, final)
 		}
 	}
@@ -177,10 +179,15 @@ func writeSynced(path string, write func(io.Writer) error) error {
 	return f.Close()
 }
 
+// allParts are what a run goes on from, in the order of the file.
+func allParts() []engine.Part {
+	return []engine.Part{engine.Master, engine.FirstMoment, engine.SecondMoment}
+}
+
 // writeSet writes the parts of all Trainables, one in memory at a time.
-func writeSet(ctx context.Context, w io.Writer, set *Set) error {
+func writeSet(ctx context.Context, w io.Writer, set *Set, parts ...engine.Part) error {
 	var list []safetensors.Tensor
-	_ = each(set, func(t engine.Trainable, _ engine.Part, name string) error {
+	_ = each(set, parts, func(t engine.Trainable, _ engine.Part, name string) error {
 		list = append(list, safetensors.Tensor{Name: name, DType: safetensors.F32, Shape: t.Shape()})
 		return nil
 	})
@@ -189,7 +196,7 @@ func writeSet(ctx context.Context, w io.Writer, set *Set) error {
 	}
 	var values []float32
 	var raw []byte
-	return each(set, func(t engine.Trainable, p engine.Part, _ string) error {
+	return each(set, parts, func(t engine.Trainable, p engine.Part, _ string) error {
 		n := elements(t.Shape())
 		values, raw = slices.Grow(values[:0], n)[:n], slices.Grow(raw[:0], 4*n)[:4*n]
 		if err := t.Read(ctx, p, values); err != nil {
@@ -203,11 +210,11 @@ func writeSet(ctx context.Context, w io.Writer, set *Set) error {
 	})
 }
 
-// each visits the kept parts of all Trainables in the order of the file.
-func each(set *Set, do func(t engine.Trainable, p engine.Part, name string) error) error {
+// each visits parts of all Trainables in the order of the file.
+func each(set *Set, parts []engine.Part, do func(t engine.Trainable, p engine.Part, name string) error) error {
 	names := partNames()
 	for _, t := range set.List {
-		for _, p := range []engine.Part{engine.Master, engine.FirstMoment, engine.SecondMoment} {
+		for _, p := range parts {
 			if err := do(t, p, t.Name()+"."+names[p]); err != nil {
 				return fmt.Errorf("%s: %w", t.Name(), err)
 			}
@@ -218,16 +225,60 @@ func each(set *Set, do func(t engine.Trainable, p engine.Part, name string) erro
 
 // load reads a checkpoint's tensors into what trains; with masters only that part.
 func (s states) load(ctx context.Context, step int, set *Set, masters bool) error {
-	path := filepath.Join(s.path(step), tensorsFile)
+	return loadSet(ctx, filepath.Join(s.path(step), tensorsFile), set, masters)
+}
+
+// LoadMasters gives a set the values that the newest state of a directory has:
+// of a finished run what it kept, of another its last checkpoint's.
+func LoadMasters(ctx context.Context, dir string, set *Set) error {
+	if path := filepath.Join(dir, tensorsFile); exists(path) {
+		return loadSet(ctx, path, set, true)
+	}
+	s := states{dir}
+	steps, err := s.steps()
+	if err == nil && len(steps) == 0 {
+		err = fmt.Errorf("%s: no trained tensors: %w", dir, fs.ErrNotExist)
+	}
+	if err != nil {
+		return err
+	}
+	return s.load(ctx, steps[len(steps)-1], set, true)
+}
+
+// SaveMasters keeps a set's values in a directory in place of checkpoints.
+func SaveMasters(ctx context.Context, dir string, set *Set) error {
+	tmp := filepath.Join(dir, partialPrefix+tensorsFile)
+	err := writeSynced(tmp, func(w io.Writer) error { return writeSet(ctx, w, set, engine.Master) })
+	if err == nil {
+		err = os.Rename(tmp, filepath.Join(dir, tensorsFile))
+	}
+	s := states{dir}
+	steps, listed := s.steps()
+	if err = errors.Join(err, listed); err != nil {
+		return err
+	}
+	for _, n := range steps {
+		err = errors.Join(err, os.RemoveAll(s.path(n)))
+	}
+	return err
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func loadSet(ctx context.Context, path string, set *Set, masters bool) error {
 	f, err := safetensors.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return each(set, func(t engine.Trainable, p engine.Part, name string) error {
-		if masters && p != engine.Master {
-			return nil
-		}
+	parts := allParts()
+	if masters {
+		parts = parts[:1]
+	}
+	return each(set, parts, func(t engine.Trainable, p engine.Part, name string) error {
 		info, ok := f.Tensor(name)
 		if !ok || info.DType != safetensors.F32 || !slices.Equal(info.Shape, t.Shape()) {
 			return fmt.Errorf("%s: no tensor %s of float32 %v: remove the directory to go on from the checkpoint before it", path, name, t.Shape())

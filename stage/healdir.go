@@ -1,0 +1,236 @@
+package stage
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/coppice-ml/coppice/heal"
+	"github.com/coppice-ml/coppice/internal/filelock"
+	"github.com/coppice-ml/coppice/report"
+)
+
+// What healing keeps in its output directory beside the result.
+const (
+	healState  = ".coppice"          // checkpoints of training, then the trained tensors in float32
+	healEvents = "events.jsonl"      // steps and evaluations
+	healDone   = "coppice_heal.json" // settings and result; it comes last
+)
+
+// healDir is an output directory of healing.
+type healDir struct {
+	path     string
+	identity map[string]string
+	done     *report.Healed // of a finished run with the same settings
+	unlock   func()
+	events   *os.File
+	failed   error // of writing events
+}
+
+// healRecord is what healDone holds.
+type healRecord struct {
+	Settings map[string]string `json:"settings"`
+	Done     report.Healed     `json:"done"`
+}
+
+// openHealDir makes an output directory or goes on with one, if it was made by the
+// same settings; force begins anew.
+func openHealDir(path string, force bool, identity map[string]string) (*healDir, error) {
+	if err := checkHealDir(path, force); err != nil {
+		return nil, err
+	}
+	d := &healDir{path: path, identity: identity}
+	if err := os.MkdirAll(d.state(), 0o777); err != nil {
+		return nil, err
+	}
+	var err error
+	if d.unlock, err = filelock.Take(filepath.Join(d.state(), "lock")); err != nil {
+		if errors.Is(err, filelock.ErrHeld) {
+			err = failed("{out} %s: another process is healing into it", path).with("wait for it, or name another directory")
+		}
+		return nil, err
+	}
+	if force {
+		err = d.empty()
+	}
+	if err == nil {
+		err = d.compare()
+	}
+	if err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// checkHealDir refuses directories that are something else.
+func checkHealDir(path string, force bool) error {
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return failed("{out} %s: %w", path, reason(err))
+	}
+	ours := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == healState })
+	model := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == "config.json" || e.Name() == "adapter_config.json" })
+	switch {
+	case ours, model && force:
+		return nil
+	case model:
+		return failed("{out} %s exists, and healing did not make it", path).with("name another directory, or pass {force} to replace it")
+	}
+	return failed("{out} %s exists, and is no model", path).with("name another directory")
+}
+
+// state is where training keeps its checkpoints.
+func (d *healDir) state() string { return filepath.Join(d.path, healState) }
+
+// empty removes what an earlier run made, but for the lock.
+func (d *healDir) empty() error {
+	for _, dir := range []string{d.path, d.state()} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if e.Name() == healState || e.Name() == "lock" {
+				continue
+			}
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// compare looks whether what is there was made by the same settings.
+func (d *healDir) compare() error {
+	var record healRecord
+	raw, err := os.ReadFile(filepath.Join(d.path, healDone))
+	if err == nil {
+		if err := json.Unmarshal(raw, &record); err != nil {
+			return failed("%s: %w", filepath.Join(d.path, healDone), err).with("pass {force} to start over")
+		}
+		if other := heal.Differs(record.Settings, d.identity); len(other) > 0 {
+			return d.otherSettings("finished", other)
+		}
+		d.done = &record.Done
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	begun := filepath.Join(d.state(), "settings.json")
+	raw, err = os.ReadFile(begun)
+	if errors.Is(err, fs.ErrNotExist) {
+		if raw, err = json.MarshalIndent(d.identity, "", "  "); err != nil {
+			return err
+		}
+		return writeWhole(begun, func(f *os.File) error { _, err := f.Write(raw); return err })
+	}
+	if err != nil {
+		return err
+	}
+	var settings map[string]string
+	if err := json.Unmarshal(raw, &settings); err != nil {
+		return failed("%s: %w", begun, err).with("pass {force} to start over")
+	}
+	if other := heal.Differs(settings, d.identity); len(other) > 0 {
+		return d.otherSettings("begun", other)
+	}
+	return nil
+}
+
+func (d *healDir) otherSettings(how string, other []string) error {
+	return failed("{out} %s was %s with other settings: %s", d.path, how, strings.Join(other, "; ")).
+		with("name another directory, pass {force} to start over, or {init_from} %s to go on from its weights", d.path)
+}
+
+// finished is the result of an earlier run, nil if there is none.
+func (d *healDir) finished() *report.Healed { return d.done }
+
+// resumed cuts the events after what a checkpoint has seen.
+func (d *healDir) resumed(st heal.State) error {
+	raw, err := os.ReadFile(filepath.Join(d.path, healEvents))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var kept bytes.Buffer
+	for lines := bufio.NewScanner(bytes.NewReader(raw)); lines.Scan(); {
+		var e struct {
+			Type string `json:"type"`
+			Step int    `json:"step"`
+		}
+		if json.Unmarshal(lines.Bytes(), &e) != nil || e.Step > st.Step || e.Type == "eval" && e.Step > st.Evaluated {
+			break
+		}
+		kept.Write(lines.Bytes())
+		kept.WriteByte('\n')
+	}
+	return writeWhole(filepath.Join(d.path, healEvents), func(f *os.File) error { _, err := f.Write(kept.Bytes()); return err })
+}
+
+// event appends a line to the file of events.
+func (d *healDir) event(l report.Line) {
+	if d.failed != nil {
+		return
+	}
+	if d.events == nil {
+		d.events, d.failed = os.OpenFile(filepath.Join(d.path, healEvents), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o666)
+	}
+	if d.failed == nil {
+		d.failed = report.Write(d.events, l)
+	}
+}
+
+// finish installs the files of a directory and says that all is done. The file
+// that makes a checkpoint one comes last of them.
+func (d *healDir) finish(made string, done *report.Healed) error {
+	entries, err := os.ReadDir(made)
+	if err != nil {
+		return err
+	}
+	last := func(e fs.DirEntry) int {
+		if e.Name() == "config.json" || e.Name() == "adapter_config.json" {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(entries, func(a, b fs.DirEntry) int { return last(a) - last(b) })
+	for _, e := range entries {
+		if err := os.Rename(filepath.Join(made, e.Name()), filepath.Join(d.path, e.Name())); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(made); err != nil {
+		return err
+	}
+	d.event(*done)
+	raw, err := json.MarshalIndent(healRecord{Settings: d.identity, Done: *done}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode the result: %w", err)
+	}
+	err = writeWhole(filepath.Join(d.path, healDone), func(f *os.File) error { _, err := f.Write(append(raw, '\n')); return err })
+	return errors.Join(err, d.failed)
+}
+
+func (d *healDir) close() {
+	if d.events != nil {
+		_ = d.events.Close()
+	}
+	if d.unlock != nil {
+		d.unlock()
+	}
+}

@@ -1,0 +1,153 @@
+package stage
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/heal"
+	"github.com/coppice-ml/coppice/heal/adapter"
+	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/prune"
+	"github.com/coppice-ml/coppice/report"
+)
+
+// finish writes what training came to, and evaluates it as it was written.
+func (j *healJob) finish(ctx context.Context, result *heal.Result) (*report.Healed, error) {
+	done := &report.Healed{
+		Path: j.Out, Method: j.Method, Steps: result.Steps, Kept: result.Kept, Trainable: j.chosen.Parameters(j.Rank), LossFirst: j.first,
+		Samples: len(j.data.train), HeldOut: len(j.data.valid), Skipped: j.data.skipped, Data: j.data.source, SHA256: j.data.sha256, Compute: j.s.Compute(),
+	}
+	if result.Loss != nil {
+		n := report.Number(*result.Loss)
+		done.LossBest = &n
+	}
+	made := filepath.Join(j.dir.state(), "result")
+	if err := os.RemoveAll(made); err != nil {
+		return nil, err
+	}
+	var err error
+	if j.Method == heal.LoRA {
+		err = j.writeAdapter(ctx, made)
+	} else {
+		err = j.writeCheckpoint(ctx, made, done)
+	}
+	if err == nil && j.Method != heal.LoRA && len(j.data.valid) > 0 {
+		err = j.evaluateWritten(ctx, made, done)
+	}
+	if err != nil {
+		return nil, err
+	}
+	done.Seconds = seconds(j.started)
+	if err := j.dir.finish(made, done); err != nil {
+		return nil, err
+	}
+	return done, heal.SaveMasters(ctx, j.dir.state(), j.set)
+}
+
+// plan is the pruning that was healed; ok is false where there was none.
+func (j *healJob) plan() (prune.Plan, bool, error) {
+	p, err := j.Layers.choose(j.s.Model.Spec)
+	return p, len(p.Drop) > 0, err
+}
+
+// writeCheckpoint writes the healed model as a checkpoint of its own.
+func (j *healJob) writeCheckpoint(ctx context.Context, dir string, done *report.Healed) error {
+	c, spec := j.s.Checkpoint, j.s.Model.Spec
+	s := checkpoint.Surgery{Config: c.Config(), Card: string(c.Beside("README.md"))}
+	p, pruned, err := j.plan()
+	if err != nil {
+		return err
+	}
+	if pruned {
+		if s, err = prune.Surgery(c, spec, p, prune.Options{Version: j.env.Version, SourceName: j.Model}); err != nil {
+			return err
+		}
+	}
+	dtype := ""
+	if j.SaveDType == "float32" {
+		dtype = "float32"
+	}
+	if s.Config, err = model.HealedConfig(s.Config, j.Untie, dtype); err != nil {
+		return err
+	}
+	s.Replace = j.set.Replacements(ctx, j.s.Model, j.kept, dtype != "")
+	s.Card = j.card(s.Card, done)
+	tell, end := j.env.Talk.Progress("writing", Bytes)
+	defer end()
+	_, err = checkpoint.Write(ctx, c, dir, s, checkpoint.WriteOptions{Progress: tell})
+	return err
+}
+
+// card says how the model was healed, behind what its card said before.
+func (j *healJob) card(old string, done *report.Healed) string {
+	var b strings.Builder
+	if old == "" {
+		fmt.Fprintf(&b, "# %s, healed\n", filepath.Base(j.Model))
+	}
+	b.WriteString(strings.TrimRight(old, "\n"))
+	fmt.Fprintf(&b, "\n\n## Healing\n\nFine-tuned with Coppice %s: %s, %d parameters trained in %s of %s.\n\n", j.env.Version, j.Method, done.Trainable, report.Plural(done.Steps, "step"), report.Plural(j.options.BatchSize, "sample"))
+	fmt.Fprintf(&b, "- data: %s, %s, %d held out\n- learning rate %g, %s schedule, %d warm-up steps, seed %d\n", j.data.source, report.Plural(done.Samples, "sample"), done.HeldOut, j.options.LR, j.options.Schedule, j.options.WarmupSteps, j.options.Seed)
+	if done.LossFirst != nil && done.LossBest != nil {
+		fmt.Fprintf(&b, "- loss on the held-out samples: %.4f before, %.4f after\n", float64(*done.LossFirst), float64(*done.LossBest))
+	}
+	return b.String()
+}
+
+// writeAdapter writes adapters and, of a pruning that was never written, its plan.
+func (j *healJob) writeAdapter(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	config := adapter.NewConfig(j.Model, j.Rank, j.Alpha, j.Dropout, j.RankStable, j.chosen.Adapted)
+	a, err := j.set.Adapter(ctx, j.chosen, config)
+	if err != nil {
+		return err
+	}
+	p, pruned, err := j.plan()
+	if err != nil {
+		return err
+	}
+	if pruned {
+		raw, err := json.MarshalIndent(p, "", "  ")
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, prune.PlanFile), append(raw, '\n'), 0o666)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return a.Write(dir, j.s.Model.Spec.Renamer(j.kept))
+}
+
+// evaluateWritten is the loss of the checkpoint as it was written: rounding to
+// the model's dtype moves it a little.
+func (j *healJob) evaluateWritten(ctx context.Context, dir string, done *report.Healed) error {
+	j.releaseParts()
+	c, err := checkpoint.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	m, err := model.Open(c)
+	if err != nil {
+		return err
+	}
+	parts := newHealParts(j.s.Engine, m, nil, j.fit.resident)
+	defer parts.Close()
+	layers := make([]int, m.Spec.Layers)
+	for i := range layers {
+		layers[i] = i
+	}
+	loss, err := heal.MeanLoss(ctx, j.s.Engine, m, layers, parts, j.data.valid, j.options.MicroTokens, j.fit.group)
+	if err != nil {
+		return err
+	}
+	n := report.Number(loss)
+	done.LossSaved = &n
+	return nil
+}
