@@ -190,9 +190,10 @@ func (d *download) stopped(ctx context.Context, err error, files int) error {
 	case errors.Is(err, errTransient):
 		failure := d.c.explain(d.info.Repo, err)
 		e.Kind, e.Text = failure, fmt.Sprintf("%v; %s", failure, so)
-		if size := (*sizeError)(nil); errors.As(err, &size) {
-			e.Remedy = remedyOf(failure) + "; then " + e.Remedy
-		}
+	case errors.As(err, new(*otherAnswer)):
+		failure := d.c.explain(d.info.Repo, err)
+		e.Kind, e.Text = failure, fmt.Sprintf("%v; %s", failure, so)
+		e.Remedy = remedyOf(failure) + "; then " + e.Remedy
 	default:
 		return d.c.storeError(d.info.Repo, err)
 	}

@@ -26,7 +26,6 @@ var (
 	ErrBusy         = errors.New("the repository changed")       // while it was pushed to
 	errTransient    = errors.New("worth trying again")           // inside this package
 	errTooManyHops  = errors.New("more than 10 redirects")       // inside this package
-	errDowngrade    = errors.New("redirect from https to http")  // inside this package
 	errStalled      = errors.New("nothing arrived for too long") // inside this package
 )
 
@@ -185,16 +184,20 @@ func colon(s string) string {
 // unreachable explains what is not an answer.
 func (c *Client) unreachable(r Repo, err error) error {
 	var known *Error
-	var size *sizeError
+	var other *otherAnswer
 	switch {
 	case errors.As(err, &known):
 		return err
-	case errors.As(err, &size):
-		return &Error{Kind: ErrServer, Err: err, Text: fmt.Sprintf("%s: %v", r.ID, err),
-			Remedy: "see whether a proxy or a login page answers in the place of " + c.Endpoint}
+	case errors.As(err, &other):
+		return &Error{Kind: ErrServer, Err: err, Text: fmt.Sprintf("%s: %v", r.ID, err), Remedy: c.seeProxy()}
 	}
 	return &Error{Kind: ErrUnreachable, Err: err, Text: fmt.Sprintf("%s: %v", r.ID, err),
 		Remedy: "check the connection (and HF_ENDPOINT, HTTPS_PROXY)"}
+}
+
+// seeProxy is what to do about answers that are not the hub's.
+func (c *Client) seeProxy() string {
+	return "see whether a proxy or a login page answers in the place of " + c.Endpoint
 }
 
 // account says whose access counts.

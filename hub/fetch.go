@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -157,7 +158,7 @@ func (t *transfer) attempt(ctx context.Context) error {
 	if err := t.begin(res); err != nil {
 		return err
 	}
-	return t.receive(res.Body)
+	return t.receive(res)
 }
 
 // checkHop compares what the hub says of the file, on the way to where it is
@@ -187,11 +188,14 @@ func cleanETag(s string) string { return strings.Trim(strings.TrimPrefix(s, "W/"
 // begin makes sure that an answer goes on where the file ends.
 func (t *transfer) begin(res *http.Response) error {
 	etag := res.Header.Get("ETag")
+	if encoding := res.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" && res.StatusCode/100 == 2 {
+		return t.other(fmt.Sprintf("it arrives packed (%.20q), which was not asked for", encoding))
+	}
 	switch {
 	case res.StatusCode == http.StatusOK:
 		// The whole file: the storage knows no ranges, or has another file now.
 		if n := res.ContentLength; n >= 0 && n != t.f.Size {
-			return &sizeError{n, t.f.Size}
+			return t.size(res, n)
 		}
 		if t.at > 0 {
 			if err := t.reset(); err != nil {
@@ -211,7 +215,7 @@ func (t *transfer) begin(res *http.Response) error {
 		return t.d.c.newAnswerError(res)
 	}
 	if n := res.ContentLength; n >= 0 && n != t.f.Size-t.at {
-		return &sizeError{t.at + n, t.f.Size}
+		return t.size(res, t.at+n)
 	}
 	if !strings.HasPrefix(etag, "W/") {
 		t.etag = etag
@@ -226,23 +230,41 @@ func (t *transfer) checkRange(res *http.Response) error {
 	if n, _ := fmt.Sscanf(value, "bytes %d-%d/%d", &from, &to, &size); n < 2 || from != t.at {
 		return t.changed(fmt.Sprintf("the storage sends range %q where byte %d was asked for", value, t.at))
 	} else if n == 3 && size != t.f.Size {
-		return &sizeError{size, t.f.Size}
+		return t.size(res, size)
 	}
 	return nil
 }
 
-// sizeError: the storage announces another size than the listing. It may be the
-// page of a proxy, so it is no reason to throw away what has arrived.
-type sizeError struct {
-	have, want int64
+// otherAnswer is what is not the file: the page of a proxy, for one. It is no
+// reason to throw away what has arrived, and none to ask again: the next answer
+// would be the same.
+type otherAnswer struct{ text string }
+
+func (e *otherAnswer) Error() string { return e.text }
+
+func (t *transfer) other(what string) error { return &otherAnswer{t.f.Name + ": " + what} }
+
+// size: another one is announced than in the listing.
+func (t *transfer) size(res *http.Response, have int64) error {
+	if what := notTheHubs(res.Header); what != "" {
+		return t.other(fmt.Sprintf("%s of %d bytes arrives, where the listing says %d", what, have, t.f.Size))
+	}
+	return t.other(fmt.Sprintf("%d bytes are announced, where the listing says %d", have, t.f.Size))
 }
 
-func (e *sizeError) Error() string {
-	return fmt.Sprintf("%d bytes are announced, where the listing says %d", e.have, e.want)
+// notTheHubs says what an answer is that no hub gives: a page, something packed;
+// else "".
+func notTheHubs(h http.Header) string {
+	kind, _, _ := strings.Cut(strings.ToLower(h.Get("Content-Type")), ";")
+	encoding := h.Get("Content-Encoding")
+	switch kind = strings.TrimSpace(kind); {
+	case kind == "text/html":
+		return "a web page (text/html)"
+	case encoding != "" && encoding != "identity":
+		return fmt.Sprintf("something packed (%.20q)", encoding)
+	}
+	return ""
 }
-
-// Is makes it transient.
-func (e *sizeError) Is(target error) bool { return target == errTransient }
 
 // changed: the file is not, or no longer, what the listing said.
 func (t *transfer) changed(how string) error {
@@ -251,10 +273,10 @@ func (t *transfer) changed(how string) error {
 }
 
 // receive appends a body to the file, and looks for one byte more than wanted.
-func (t *transfer) receive(body io.Reader) error {
+func (t *transfer) receive(res *http.Response) error {
 	buf := make([]byte, bufferSize)
 	for {
-		n, err := body.Read(buf)
+		n, err := res.Body.Read(buf)
 		if int64(n) > t.f.Size-t.at {
 			return t.changed(fmt.Sprintf("more than its %d bytes arrive", t.f.Size))
 		}
@@ -269,6 +291,13 @@ func (t *transfer) receive(body io.Reader) error {
 		if err != nil {
 			return err
 		}
+	}
+	if t.at < t.f.Size && slices.Contains(res.TransferEncoding, "chunked") {
+		// Its end was sent: the line did not break.
+		if what := notTheHubs(res.Header); what != "" {
+			return errors.Join(t.size(res, t.at), t.reset())
+		}
+		return t.other(fmt.Sprintf("its end arrives after %d bytes, early: the listing says %d", t.at, t.f.Size))
 	}
 	if t.at < t.f.Size {
 		return &connectionError{host: "the storage", err: fmt.Errorf("it ended %d bytes early", t.f.Size-t.at)}

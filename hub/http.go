@@ -100,11 +100,13 @@ func (c *Client) follow(ctx context.Context, r request, hop func(*http.Response)
 		}
 		res.Body.Close()
 		next, err := res.Location()
-		if err != nil {
-			return nil, fmt.Errorf("%s redirects to what is no address", publicURL(at))
-		}
-		if at.Scheme == "https" && next.Scheme != "https" {
-			return nil, fmt.Errorf("%s: %w", publicURL(at), errDowngrade)
+		switch {
+		case err != nil:
+			return nil, c.badRedirect(at, "what is no address")
+		case at.Scheme == "https" && next.Scheme == "http":
+			return nil, c.badRedirect(at, "http, which is not encrypted")
+		case next.Scheme != "https" && next.Scheme != "http" || next.Host == "":
+			return nil, c.badRedirect(at, fmt.Sprintf("%.20q, which is not http", next.Scheme+":"))
 		}
 		if method != http.MethodGet && method != http.MethodHead && res.StatusCode != http.StatusTemporaryRedirect && res.StatusCode != http.StatusPermanentRedirect {
 			return nil, fmt.Errorf("%s redirects a %s with %d, which would lose what is sent", publicURL(at), method, res.StatusCode)
@@ -112,6 +114,11 @@ func (c *Client) follow(ctx context.Context, r request, hop func(*http.Response)
 		at = next
 	}
 	return nil, fmt.Errorf("%s: %w", publicURL(at), errTooManyHops)
+}
+
+// badRedirect: another try would be sent the same way.
+func (c *Client) badRedirect(at *url.URL, where string) error {
+	return &Error{Kind: ErrServer, Text: fmt.Sprintf("%s redirects to %s: refused", publicURL(at), where), Remedy: c.seeProxy()}
 }
 
 func (c *Client) roundTrip(ctx context.Context, method string, at *url.URL, r request) (*http.Response, error) {
@@ -290,6 +297,9 @@ func (c *Client) call(ctx context.Context, r request, out any) (http.Header, err
 	}
 	if out == nil {
 		return res.Header, nil
+	}
+	if what := notTheHubs(res.Header); what != "" {
+		return nil, fmt.Errorf("%s: the answer is not what the hub's API gives, but %s", at, what)
 	}
 	if err := json.Unmarshal(raw, out); err != nil {
 		return nil, fmt.Errorf("%s: the answer is not what the hub's API gives: %w", at, err)

@@ -97,6 +97,16 @@ func TestTrouble(t *testing.T) {
 			http.Error(w, "trouble", code)
 		})
 	}
+	page := func(announced bool) between {
+		return always(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			if announced {
+				w.Header().Set("Content-Length", "21")
+			}
+			_, _ = w.Write([]byte("<html>log in</html>\r\n"))
+			_ = http.NewResponseController(w).Flush()
+		})
+	}
 	firstCut := func(f http.HandlerFunc) between {
 		return objects(func(n int, w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if n == 1 {
@@ -113,6 +123,7 @@ func TestTrouble(t *testing.T) {
 		partial bool     // and what has arrived is kept
 		says    []string // in the message or the remedy
 		left    int64    // bytes of the .incomplete file; -1: none
+		once    bool     // and it is not asked for again
 	}{
 		{name: "5xx once", between: objects(func(n int, w http.ResponseWriter, r *http.Request, next http.Handler) {
 			if n == 1 {
@@ -169,9 +180,23 @@ func TestTrouble(t *testing.T) {
 			_, _ = w.Write(other[50_000:])
 		}), kind: hub.ErrCorrupt, says: []string{"its hash is"}, left: -1},
 		{name: "ends early", between: send(big[:1000], bigSize), kind: hub.ErrUnreachable, partial: true, says: []string{"EOF"}, left: 1000},
-		{name: "ends early, of unknown length", between: send(big[:1000], -1), kind: hub.ErrUnreachable, partial: true, says: []string{"early"}, left: 1000},
-		{name: "announced shorter", between: send(big[:1000], 1000), kind: hub.ErrServer, partial: true, says: []string{"1000 bytes are announced", "200000", "proxy"}, left: 0},
-		{name: "announced longer", between: send(append(big, 1), bigSize+1), kind: hub.ErrServer, partial: true, says: []string{"200001 bytes are announced"}, left: 0},
+		{name: "ends early, of unknown length", between: send(big[:1000], -1), kind: hub.ErrServer, partial: true, says: []string{"after 1000 bytes, early"}, left: 1000, once: true},
+		{name: "a page of known length", between: page(true), kind: hub.ErrServer, partial: true, says: []string{"a web page (text/html) of 21 bytes", "200000", "proxy"}, left: 0, once: true},
+		{name: "a page of unknown length", between: page(false), kind: hub.ErrServer, partial: true, says: []string{"a web page (text/html) of 21 bytes", "proxy"}, left: 0, once: true},
+		{name: "packed", between: always(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write(big)
+		}), kind: hub.ErrServer, partial: true, says: []string{`packed ("gzip")`, "proxy"}, left: 0, once: true},
+		{name: "redirects to ftp", between: always(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "ftp://example.org/big.safetensors")
+			w.WriteHeader(http.StatusFound)
+		}), kind: hub.ErrServer, says: []string{`redirects to "ftp:", which is not http: refused`}, left: 0, once: true},
+		{name: "redirects to a file", between: always(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "file:///etc/passwd")
+			w.WriteHeader(http.StatusFound)
+		}), kind: hub.ErrServer, says: []string{`redirects to "file:"`}, left: 0, once: true},
+		{name: "announced shorter", between: send(big[:1000], 1000), kind: hub.ErrServer, partial: true, says: []string{"1000 bytes are announced", "200000", "proxy"}, left: 0, once: true},
+		{name: "announced longer", between: send(append(big, 1), bigSize+1), kind: hub.ErrServer, partial: true, says: []string{"200001 bytes are announced"}, left: 0, once: true},
 		{name: "longer, of unknown length", between: send(append(big, 1), -1), kind: hub.ErrCorrupt, says: []string{"more than its 200000 bytes"}, left: -1},
 		{name: "wrong hash", between: send(other, bigSize), kind: hub.ErrCorrupt, says: []string{"big.safetensors", "its hash is " + hubtest.SHA256(other)}, left: -1},
 		{name: "redirects in a circle", between: always(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.String(), http.StatusFound) }),
@@ -182,9 +207,18 @@ func TestTrouble(t *testing.T) {
 			commit := s.Add("model", modelID, map[string][]byte{"big.safetensors": big, "small.txt": []byte("small")})
 			client := newClient(t, s)
 			client.Parallel = 1
-			s.Between(c.between)
+			var asked atomic.Int32
+			s.Between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				if isObject(r) {
+					asked.Add(1)
+				}
+				c.between(w, r, next)
+			})
 			dir, err := pull(client, repo(""))
 			sound(t, client.Cache)
+			if n := asked.Load(); c.once && n != 1 {
+				t.Errorf("asked %d times", n)
+			}
 			if c.kind == nil && c.says == nil {
 				if err != nil {
 					t.Fatal(err)
