@@ -58,7 +58,8 @@ func ReadTexts(path, field string) ([]string, error) {
 // Texts reads the texts of files, one file after the other: a text file is one
 // text, or none when it is empty; every other kind that Rows knows has one a
 // row, in the column called field (DefaultField where that is empty). Text must
-// be valid UTF-8; a byte order mark at the start is not part of it. The first
+// be valid UTF-8; a byte order mark at the start is not part of it, and line ends
+// \r\n and \r of text files are \n. The first
 // error ends the sequence.
 func Texts(paths []string, field string) iter.Seq2[string, error] {
 	if field == "" {

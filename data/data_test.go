@@ -2,10 +2,12 @@ package data
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -25,7 +27,11 @@ func TestReadTexts(t *testing.T) {
 		want                       []string
 		err                        string
 	}{
-		{name: "txt is one text, to the byte", file: "a.txt", content: "one\n\ntwo\r\n", want: []string{"one\n\ntwo\r\n"}},
+		{name: "txt is one text, to the byte", file: "a.txt", content: "one\n\n\ttwo \n", want: []string{"one\n\n\ttwo \n"}},
+		{name: "line ends as Python reads them", file: "a.txt", content: "one\r\n\r\ntwo\rthree\n\r", want: []string{"one\n\ntwo\nthree\n\n"}},
+		{name: "a text in JSON keeps its line ends", file: "a.jsonl", content: "\"a\\r\\nb\"\r\n", want: []string{"a\r\nb"}},
+		{name: "a file without an extension", file: "story", content: "one\n", want: []string{"one\n"}},
+		{name: "Markdown", file: "story.md", content: "# one\n", want: []string{"# one\n"}},
 		{name: "byte order mark", file: "a.txt", content: "\ufeffone", want: []string{"one"}},
 		{name: "replacement characters are text", file: "a.txt", content: "a\ufffdb", want: []string{"a\ufffdb"}},
 		{name: "strings", file: "a.json", content: `["one", "two"]`, want: []string{"one", "two"}},
@@ -128,4 +134,14 @@ func FuzzTokens(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Line ends that fall on the edge of two reads.
+func TestNewlinesByAnySteps(t *testing.T) {
+	const raw, want = "a\r\nb\rc\n\r\n\r\r\nd\r", "a\nb\nc\n\n\n\nd\n"
+	for _, r := range []io.Reader{strings.NewReader(raw), iotest.OneByteReader(strings.NewReader(raw)), iotest.HalfReader(strings.NewReader(raw)), iotest.DataErrReader(strings.NewReader(raw))} {
+		if got, err := io.ReadAll(&newlines{r: r}); err != nil || string(got) != want {
+			t.Errorf("%q, %v, want %q", got, err, want)
+		}
+	}
 }

@@ -50,7 +50,7 @@ const (
 func Discover(name string, files []string, card []byte) (*Layout, error) {
 	l := &Layout{name: name}
 	for _, f := range files {
-		if kind, packed := formatOf(f); readers()[kind] != nil && (packed == "" || kind != ".parquet") && !ignored(f) {
+		if kind, packed := formatOf(f); slices.Contains(Formats(), kind) && (packed == "" || kind != ".parquet") && !ignored(f) {
 			l.files = append(l.files, f)
 		}
 	}
@@ -260,18 +260,53 @@ func add(splits []Split, name, file string) []Split {
 	return splits
 }
 
-// splitsOf divides files by their names.
+// splitsOf divides files by their names: those of the format that most have, and
+// of the others whole splits that those lack.
 func splitsOf(files []string) []Split {
-	files = oneFormat(files)
+	same := oneFormat(files)
+	splits := divided(same)
+	if len(splits) == 1 && splits[0].Name == trainSplit {
+		return splits
+	}
+	rest := slices.DeleteFunc(slices.Clone(files), func(f string) bool { return slices.Contains(same, f) })
+	for _, s := range named(oneFormat(rest)) {
+		if !slices.ContainsFunc(splits, func(have Split) bool { return have.Name == s.Name }) {
+			splits = append(splits, s)
+		}
+	}
+	return splits
+}
+
+// PassedOver lists the files that could be read and are in no split: beside those
+// of most files' format, or without a split's name where others have one.
+func (l *Layout) PassedOver() []string {
+	in := map[string]bool{}
+	for _, c := range l.Configs {
+		for _, s := range c.Splits {
+			for _, f := range s.Files {
+				in[f] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(l.files), func(f string) bool { return in[f] })
+}
+
+// divided puts files into splits; one where their names say of none.
+func divided(files []string) []Split {
+	if splits := named(files); len(splits) > 0 || len(files) == 0 {
+		return splits
+	}
+	return []Split{{Name: trainSplit, Files: files}}
+}
+
+// named puts files into the splits that their names say.
+func named(files []string) []Split {
 	for _, divide := range []func([]string) []Split{bySharding, byDirectory, byFileName} {
 		if splits := divide(files); len(splits) > 0 {
 			return splits
 		}
 	}
-	if len(files) == 0 {
-		return nil
-	}
-	return []Split{{Name: trainSplit, Files: files}}
+	return nil
 }
 
 // bySharding finds data/SPLIT-00000-of-00001.EXT, whatever the split is called.

@@ -220,3 +220,28 @@ func FuzzDiscover(f *testing.F) {
 		}
 	})
 }
+
+// Files of other kinds are not read in silence, and lend splits that are missing.
+func TestMixedFiles(t *testing.T) {
+	for _, c := range []struct{ files, part, want, over string }{
+		{"a.txt ok.jsonl", "", "a.txt", "ok.jsonl"},
+		{"train.jsonl test.txt validation.txt", "", "train.jsonl", ""},
+		{"train.jsonl test.txt validation.txt", "test", "test.txt", ""},
+		{"a.csv b.csv test_notes.txt", "", "a.csv b.csv", "test_notes.txt"},
+		{"train.jsonl test.jsonl train_notes.txt", "", "train.jsonl", "train_notes.txt"},
+		{"train.jsonl extra.jsonl", "", "train.jsonl", "extra.jsonl"},
+		{"notes.md a.txt", "", "a.txt", ""},
+	} {
+		l, err := Discover("set", strings.Fields(c.files), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, split, err := l.Find(c.part)
+		if got := strings.Join(split.Files, " "); err != nil || got != c.want {
+			t.Errorf("%s: %q, %v, want %q", c.files, got, err, c.want)
+		}
+		if got := strings.Join(l.PassedOver(), " "); got != c.over {
+			t.Errorf("%s: passed over %q, want %q", c.files, got, c.over)
+		}
+	}
+}

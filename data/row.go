@@ -127,7 +127,8 @@ const maxRow = 256 << 20
 //   - .parquet: lists become []any, structs and maps map[string]any; bytes that
 //     no annotation calls text are a string where they are valid UTF-8, else
 //     []byte; dates and times are text in RFC 3339, decimals float64
-//   - .txt, .raw, .lst: one row a line, with one column, "text"
+//   - .txt, .raw, .lst, .md, and files without an extension: one row a line, with
+//     one column, "text"; line ends \r\n and \r are \n, as Python reads them
 //
 // each but Parquet also as .gz or .zst. A string where an object is expected
 // is a row with the column "text". Text must be valid UTF-8; a byte order mark
@@ -173,7 +174,7 @@ func readers() map[string]reader {
 	return map[string]reader{
 		".json": readJSON, ".jsonl": readLines, ".ndjson": readLines,
 		".csv": readCSV, ".tsv": readCSV, ".parquet": readParquet,
-		".txt": readText, ".raw": readText, ".lst": readText,
+		".txt": readText, ".raw": readText, ".lst": readText, ".md": readText, "": readText,
 	}
 }
 
@@ -185,7 +186,9 @@ func Formats() []string {
 // HasFields reports whether a file of this name can have columns.
 func HasFields(path string) bool { kind, _ := formatOf(path); return !isText(kind) }
 
-func isText(kind string) bool { return kind == ".txt" || kind == ".raw" || kind == ".lst" }
+func isText(kind string) bool {
+	return kind == ".txt" || kind == ".raw" || kind == ".lst" || kind == ".md" || kind == ""
+}
 
 // formatOf splits the extensions off a name: "a.jsonl.gz" is ".jsonl", ".gz".
 func formatOf(path string) (kind, packed string) {

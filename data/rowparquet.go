@@ -31,6 +31,10 @@ func readParquet(s source, yield func(Row) bool) error {
 }
 
 func parquetRows(path string, r io.ReaderAt, size int64, yield func(Row) bool) error {
+	return limitedParquetRows(path, r, size, defaultPageLimits(), yield)
+}
+
+func limitedParquetRows(path string, r io.ReaderAt, size int64, limits pageLimits, yield func(Row) bool) error {
 	f, err := openParquet(path, r, size)
 	if err != nil {
 		return err
@@ -39,7 +43,11 @@ func parquetRows(path string, r io.ReaderAt, size int64, yield func(Row) bool) e
 	if err != nil {
 		return err
 	}
+	t.file, t.limits = r, limits
 	for g, group := range f.RowGroups() {
+		if err := t.checkPages(g, f.Metadata().RowGroups[g].Columns); err != nil {
+			return err
+		}
 		more, err := t.group(g, group, yield)
 		if err != nil || !more {
 			return err
@@ -107,10 +115,13 @@ type table struct {
 	names   []string
 	columns []*column
 	leaves  int
+	levels  []levels // of each leaf
+	file    io.ReaderAt
+	limits  pageLimits
 }
 
 func parquetTable(path string, f *parquet.File) (*table, error) {
-	t := &table{path: path}
+	t := &table{path: path, levels: leafLevels(f.Root(), levels{})}
 	for _, c := range f.Root().Columns() {
 		if slices.Contains(t.names, c.Name()) {
 			return nil, &Error{Path: path, What: fmt.Sprintf("two columns are called %q", c.Name())}

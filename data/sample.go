@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"math/rand/v2"
@@ -49,7 +50,7 @@ func Sample(ctx context.Context, texts iter.Seq2[string, error], encode Encode, 
 			return s.out, nil
 		}
 		if !more {
-			return s.again()
+			return s.again(ctx)
 		}
 	}
 }
@@ -62,8 +63,9 @@ type sampler struct {
 	started bool
 	docs    []*document // visited, with windows left
 	out     [][]int32
-	texts   int // how many there are
-	longest int // tokens of the longest visited
+	texts   int    // how many there are
+	longest int    // tokens of the longest visited
+	short   string // the longest text that was passed over as too short
 }
 
 // key is a hash of the seed and a text.
@@ -116,6 +118,9 @@ func (s *sampler) collect(ctx context.Context, texts iter.Seq2[string, error], n
 		// Normalisation may lengthen a text elevenfold, never more; the bound
 		// spares documents that cannot be long enough.
 		if 11*len(text)+8 < s.opt.Length {
+			if len(text) > len(s.short) {
+				s.short = text
+			}
 			continue
 		}
 		c := candidate{s.key(text), text}
@@ -167,9 +172,9 @@ func (s *sampler) visit(d *document) {
 }
 
 // again goes round the documents until there are enough windows.
-func (s *sampler) again() ([][]int32, error) {
+func (s *sampler) again(ctx context.Context) ([][]int32, error) {
 	if len(s.out) == 0 {
-		return nil, fmt.Errorf("none of %d texts has %d tokens (the longest looked at has %d); ask for a smaller --length", s.texts, s.opt.Length, s.longest)
+		return nil, s.tooShort(ctx)
 	}
 	for len(s.out) < s.opt.Samples {
 		if len(s.docs) == 0 {
@@ -199,4 +204,19 @@ func (d *document) draw(length int) []int32 {
 	d.drawn[at] = true
 	d.left--
 	return slices.Clone(d.ids[at : at+length])
+}
+
+// tooShort says how long the texts are, of which none is long enough.
+func (s *sampler) tooShort(ctx context.Context) error {
+	if s.texts == 0 {
+		return errors.New("there is no text")
+	}
+	if s.longest == 0 && s.short != "" {
+		ids, err := s.encode(ctx, s.short)
+		if err != nil {
+			return err
+		}
+		s.longest = len(ids)
+	}
+	return fmt.Errorf("none of %d texts has %d tokens (the longest looked at has %d); ask for a smaller --length, or join the rows into one text, a .txt file", s.texts, s.opt.Length, s.longest)
 }

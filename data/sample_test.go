@@ -200,3 +200,19 @@ func TestWriteTokens(t *testing.T) {
 		t.Errorf("hash %s, want %s", got, want)
 	}
 }
+
+// None is long enough: the message has the true length of the longest.
+func TestSampleOfShortTexts(t *testing.T) {
+	for _, c := range []struct {
+		texts []string
+		want  string
+	}{
+		{[]string{"Tim", "Tim ran.", ""}, "none of 3 texts has 1000 tokens (the longest looked at has 8)"},
+		{[]string{strings.Repeat("x", 999)}, "none of 1 texts has 1000 tokens (the longest looked at has 999)"},
+		{nil, "there is no text"},
+	} {
+		if _, err := sample(c.texts, SampleOptions{Samples: 1, Length: 1000}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("error %v, want %q", err, c.want)
+		}
+	}
+}

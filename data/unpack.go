@@ -36,6 +36,9 @@ func openText(s source) (*text, error) {
 		t.Close()
 		return nil, err
 	}
+	if kind, _ := formatOf(s.path); isText(kind) {
+		packed = &newlines{r: packed}
+	}
 	t.limited = &limited{r: packed, limit: s.limit, left: s.limit}
 	t.Reader = bufio.NewReaderSize(t.limited, 64<<10)
 	if mark, err := t.Peek(3); err == nil && string(mark) == "\ufeff" {
@@ -122,4 +125,33 @@ func (l *limited) Read(p []byte) (int, error) {
 	n, err := l.r.Read(p)
 	l.left -= n
 	return n, err
+}
+
+// newlines reads text with every line end as \n: \r\n and \r too, as Python opens
+// text files, and the data sets made of them.
+type newlines struct {
+	r    io.Reader
+	last bool // the byte before was \r
+}
+
+func (n *newlines) Read(p []byte) (int, error) {
+	for {
+		got, err := n.r.Read(p)
+		out := 0
+		for _, c := range p[:got] {
+			after := n.last
+			n.last = c == '\r'
+			switch {
+			case c == '\r':
+				c = '\n'
+			case c == '\n' && after:
+				continue
+			}
+			p[out] = c
+			out++
+		}
+		if out > 0 || err != nil || len(p) == 0 {
+			return out, err
+		}
+	}
 }

@@ -29,11 +29,11 @@ func openData(ctx context.Context, env Env, arg string) (corpus, error) {
 		return corpus{source: arg, files: []string{arg}}, nil
 	}
 	if err == nil {
-		return localData(arg, "")
+		return localData(env, arg, "")
 	}
 	if at := strings.LastIndex(arg, ":"); at > 0 {
 		if stat, err := os.Stat(arg[:at]); err == nil && stat.IsDir() {
-			return localData(arg[:at], arg[at+1:])
+			return localData(env, arg[:at], arg[at+1:])
 		}
 	}
 	id, part, _ := strings.Cut(arg, ":")
@@ -54,7 +54,7 @@ func reason(err error) error {
 }
 
 // localData picks a part of a directory.
-func localData(dir, part string) (corpus, error) {
+func localData(env Env, dir, part string) (corpus, error) {
 	l, err := data.DiscoverDir(dir)
 	if err != nil {
 		return corpus{}, err
@@ -64,7 +64,19 @@ func localData(dir, part string) (corpus, error) {
 	for _, f := range split.Files {
 		c.files = append(c.files, filepath.Join(dir, filepath.FromSlash(f)))
 	}
+	if left := l.PassedOver(); err == nil && len(left) > 0 {
+		env.Talk.Note("data: %s of %s, split %s; passed over: %s", report.Plural(len(split.Files), "file"), dir, split.Name, few(left))
+	}
 	return c, err
+}
+
+// few lists the first names.
+func few(names []string) string {
+	const most = 4
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 // convertedBranch is where the hub keeps its own conversion of data sets to
