@@ -68,6 +68,8 @@ const importRule = `
 	safetensors      < internal/testkit
 	internal/testkit < engine/enginetest
 	engine checkpoint model safetensors < engine/enginetest
+	engine engine/block model safetensors < engine/enginetest/slow
+	engine/enginetest/slow < engine/enginetest
 `
 
 // neverRule holds even if importRule is changed carelessly: "a -> b c" means

@@ -24,6 +24,9 @@ func (e *Engine) Memory(m *model.Model, _ engine.LayerOptions) engine.Memory {
 		Hidden:  d * 4,
 		KVToken: 2 * kv * 4,
 	}
+	if s.HeadUnitRows {
+		need.Head = 4 * v
+	}
 	for i := range s.Layers {
 		copied, mapped := e.layerBytes(m, i)
 		need.Layer, need.Mapped = max(need.Layer, copied), max(need.Mapped, mapped)

@@ -1,0 +1,217 @@
+package slow
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/engine/block"
+	"github.com/coppice-ml/coppice/model"
+)
+
+// embedding is the table.
+type embedding struct {
+	e     *Engine
+	s     *model.Spec
+	table *tensor
+}
+
+// Embedding implements engine.Engine.
+func (e *Engine) Embedding(m *model.Model, o engine.EmbeddingOptions) (engine.Embedding, error) {
+	t, err := e.tensor(m, block.EmbeddingOf(m.Spec), o.Options)
+	return &embedding{e: e, s: m.Spec, table: t}, err
+}
+
+func (x *embedding) Release() {
+	x.e.drain()
+	x.e.meter.take(-x.table.bytes())
+	x.table = &tensor{}
+}
+
+// Forward implements engine.Embedding.
+func (x *embedding) Forward(ctx context.Context, b *engine.Batch, y engine.Hidden) error {
+	tokens, d := slices.Clone(b.Tokens), x.s.Hidden
+	out := x.e.states(y, len(tokens), d)
+	return x.e.enqueue(ctx, task{name: "Embedding.Forward", in: x.faults(), out: []faults{out.faults}, do: func() error {
+		clear(out.v)
+		for i, token := range tokens {
+			addScaled(out.v[i*d:][:d], x.s.EmbedScale, x.table.values()[int(token)*d:][:d])
+		}
+		return nil
+	}})
+}
+
+func (x *embedding) faults() []faults {
+	if t := x.table.trains; t != nil {
+		return []faults{t.weight}
+	}
+	return nil
+}
+
+// Backward implements engine.TrainEmbedding.
+func (x *embedding) Backward(ctx context.Context, b *engine.Batch, dy engine.Hidden) error {
+	tokens, d := slices.Clone(b.Tokens), x.s.Hidden
+	from, t := x.e.states(dy, len(tokens), d), task{name: "Embedding.Backward"}
+	if x.table.trains != nil {
+		t.in, t.out = []faults{from.faults, x.table.trains.grad}, []faults{x.table.trains.grad}
+	}
+	t.do = func() error {
+		if g := x.table.gradient(); g != nil {
+			for i, token := range tokens {
+				addScaled(g[int(token)*d:][:d], x.s.EmbedScale, from.v[i*d:][:d])
+			}
+		}
+		return nil
+	}
+	return x.e.enqueue(ctx, t)
+}
+
+// trainable is a tensor that trains.
+type trainable struct {
+	e            *Engine
+	name         string
+	shape        []int
+	o            engine.TrainableOptions
+	parts        map[engine.Part][]float64
+	weight, grad faults
+}
+
+// NewTrainable implements engine.Trainer.
+func (e *Engine) NewTrainable(name string, shape []int, o engine.TrainableOptions) (engine.Trainable, error) {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	t := &trainable{e: e, name: name, shape: slices.Clone(shape), o: o, parts: map[engine.Part][]float64{}, weight: make(faults, 1), grad: make(faults, 1)}
+	all := []engine.Part{engine.Master, engine.Gradient, engine.FirstMoment, engine.SecondMoment}
+	if o.NoMoments {
+		all = all[:2]
+	}
+	for _, p := range all {
+		t.parts[p] = make([]float64, n)
+	}
+	e.meter.take(t.bytes())
+	return t, nil
+}
+
+func (t *trainable) bytes() int64 {
+	n := 0
+	for _, p := range t.parts {
+		n += len(p)
+	}
+	return int64(n) * value
+}
+
+func (t *trainable) Name() string { return t.name }
+func (t *trainable) Shape() []int { return slices.Clone(t.shape) }
+
+func (t *trainable) Release() {
+	t.e.drain()
+	t.e.meter.take(-t.bytes())
+	t.parts = nil
+}
+
+// of is the fault of a part.
+func (t *trainable) of(p engine.Part) faults {
+	if p == engine.Gradient {
+		return t.grad
+	}
+	return t.weight
+}
+
+// part finds an array of the right length.
+func (t *trainable) part(p engine.Part, n int) ([]float64, error) {
+	v, ok := t.parts[p]
+	if !ok {
+		return nil, fmt.Errorf("%s: part %d is not kept", t.name, p)
+	}
+	if len(v) != n {
+		panic(fmt.Sprintf("slow: %d values for %s %v", n, t.name, t.shape))
+	}
+	return v, nil
+}
+
+// Read implements engine.Trainable.
+func (t *trainable) Read(ctx context.Context, p engine.Part, dst []float32) error {
+	v, err := t.part(p, len(dst))
+	if err != nil {
+		return err
+	}
+	out := make([]float32, len(dst))
+	err = t.e.await(ctx, task{name: "Trainable.Read", in: []faults{t.of(p)}, do: func() error {
+		for i, x := range v {
+			out[i] = float32(x)
+		}
+		return nil
+	}})
+	if err == nil {
+		copy(dst, out)
+	}
+	return err
+}
+
+// Write implements engine.Trainable.
+func (t *trainable) Write(ctx context.Context, p engine.Part, src []float32) error {
+	v, err := t.part(p, len(src))
+	if err != nil {
+		return err
+	}
+	in := slices.Clone(src)
+	return t.e.enqueue(ctx, task{name: "Trainable.Write", out: []faults{t.of(p)}, do: func() error {
+		for i, x := range in {
+			v[i] = t.kept(p, float64(x))
+		}
+		return nil
+	}})
+}
+
+// kept is a value as a part keeps it.
+func (t *trainable) kept(p engine.Part, x float64) float64 {
+	if t.o.Moments == engine.BFloat16 && (p == engine.FirstMoment || p == engine.SecondMoment) {
+		return float64(math.Float32frombits(uint32(toBFloat16(x)) << 16))
+	}
+	return x
+}
+
+// GradSquares implements engine.Trainable.
+func (t *trainable) GradSquares(ctx context.Context) (float64, error) {
+	var sum float64
+	err := t.e.await(ctx, task{name: "Trainable.GradSquares", in: []faults{t.grad}, do: func() error {
+		sum = dot(t.parts[engine.Gradient], t.parts[engine.Gradient])
+		return nil
+	}})
+	if err != nil {
+		return 0, err
+	}
+	return sum, nil
+}
+
+// ZeroGrad implements engine.Trainable.
+func (t *trainable) ZeroGrad() {
+	t.e.queue <- task{name: "Trainable.ZeroGrad", out: []faults{t.grad}, do: func() error {
+		clear(t.parts[engine.Gradient])
+		return nil
+	}}
+}
+
+// Step implements engine.Trainable.
+func (t *trainable) Step(ctx context.Context, o engine.AdamW) error {
+	if t.o.NoMoments {
+		return fmt.Errorf("%s: keeps no moments, and cannot be stepped", t.name)
+	}
+	return t.e.enqueue(ctx, task{name: "Trainable.Step", in: []faults{t.grad, t.weight}, out: []faults{t.weight}, do: func() error {
+		m, v, g := t.parts[engine.FirstMoment], t.parts[engine.SecondMoment], t.parts[engine.Gradient]
+		unbias1, unbias2 := 1-math.Pow(o.Beta1, float64(o.Step)), 1-math.Pow(o.Beta2, float64(o.Step))
+		for i, p := range t.parts[engine.Master] {
+			d := g[i] * o.GradScale
+			m1, m2 := o.Beta1*m[i]+(1-o.Beta1)*d, o.Beta2*v[i]+(1-o.Beta2)*d*d
+			p *= 1 - o.LR*o.WeightDecay
+			t.parts[engine.Master][i] = p - o.LR*m1/unbias1/(math.Sqrt(m2/unbias2)+o.Eps)
+			m[i], v[i] = t.kept(engine.FirstMoment, m1), t.kept(engine.SecondMoment, m2)
+		}
+		clear(g)
+		return nil
+	}})
+}
