@@ -38,7 +38,7 @@ PYTHON ?= python3
 goldens:
 	$(PYTHON) scripts/goldens.py check testdata/goldens/*/
 
-# Checkpoints that the oracle makes anew, where ../shared and PyTorch are.
+# Checkpoints that nobody has seen before, made with PyTorch.
 oracle:
 	COPPICE_SLOW=1 $(GO) test -v -run 'Fresh' ./engine/... ./prune ./internal/cli
 

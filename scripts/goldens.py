@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """Makes and checks the golden values of testdata/goldens: what PyTorch computes of tiny random checkpoints.
 
-    scripts/goldens.py make [--family NAME] [--seed N] [--out DIR]   writes DIR/NAME (default: testdata/goldens)
-    scripts/goldens.py check DIR ...                                 computes DIR's values anew and compares
-    scripts/goldens.py train --tokens FILE --out DIR                 a small Llama that knows some texts by heart
+    scripts/goldens.py make [--family NAME] [--seed N] [--shape B] [--set KEY=JSON] [--out DIR]
+        writes DIR/NAME (default: testdata/goldens/NAME)
+    scripts/goldens.py check DIR ...
+        computes DIR's values anew and compares
+    scripts/goldens.py train --tokens FILE --out DIR
+        writes a small Llama that knows some texts by heart
 
 A directory holds checkpoint/, lora_init/ (an adapter in PEFT's format), goldens.safetensors (arrays) and
 goldens.json (numbers); vicuna, baichuan and chatglm2 also checkpoint_bin/, the same tensors as torch.save
@@ -557,6 +560,26 @@ def configs():
     }
 
 
+def shaped(config, shape):
+    """The config with other sizes, for shape B: odd ones, and another share of KV heads."""
+    if shape == "A":
+        return config
+    glm = config["model_type"] == "chatglm"
+    sizes = dict(hidden_size=48, num_attention_heads=6, torch_dtype=config["torch_dtype"])
+    if glm:
+        return {**config, **sizes, "num_layers": 5, "multi_query_group_num": 2, "kv_channels": 16, "ffn_hidden_size": 100, "padded_vocab_size": 161}
+    sizes.update(num_hidden_layers=5, intermediate_size=100, vocab_size=161)
+    if config.get("num_key_value_heads", 4) != 4:
+        sizes["num_key_value_heads"] = 3
+    elif "num_key_value_heads" in config:
+        sizes["num_key_value_heads"] = 6
+    if "head_dim" in config:
+        sizes["head_dim"] = 20
+    if config["model_type"] == "qwen2":
+        sizes["tie_word_embeddings"] = True
+    return {**config, **sizes}
+
+
 def random_weights(m, g):
     """Weights that keep activations of order one and layers of different importance."""
     normal = lambda *shape, std=1.0: torch.randn(*shape, generator=g) * std
@@ -639,8 +662,8 @@ def read_adapters(folder):
     return {k: (ab["lora_A"], ab["lora_B"]) for k, ab in pairs.items()}, config["lora_alpha"] / config["r"]
 
 
-def make(family, seed, out):
-    config, folder = configs()[family], os.path.join(out, family)
+def make(family, seed, out, shape="A", changes=None):
+    config, folder = {**shaped(configs()[family], shape), **(changes or {})}, os.path.join(out, family)
     g = torch.Generator().manual_seed(1000 * seed + list(configs()).index(family))
     m = Model(config)
     W = {k: v.to(getattr(torch, config["torch_dtype"])) for k, v in random_weights(m, g).items()}
@@ -741,6 +764,8 @@ def main():
     p = commands.add_parser("make", help="write checkpoints and goldens")
     p.add_argument("--family", choices=list(configs()), action="append", help="one family (repeatable; default: all)")
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--shape", choices=["A", "B"], default="A", help="B: other sizes")
+    p.add_argument("--set", action="append", default=[], metavar="KEY=JSON", help="a key of config.json (repeatable)")
     p.add_argument("--out", default=os.path.join(here, "testdata", "goldens"))
     p = commands.add_parser("check", help="compare stored goldens with computed ones")
     p.add_argument("folders", nargs="+", metavar="DIR")
@@ -753,7 +778,8 @@ def main():
     torch.set_num_threads(1)
     if args.command == "make":
         for family in args.family or configs():
-            make(family, args.seed, args.out)
+            changes = dict(change.split("=", 1) for change in args.set)
+            make(family, args.seed, args.out, args.shape, {k: json.loads(v) for k, v in changes.items()})
     elif args.command == "train":
         train(json.load(open(args.tokens)), args.vocab, args.out)
     elif not all([check(folder, args.tolerance) for folder in args.folders]):

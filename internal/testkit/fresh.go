@@ -20,15 +20,23 @@ func Slow(tb testing.TB) {
 	}
 }
 
-// Fresh has the oracle make a checkpoint and its goldens that nobody has seen
-// before: family, seed and shape ("A" or "B") are the oracle's, and so is set,
-// config keys as KEY=JSON. It takes some seconds. The test is skipped, with the
-// reason, where the oracle or PyTorch is absent.
+// Fresh has a checkpoint and its goldens made that nobody has seen before, in
+// some seconds: family, seed, shape ("A" or "B") and set, config keys as
+// KEY=JSON, are those of scripts/goldens.py, or of the shared material's oracle,
+// a second opinion, where it lies. The test is skipped, with the reason, where
+// PyTorch is absent.
 func Fresh(tb testing.TB, family string, seed int, shape string, set ...string) *Goldens {
 	tb.Helper()
-	oracle := Shared(tb, "oracle", "oracle.py")
+	root, err := Root()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	maker := []string{filepath.Join(root, "scripts", "goldens.py"), "make"}
+	if oracle := filepath.Join(sharedRoot(tb), "oracle", "oracle.py"); exists(oracle) {
+		maker = []string{oracle}
+	}
 	dir := tb.TempDir()
-	c := exec.Command(Torch(tb), oracle, "--family", family, "--seed", strconv.Itoa(seed), "--shape", shape, "--out", dir)
+	c := exec.Command(Torch(tb), append(maker, "--family", family, "--seed", strconv.Itoa(seed), "--shape", shape, "--out", dir)...)
 	for _, s := range set {
 		c.Args = append(c.Args, "--set", s)
 	}
