@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -28,6 +29,20 @@ type Encoder struct {
 	AddBOS    bool
 	MaxLength int // positions of the model
 	Vocab     int // rows of its embedding
+}
+
+// NewEncoder is the encoder for a model. addBOS is auto, true or false; with auto
+// special tokens stand around every text of a model whose config.json names Gemma
+// as its type, and of no other: the harness's rule.
+func NewEncoder(t Tokenizer, config []byte, addBOS string, positions, vocab int) (*Encoder, error) {
+	e := &Encoder{Tokenizer: t, AddBOS: addBOS == "true", MaxLength: positions, Vocab: vocab}
+	if addBOS == "auto" {
+		var c struct {
+			ModelType string `json:"model_type"`
+		}
+		e.AddBOS = json.Unmarshal(config, &c) == nil && strings.Contains(c.ModelType, "gemma")
+	}
+	return e, e.Check()
 }
 
 // Sequence is a run of ids of which the last Scored are to be scored, each given

@@ -291,3 +291,23 @@ func (l *Library) members(g *Group) []string {
 	}
 	return out
 }
+
+// Metrics are those of the task or group of this name; nil where the selection has
+// none such.
+func (s *Selection) Metrics(name string) (out []string) {
+	for _, t := range s.Tasks {
+		if t.Name == name {
+			for _, m := range t.Metrics {
+				out = append(out, m.Metric)
+			}
+		}
+	}
+	for _, g := range s.Groups {
+		if g.Name == name {
+			for _, m := range g.Aggregate {
+				out = append(out, m.Metric)
+			}
+		}
+	}
+	return out
+}

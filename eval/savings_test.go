@@ -59,7 +59,7 @@ func TestSavings(t *testing.T) {
 			var all []Sequence
 			for _, task := range s.Tasks {
 				a := build(t, task, docs(t, d, task, task.Split()), nil, BuildOptions{Limit: tt.limit})
-				w, err := newWork([]*Asked{a}, e, 2048)
+				w, err := newWork([]*Encoded{encodeTask(t.Context(), a, e)}, 2048)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -45,7 +45,16 @@ func (a *Asked) Encode(e *Encoder) (seqs []Sequence, of []int, err error) {
 // prunings at once: lists of layers, nil for the whole model. The responses are
 // by pruning, task and request. progress, which may be nil, hears how much is done.
 func ScoreAll(ctx context.Context, s Scorer, prunings [][]int, asked []*Asked, e *Encoder, batchTokens int, progress func(done, total int64)) ([][][]Response, error) {
-	w, err := newWork(asked, e, batchTokens)
+	questions := make([]*Encoded, len(asked))
+	for i, a := range asked {
+		questions[i] = encodeTask(ctx, a, e)
+	}
+	return scoreEncoded(ctx, s, prunings, questions, batchTokens, progress)
+}
+
+// scoreEncoded is ScoreAll of requests that are encoded.
+func scoreEncoded(ctx context.Context, s Scorer, prunings [][]int, questions []*Encoded, batchTokens int, progress func(done, total int64)) ([][][]Response, error) {
+	w, err := newWork(questions, batchTokens)
 	if err != nil {
 		return nil, err
 	}
@@ -70,27 +79,26 @@ func ScoreAll(ctx context.Context, s Scorer, prunings [][]int, asked []*Asked, e
 
 // work is the packed sequences of several tasks and the way back.
 type work struct {
-	asked  []*Asked
+	asked  []*Encoded
 	packed *Packed
 	of     []int // request of each sequence, within its task
 	ends   []int // where each task's sequences end
 }
 
-func newWork(asked []*Asked, e *Encoder, batchTokens int) (*work, error) {
+func newWork(asked []*Encoded, batchTokens int) (*work, error) {
 	w := &work{asked: asked}
 	var seqs []Sequence
 	var groups []int
 	doc := 0
 	for _, a := range asked {
-		some, of, err := a.Encode(e)
-		if err != nil {
-			return nil, err
+		if a.err != nil {
+			return nil, a.err
 		}
-		for _, r := range of {
+		for _, r := range a.of {
 			groups = append(groups, doc+a.Requests[r].Doc)
 		}
 		doc += len(a.Docs)
-		seqs, w.of, w.ends = append(seqs, some...), append(w.of, of...), append(w.ends, len(w.of)+len(of))
+		seqs, w.of, w.ends = append(seqs, a.seqs...), append(w.of, a.of...), append(w.ends, len(w.of)+len(a.of))
 	}
 	w.packed = Pack(seqs, groups, batchTokens)
 	return w, nil
@@ -166,13 +174,12 @@ func WriteAll(ctx context.Context, g Generator, a *Asked, e *Encoder, progress f
 		stop = append(stop, eos)
 		until = append(until, e.Tokenizer.Token(eos))
 	}
-	prompts := make([][]int32, len(a.Requests))
+	prompts, err := a.prompts(e)
+	if err != nil {
+		return nil, err
+	}
 	order := make([]int, len(prompts))
-	for i, r := range a.Requests {
-		var err error
-		if prompts[i], err = e.prompt(r.Context, t.Generation.MaxTokens); err != nil {
-			return nil, docError(t, r.Doc, err)
-		}
+	for i := range order {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(x, y int) int { return len(prompts[y]) - len(prompts[x]) })
@@ -184,6 +191,18 @@ func WriteAll(ctx context.Context, g Generator, a *Asked, e *Encoder, progress f
 		}
 		if progress != nil {
 			progress(int64(lo+len(some)), int64(len(order)))
+		}
+	}
+	return out, nil
+}
+
+// prompts encodes what a task's answers are written after.
+func (a *Asked) prompts(e *Encoder) ([][]int32, error) {
+	out := make([][]int32, len(a.Requests))
+	for i, r := range a.Requests {
+		var err error
+		if out[i], err = e.prompt(r.Context, a.Task.Generation.MaxTokens); err != nil {
+			return nil, docError(a.Task, r.Doc, err)
 		}
 	}
 	return out, nil

@@ -15,6 +15,11 @@ const lengthy = 8
 // explain says what a call will take, in passes over the weights and in forward
 // passes, and where the bound on memory cannot be kept.
 func (s *Session) explain(what string, c forest.Cost, seqs [][]int32) {
+	if c.Passes == 0 {
+		s.env.Talk.Note("%s: known from earlier runs", what)
+		s.warnOfMemory(c)
+		return
+	}
 	forwards := s.forwards(c, seqs)
 	stay := "layers stay in memory"
 	if !c.Resident {

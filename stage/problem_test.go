@@ -90,3 +90,14 @@ func TestEngineCheck(t *testing.T) {
 		}
 	}
 }
+
+func TestUnescape(t *testing.T) {
+	for in, want := range map[string]string{`\n\n`: "\n\n", "": "", " ": " ", "\n": "\n", `\t|\\`: "\t|\\", `"`: `"`, "\r\t": "\r\t", "…": "…"} {
+		if got, err := unescape(in); err != nil || got != want {
+			t.Errorf("%q: %q, %v; want %q", in, got, err, want)
+		}
+	}
+	if _, err := unescape(`\q`); !errors.Is(err, ErrUsage) {
+		t.Errorf("%v, want a usage error", err)
+	}
+}

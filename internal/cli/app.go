@@ -7,9 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -26,6 +24,7 @@ type app struct {
 	stderr  io.Writer // notes, warnings, errors
 
 	json, quiet, verbose bool
+	yes                  bool // to long work
 
 	terminal bool // stdout is one: aligned tables
 	bar      *bar
@@ -97,6 +96,16 @@ func ignoreBrokenPipes() (restore func()) {
 // line prints a result as JSON.
 func (a *app) line(l report.Line) error { return report.Write(a.stdout, l) }
 
+// lines prints results as JSON.
+func (a *app) lines(ls []report.Line) error {
+	for _, l := range ls {
+		if err := a.line(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // table prints a result for people, or for programs that read columns.
 func (a *app) table(t *report.Table) error {
 	if a.terminal {
@@ -137,9 +146,6 @@ func (a *app) warn(format string, args ...any) {
 	_, _ = fmt.Fprintf(a.stderr, "coppice: warning: %s\n", text)
 }
 
-// seconds since a time, for results.
-func seconds(since time.Time) float64 { return time.Since(since).Round(time.Millisecond).Seconds() }
-
 // outputFlags are common to all commands that print a result.
 func (a *app) outputFlags(c *cobra.Command) {
 	c.Flags().BoolVar(&a.json, "json", false, "print JSON lines")
@@ -151,41 +157,4 @@ func (a *app) workFlags(c *cobra.Command) {
 	a.outputFlags(c)
 	c.Flags().BoolVarP(&a.verbose, "verbose", "v", false, "say more about what is done, on stderr")
 	exclusive(c, "quiet", "verbose")
-}
-
-// exclusive makes a usage error of flags that contradict each other.
-func exclusive(c *cobra.Command, names ...string) {
-	before := c.PreRunE
-	c.PreRunE = func(c *cobra.Command, args []string) error {
-		var given []string
-		for _, name := range names {
-			if c.Flags().Changed(name) {
-				given = append(given, "--"+name)
-			}
-		}
-		if len(given) > 1 {
-			return usage("%s contradict each other", strings.Join(given, " and ")).withHint("give one of them")
-		}
-		if before != nil {
-			return before(c, args)
-		}
-		return nil
-	}
-}
-
-// nonEmpty makes a usage error of flags that are given without a value, as a
-// script does whose variable is not set.
-func nonEmpty(c *cobra.Command, names ...string) {
-	before := c.PreRunE
-	c.PreRunE = func(c *cobra.Command, args []string) error {
-		for _, name := range names {
-			if f := c.Flag(name); f.Changed && f.Value.String() == "" {
-				return usage("--%s is empty", name).withHint("give it a value or leave it out")
-			}
-		}
-		if before != nil {
-			return before(c, args)
-		}
-		return nil
-	}
 }

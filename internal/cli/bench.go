@@ -5,19 +5,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/coppice-ml/coppice/forest"
-	"github.com/coppice-ml/coppice/internal/bench"
-	"github.com/coppice-ml/coppice/internal/doctor"
 	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/stage"
 )
 
-type benchOptions struct {
-	opt    bench.Options
-	engine engineFlags
-}
-
 func newBench(a *app) *cobra.Command {
-	var o benchOptions
+	o := stage.DefaultBench()
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure speed beside the limit of this machine",
@@ -36,50 +29,28 @@ forward passes: their limit is the time that the count of layers predicts.`,
   coppice bench --shape smollm-135m --what decode --rounds 15 --profile
   coppice bench --shape llama-3.1-8b --what score --memory 3GiB`,
 		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return o.run(c, a) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if c.Flags().Changed("tokens") && o.Tokens < 1 {
+				return usage("--tokens %d --rounds %d: want at least 1 of each", o.Tokens, o.Rounds)
+			}
+			results, err := o.Run(c.Context(), a.env())
+			if err != nil {
+				return err
+			}
+			return printBench(a, results)
+		},
 	}
 	a.workFlags(c)
-	c.Flags().StringVar(&o.opt.Shape, "shape", bench.Shapes()[0], "shape of the model: "+strings.Join(bench.Shapes(), ", "))
-	c.Flags().StringVar(&o.opt.What, "what", bench.Whats()[0], "what to measure: "+strings.Join(bench.Whats(), ", "))
-	c.Flags().IntVar(&o.opt.Tokens, "tokens", 0, "length of the sequence (default 512), or of the context that decoding starts from (default 32)")
-	c.Flags().IntVar(&o.opt.Rounds, "rounds", 5, "pairs of measurements")
-	c.Flags().BoolVar(&o.opt.Profile, "profile", false, "also say what the workers' time goes to")
-	c.Flags().Uint64Var(&o.opt.Seed, "seed", 42, "seed of weights and tokens")
-	c.Flags().StringVar(&o.opt.Streaming.Dir, "dir", "", "score, curve: keep the weights in this directory for the next run (default: a temporary one)")
+	c.Flags().StringVar(&o.Shape, "shape", o.Shape, "shape of the model: "+strings.Join(stage.BenchShapes(), ", "))
+	c.Flags().StringVar(&o.What, "what", o.What, "what to measure: "+strings.Join(stage.BenchWhats(), ", "))
+	c.Flags().IntVar(&o.Tokens, "tokens", 0, "length of the sequence (default 512), or of the context that decoding starts from (default 32)")
+	c.Flags().IntVar(&o.Rounds, "rounds", o.Rounds, "pairs of measurements")
+	c.Flags().BoolVar(&o.Profile, "profile", false, "also say what the workers' time goes to")
+	c.Flags().Uint64Var(&o.Seed, "seed", o.Seed, "seed of weights and tokens")
+	c.Flags().StringVar(&o.Dir, "dir", "", "score, curve: keep the weights in this directory for the next run (default: a temporary one)")
 	nonEmpty(c, "dir")
-	o.engine.register(c)
+	engineFlags(c, &o.Engine)
 	return c
-}
-
-func (o benchOptions) run(c *cobra.Command, a *app) error {
-	if err := oneOf("shape", o.opt.Shape, bench.Shapes()...); err != nil {
-		return err
-	}
-	if err := oneOf("what", o.opt.What, bench.Whats()...); err != nil {
-		return err
-	}
-	if c.Flags().Changed("tokens") && o.opt.Tokens < 1 || o.opt.Rounds < 1 {
-		return usage("--tokens %d --rounds %d: want at least 1 of each", o.opt.Tokens, o.opt.Rounds)
-	}
-	if err := o.engine.check(); err != nil {
-		return err
-	}
-	e, err := newEngine(a, o.engine)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = e.Close() }()
-	o.opt.Engine = e
-	o.opt.Memory = o.engine.memoryOrDefault()
-	o.opt.Streaming.Bound = func(f forest.Options) forest.Options { return bounded(f, o.opt.Memory) }
-	o.opt.Streaming.Peak = func() int64 { _, peak := doctor.Process(); return peak }
-	a.note("measuring %s of %s, %s and a warm-up", o.opt.What, o.opt.Shape, plural(o.opt.Rounds, "pair"))
-	var results []report.Bench
-	err = bench.Run(c.Context(), o.opt, func(r report.Bench) { results = append(results, r) })
-	if err != nil {
-		return err
-	}
-	return printBench(a, results)
 }
 
 func printBench(a *app, results []report.Bench) error {

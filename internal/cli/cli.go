@@ -1,14 +1,13 @@
 // Package cli is the command line: flags, exit codes, and results as text or
-// JSON lines. There is one file a command, each with an options struct and a
-// run method that does the work.
+// JSON lines. There is one file a command: its flags fill in a stage, whose results
+// it prints.
 //
-// What can be done without a command line belongs in the packages it calls:
-// nothing here computes, and nothing here decides what a result means.
+// What can be asked without a command line is package stage's: nothing here
+// computes, and nothing here decides what a result means.
 package cli
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -19,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/coppice-ml/coppice/hub"
+	"github.com/coppice-ml/coppice/internal/nearest"
 	"github.com/coppice-ml/coppice/report"
 )
 
@@ -77,7 +77,7 @@ func execute(ctx context.Context, a *app, args []string) error {
 		return err
 	}
 	root.SetArgs(args)
-	return root.ExecuteContext(ctx)
+	return explained(root.ExecuteContext(ctx))
 }
 
 // checkCommand wants a command first. Left to cobra, a flag in its place would
@@ -168,7 +168,7 @@ func unknownCommand(root *cobra.Command, args []string) error {
 			names = append(names, c.Name())
 		}
 	}
-	return usage("unknown command %q", args[0]).withHint("%s `coppice help` lists the commands", didYouMean(args[0], names))
+	return usage("unknown command %q", args[0]).withHint("%s `coppice help` lists the commands", nearest.DidYouMean(args[0], names))
 }
 
 // modelArg wants exactly the MODEL argument.
@@ -195,16 +195,12 @@ func useLine(c *cobra.Command) string {
 
 // fail prints the error that ends the command.
 func (a *app) fail(err error, code int) {
-	hint := ""
-	var h *hinted
-	if errors.As(err, &h) {
-		hint = h.hint
-	}
+	message, hint := describe(err)
 	if a.json {
-		_ = report.Write(a.stderr, report.Error{Code: code, Message: err.Error(), Hint: hint})
+		_ = report.Write(a.stderr, report.Error{Code: code, Message: message, Hint: hint})
 		return
 	}
-	text := "coppice: " + strings.ReplaceAll(err.Error(), "\n", "\n  ") + "\n"
+	text := "coppice: " + strings.ReplaceAll(message, "\n", "\n  ") + "\n"
 	if hint != "" {
 		text += "hint: " + hint + "\n"
 	}

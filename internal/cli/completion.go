@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/coppice-ml/coppice/internal/nearest"
 )
 
 func newCompletion() *cobra.Command {
@@ -30,7 +32,7 @@ func newCompletion() *cobra.Command {
 			case "powershell":
 				return root.GenPowerShellCompletionWithDesc(out)
 			}
-			return usage("unknown shell %q: want one of %s", args[0], strings.Join(shells, ", ")).withHint("%s", didYouMean(args[0], shells))
+			return usage("unknown shell %q: want one of %s", args[0], strings.Join(shells, ", ")).withHint("%s", nearest.DidYouMean(args[0], shells))
 		},
 	}
 }

@@ -2,39 +2,22 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/coppice-ml/coppice/forest"
-	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/report"
-	"github.com/coppice-ml/coppice/score"
+	"github.com/coppice-ml/coppice/stage"
 )
 
 type curveOptions struct {
-	dir     string
-	order   string
-	metric  string
-	protect string
-	plot    string
-	force   bool
-	yes     bool
-	input   sequenceFlags
-	engine  engineFlags
-	tasks   curveTasks
-
-	given func(flag string) bool // on the command line
+	stage.Curve
+	plot  plotFlags
+	given *cobra.Command
 }
 
 func newCurve(a *app) *cobra.Command {
-	var o curveOptions
+	o := curveOptions{Curve: stage.DefaultCurve()}
 	c := &cobra.Command{
 		Use:   "curve MODEL [--order METRIC|RANKING.json] [--tokens FILE | --data FILE] [--tasks A,B]",
 		Short: "What is lost as more and more layers are cut",
@@ -50,208 +33,52 @@ With --order angular each n drops its own best block.`,
   coppice curve ./model --order ranking.json --protect 0-3 --tasks piqa,arc_easy`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
-			o.dir, o.input.preset, o.given = args[0], true, c.Flags().Changed
-			if err := o.input.check(c); err != nil {
-				return err
-			}
-			return withRemedy(o.run(c.Context(), a))
+			o.Model, o.given = args[0], c
+			return o.run(c.Context(), a)
 		},
 	}
 	a.workFlags(c)
-	c.Flags().StringVar(&o.order, "order", score.Reverse, "metric, or file with a ranking, that orders the layers")
-	c.Flags().StringVar(&o.metric, "metric", "", "with a file of several rankings: the metric whose order is meant")
-	c.Flags().StringVar(&o.protect, "protect", "", "layers that are never cut, such as 0-3,30-31")
-	c.Flags().StringVar(&o.plot, "plot", "", "draw the curve to a .png or .svg file")
-	c.Flags().BoolVar(&o.force, "force", false, "replace a --plot that exists")
-	c.Flags().BoolVar(&o.yes, "yes", false, "do not ask about work of more than an hour")
-	nonEmpty(c, "order", "metric", "protect", "plot")
-	o.tasks.register(c)
-	o.input.register(c)
-	o.engine.register(c)
+	f := c.Flags()
+	f.StringVar(&o.Order, "order", o.Order, "metric, or file with a ranking, that orders the layers")
+	f.StringVar(&o.Metric, "metric", "", "with a file of several rankings: the metric whose order is meant")
+	f.StringVar(&o.Protect, "protect", "", "layers that are never cut, such as 0-3,30-31")
+	o.plot.register(c, "the curve")
+	a.yesFlag(c)
+	nonEmpty(c, "order", "metric", "protect")
+	f.StringVar(&o.Names, "tasks", "", "show the results of these tasks, groups and tags in place of the loss")
+	f.StringVar(&o.DataDir, "data-dir", "", "with --tasks: directory of datasets (default: the hub)")
+	f.StringVar(&o.TaskDir, "task-dir", "", "with --tasks: directory of your own task files")
+	f.IntVar(&o.Limit, "limit", 0, "with --tasks: ask the first so many documents of each only; marks the results as partial")
+	f.IntVar(&o.Shots, "num-fewshot", -1, "with --tasks: examples before each question (default: what the task says)")
+	nonEmpty(c, "tasks", "data-dir", "task-dir")
+	dataFlags(c, &o.Data, true)
+	engineFlags(c, &o.Engine)
 	return c
 }
 
 func (o curveOptions) run(ctx context.Context, a *app) error {
-	if err := o.check(a); err != nil {
+	if err := o.plot.check(); err != nil {
 		return err
 	}
-	questions, err := o.questions(ctx, a)
-	if err != nil {
-		return evalHints(err)
-	}
-	dir, err := a.findModel(ctx, o.dir, hub.NeedAll)
-	if err != nil {
-		return err
-	}
-	s, err := openModel(dir)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	protect, err := parseProtect(o.protect, s.m.Spec.Layers)
-	if err != nil {
-		return err
-	}
-	sc, err := newScorer(ctx, a, s, o.input, o.engine, o.needsData())
-	if err != nil {
-		return err
-	}
-	defer sc.close()
-	cuts, result, err := o.cuts(ctx, sc, protect)
-	if err != nil {
-		return err
-	}
-	for _, cut := range cuts {
-		result.Dropped = append(result.Dropped, append([]int{}, cut...))
-	}
-	if questions != nil {
-		err = evalHints(sc.answers(ctx, questions, cuts, &result))
-	} else {
-		err = sc.curve(ctx, cuts, o.yes, &result)
-	}
-	if err != nil {
-		return err
-	}
-	result.Sequences, result.Tokens = len(sc.opt.Sequences), countTokens(sc.opt.Sequences)
-	result.Data, result.Seconds, result.Compute = sc.data, seconds(sc.start), s.compute()
-	if err := printCurve(a, result); err != nil || o.plot == "" {
-		return err
-	}
-	return drawCurve(a, o.plot, o.force, result)
-}
-
-func (o curveOptions) check(a *app) error {
-	if err := checkPlot(o.plot, o.force); err != nil {
-		return err
-	}
-	if err := o.tasks.check(o.given); err != nil {
-		return err
-	}
-	if len(o.needsData()) == 0 && o.input.given() {
-		a.warn("the data is not used: tasks have their own, and --order %s looks at none", o.order)
-	}
-	return o.engine.check()
-}
-
-// needsData names what sequences are read for.
-func (o curveOptions) needsData() []string {
-	if o.tasks.names == "" {
-		return []string{"curve"}
-	}
-	if _, err := score.Lookup(o.order); err == nil && runsModel(o.order) {
-		return []string{o.order}
-	}
-	return nil
-}
-
-// curve measures the loss without each of the cuts.
-func (sc *scorer) curve(ctx context.Context, cuts [][]int, yes bool, c *report.Curve) error {
-	sums, err := sc.losses(ctx, "curve", cuts, yes)
-	for _, sum := range sums {
-		c.Loss = append(c.Loss, report.Number(sum.Mean()))
-		c.Perplexity = append(c.Perplexity, report.Number(sum.Perplexity()))
-	}
-	return err
-}
-
-// cuts are the layers to leave out for n = 0, 1, ….
-func (o curveOptions) cuts(ctx context.Context, sc *scorer, protect []int) (cuts [][]int, c report.Curve, err error) {
-	layers := sc.s.m.Spec.Layers
-	if _, err := score.Lookup(o.order); err != nil {
-		return o.fromFile(layers, protect)
-	}
-	c.Metric = o.order
-	rankings, err := sc.rank(ctx, []string{o.order}, nil, protect)
-	if err != nil {
-		return nil, c, err
-	}
-	if o.order == score.Angular {
-		cuts = [][]int{nil}
-		for n := 1; n < layers; n++ {
-			b := score.BestBlock(rankings[0].Matrix, n, protect)
-			if b.Best < 0 {
-				break
-			}
-			cuts = append(cuts, span(b.Best, n))
-		}
-		return cuts, c, nil
-	}
-	c.Order = rankings[0].Order
-	return prefixes(c.Order, layers), c, nil
-}
-
-// fromFile takes the order of a file that score --json wrote.
-func (o curveOptions) fromFile(layers int, protect []int) ([][]int, report.Curve, error) {
-	rankings, err := report.ReadRankings(o.order)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, report.Curve{}, usage("--order %s: neither a metric nor a file", o.order).withHint("metrics are %s", strings.Join(metricNames(), ", "))
-	}
-	if err != nil {
-		return nil, report.Curve{}, err
-	}
-	if o.metric != "" {
-		rankings = slices.DeleteFunc(rankings, func(r report.Ranking) bool { return r.Metric != o.metric })
-	}
-	if len(rankings) != 1 {
-		return nil, report.Curve{}, usage("--order %s: %d rankings in it fit, and one is wanted", o.order, len(rankings)).withHint("pass --metric with the one that is meant")
-	}
-	r := rankings[0]
-	if len(r.Scores) != layers {
-		return nil, report.Curve{}, fmt.Errorf("%s ranks %d layers, and this model has %d", o.order, len(r.Scores), layers)
-	}
-	order := slices.DeleteFunc(r.Order, func(l int) bool { return slices.Contains(protect, l) })
-	return prefixes(order, layers), report.Curve{Metric: r.Metric, Order: order}, nil
-}
-
-// prefixes are the first n of an order, n = 0, 1, …; one layer always stays.
-func prefixes(order []int, layers int) (cuts [][]int) {
-	for n := 0; n <= min(len(order), layers-1); n++ {
-		cuts = append(cuts, order[:n])
-	}
-	return cuts
-}
-
-// span is n layers from the first on.
-func span(first, n int) []int {
-	out := make([]int, n)
-	for i := range out {
-		out[i] = first + i
-	}
-	return out
-}
-
-// without are the layers that each of the cuts leaves.
-func without(layers int, cuts [][]int) [][]int {
-	lists := make([][]int, len(cuts))
-	for i, cut := range cuts {
-		for l := range layers {
-			if !slices.Contains(cut, l) {
-				lists[i] = append(lists[i], l)
-			}
+	for _, name := range []string{"data-dir", "task-dir", "limit", "num-fewshot"} {
+		if o.Names == "" && o.given.Flags().Changed(name) {
+			return usage("--%s goes with --tasks, which is not given", name)
 		}
 	}
-	return lists
-}
-
-// losses measures the model without each of the cuts, in as few passes as memory
-// allows.
-func (sc *scorer) losses(ctx context.Context, what string, cuts [][]int, yes bool) ([]score.Sum, error) {
-	lists := without(sc.s.m.Spec.Layers, cuts)
-	m := score.Measurement{Run: sc.s.run, Sequences: sc.opt.Sequences, Store: sc.store}
-	priced, err := m.Price(lists)
+	if err := o.Check(); err != nil {
+		return err
+	}
+	if !o.UsesData() && o.Data.Given() {
+		a.warn("the data is not used: tasks have their own, and --order %s looks at none", o.Order)
+	}
+	result, err := o.Run(ctx, a.env())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	cost := priced.Cost()
-	sc.s.explain(sc.a, what, cost, sc.opt.Sequences)
-	if err := sc.s.consent(ctx, sc.a, cost, sc.opt.Sequences, yes); err != nil {
-		return nil, err
+	if err := printCurve(a, result); err != nil {
+		return err
 	}
-	sc.start = time.Now()
-	sums, err := priced.Run(ctx, forest.RunOptions{Progress: sc.a.progress(what)})
-	sc.a.stopProgress()
-	sc.warnOfStore()
-	return sums, partial(ctx, sc.store, err)
+	return o.plot.draw(a, curvePanels(result))
 }
 
 func printCurve(a *app, c report.Curve) error {
@@ -268,16 +95,14 @@ func printCurve(a *app, c report.Curve) error {
 	return a.table(t)
 }
 
-// checkPlot finds what can be wrong with --plot before any work is done.
-func checkPlot(path string, force bool) error {
-	if path == "" {
-		return nil
+// printTaskCurves prints a row for each number of layers cut and metric.
+func printTaskCurves(a *app, c report.Curve) error {
+	t := &report.Table{Header: []string{"cut", "layers", "task", "metric", "value", "stderr"}}
+	for n, dropped := range c.Dropped {
+		layers := report.Layers(slices.Sorted(slices.Values(dropped)))
+		for _, task := range c.Tasks {
+			t.Add(report.Int(n), layers, report.String(task.Task), report.String(task.Metric), report.Float(task.Values[n]), report.Float(task.StdErr[n]))
+		}
 	}
-	if !strings.HasSuffix(path, ".png") && !strings.HasSuffix(path, ".svg") {
-		return usage("--plot %s: want a name that ends in .png or .svg", path)
-	}
-	if _, err := os.Stat(path); err == nil && !force {
-		return failed("%s exists", path).withHint("name another --plot, or replace it with --force")
-	}
-	return nil
+	return a.table(t)
 }

@@ -28,7 +28,7 @@ numbers show the mechanics, not quality.`,
 		Example: `  coppice demo
   coppice demo --out ./demo`,
 		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return withRemedy(o.run(c, a)) },
+		RunE: func(c *cobra.Command, _ []string) error { return o.run(c, a) },
 	}
 	a.outputFlags(c)
 	c.Flags().StringVar(&o.out, "out", "", "directory to leave the models in (default: a temporary one, removed)")

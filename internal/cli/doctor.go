@@ -10,6 +10,7 @@ import (
 
 	"github.com/coppice-ml/coppice/internal/doctor"
 	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/stage"
 )
 
 func newDoctor(a *app) *cobra.Command {
@@ -41,7 +42,7 @@ type doctorLine struct {
 func (l doctorLine) Typed() any { l.Type = "doctor"; return l }
 
 func runDoctor(c *cobra.Command, a *app) error {
-	r := doctor.Run(c.Context(), doctor.Options{OneDNN: a.sys.Getenv("COPPICE_ONEDNN"), CacheDir: cacheDir(a.sys.Getenv), Getenv: os.LookupEnv})
+	r := doctor.Run(c.Context(), doctor.Options{OneDNN: a.sys.Getenv("COPPICE_ONEDNN"), CacheDir: stage.CacheDir(a.sys.Getenv), Getenv: os.LookupEnv})
 	var err error
 	if a.json {
 		err = a.line(doctorLine{Report: r})

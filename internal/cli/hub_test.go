@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -182,30 +181,13 @@ func TestHubExitCodes(t *testing.T) {
 		{"full", fmt.Errorf("x: %w", &hub.Error{Kind: hub.ErrNoSpace, Text: "x", Remedy: "do", Partial: true}), exitPartial},
 		{"cancelled", &hub.Error{Kind: context.Canceled, Text: "x", Remedy: "do", Partial: true}, exitCancelled},
 	} {
-		err := withRemedy(c.err)
-		var h *hinted
-		if exitCode(err) != c.want || !errors.As(err, &h) || h.hint != "do" {
-			t.Errorf("%s: exit code %d, want %d; %+v", c.name, exitCode(err), c.want, h)
+		err := explained(c.err)
+		if _, hint := describe(err); exitCode(err) != c.want || hint != "do" {
+			t.Errorf("%s: exit code %d, want %d; hint %q", c.name, exitCode(err), c.want, hint)
 		}
 	}
-	var h *hinted
-	if err := cancelled(&hub.Error{Kind: context.Canceled, Text: "x", Remedy: "do", Partial: true}); exitCode(err) != exitCancelled || !errors.As(err, &h) || h.hint != "do" {
+	err := cancelled(&hub.Error{Kind: context.Canceled, Text: "x", Remedy: "do", Partial: true})
+	if _, hint := describe(err); exitCode(err) != exitCancelled || hint != "do" {
 		t.Errorf("%v", err)
-	}
-}
-
-func TestModelName(t *testing.T) {
-	for in, want := range map[string]string{
-		"org/name": "org/name", "org/name@v1": "org/name", "./org/name": "", "testdata": "", "a/b/c": "",
-		filepath.Join("x", "models--org--na-me", "snapshots", "0123"):   "org/na-me",
-		filepath.Join("x", "datasets--org--name", "snapshots", "0123"):  "",
-		filepath.Join("x", "models--org--name", "elsewhere", "0123"):    "",
-		filepath.Join("x", "models--org--..", "snapshots", "0123"):      "",
-		filepath.Join("x", "models--a--b--c", "snapshots", "0123"):      "",
-		filepath.Join("models--org--name", "snapshots", "0123", "more"): "",
-	} {
-		if got := modelName(in); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
-		}
 	}
 }

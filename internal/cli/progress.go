@@ -21,13 +21,8 @@ type bar struct {
 	p     *progressbar.ProgressBar
 }
 
-// progress returns what a package's Progress option wants, or nil where none
-// is shown. It replaces the bar before.
-func (a *app) progress(label string) func(done, total int64) { return a.newProgress(label, false) }
-
-// byteProgress is progress of work counted in bytes.
-func (a *app) byteProgress(label string) func(done, total int64) { return a.newProgress(label, true) }
-
+// newProgress begins a bar, which replaces the one before. It returns nil where none
+// is shown.
 func (a *app) newProgress(label string, bytes bool) func(done, total int64) {
 	a.stopProgress()
 	if !a.showBars || a.quiet || a.json {

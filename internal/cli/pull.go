@@ -2,26 +2,16 @@ package cli
 
 import (
 	"context"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/stage"
 )
 
-type pullOptions struct {
-	id       string
-	revision string
-	dataset  bool
-	include  []string
-	exclude  []string
-	dryRun   bool
-}
-
 func newPull(a *app) *cobra.Command {
-	var o pullOptions
+	var o stage.Pull
+	var dryRun bool
 	c := &cobra.Command{
 		Use:   "pull ID",
 		Short: "Download a model or dataset from the Hugging Face hub into its cache",
@@ -50,99 +40,47 @@ Commands that take MODEL pull by themselves.`,
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			o.id = args[0]
-			return withRemedy(o.run(c.Context(), a))
+			o.ID = args[0]
+			if dryRun {
+				return listPull(c.Context(), a, o)
+			}
+			got, err := o.Run(c.Context(), a.env())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.line(got)
+			}
+			return a.printf("%s\n", got.Path)
 		},
 	}
 	a.workFlags(c)
 	f := c.Flags()
-	f.StringVar(&o.revision, "revision", "", "branch, tag or commit (default main)")
-	f.BoolVar(&o.dataset, "dataset", false, "ID is a dataset")
-	f.StringArrayVar(&o.include, "include", nil, "files to download instead of those a model needs, such as '*.json'; may be repeated")
-	f.StringArrayVar(&o.exclude, "exclude", nil, "files to leave out; may be repeated")
-	f.BoolVar(&o.dryRun, "dry-run", false, "list the files and their sizes, and download nothing")
+	f.StringVar(&o.Revision, "revision", "", "branch, tag or commit (default main)")
+	f.BoolVar(&o.Dataset, "dataset", false, "ID is a dataset")
+	f.StringArrayVar(&o.Include, "include", nil, "files to download instead of those a model needs, such as '*.json'; may be repeated")
+	f.StringArrayVar(&o.Exclude, "exclude", nil, "files to leave out; may be repeated")
+	f.BoolVar(&dryRun, "dry-run", false, "list the files and their sizes, and download nothing")
 	nonEmpty(c, "revision")
 	return c
 }
 
-// repo reads ID and --revision.
-func (o pullOptions) repo() (hub.Repo, error) {
-	kind := hub.Model
-	if o.dataset {
-		kind = hub.Dataset
-	}
-	if o.revision != "" && strings.Contains(o.id, "@") {
-		return hub.Repo{}, usage("%s names a revision, and so does --revision %s", o.id, o.revision).withHint("give one of them")
-	}
-	id := o.id
-	if o.revision != "" {
-		id += "@" + o.revision
-	}
-	r, err := hub.ParseRepo(kind, id)
+// listPull prints what would be downloaded.
+func listPull(ctx context.Context, a *app, o stage.Pull) error {
+	files, err := o.List(ctx, a.env())
 	if err != nil {
-		return r, usage("%w", err)
+		return err
 	}
-	return r, nil
+	return printFiles(a, files)
 }
 
-func (o pullOptions) run(ctx context.Context, a *app) error {
-	repo, err := o.repo()
-	if err != nil {
-		return err
-	}
-	if o.dryRun {
-		return o.list(ctx, a, repo)
-	}
-	start := time.Now()
-	got, err := a.pull(ctx, repo, o.choose)
-	if err != nil {
-		return err
-	}
-	if !a.json {
-		return a.printf("%s\n", got.dir)
-	}
-	return a.line(report.Pulled{
-		ID: repo.ID, Kind: string(repo.Kind), Revision: repo.Revision, Commit: got.info.Commit,
-		Path: got.dir, Files: len(got.files), Bytes: got.bytes, Seconds: seconds(start),
-	})
-}
-
-// choose picks the files.
-func (o pullOptions) choose(i *hub.Info) ([]string, error) {
-	names := i.Names()
-	if !o.dataset && len(o.include) == 0 {
-		var err error
-		if names, err = neededFiles(i, hub.NeedAll); err != nil {
-			return nil, err
-		}
-	}
-	names = hub.Match(names, o.include, o.exclude)
-	if len(names) == 0 {
-		return nil, failed("%s: no file is left to download", i.Repo).withHint("it has %s", someNames(i.Names()))
-	}
-	return names, nil
-}
-
-// list prints what would be downloaded.
-func (o pullOptions) list(ctx context.Context, a *app, repo hub.Repo) error {
-	c, err := a.hubClient()
-	if err != nil {
-		return err
-	}
-	info, err := c.Info(ctx, repo)
-	if err != nil {
-		return hubError(err)
-	}
-	names, err := o.choose(info)
-	if err != nil {
-		return err
-	}
+// printFiles prints names and sizes.
+func printFiles(a *app, files []report.File) error {
 	t := &report.Table{Header: []string{"file", "bytes"}}
-	for _, name := range names {
-		f, _ := info.File(name)
+	for _, f := range files {
 		if !a.json {
-			t.Add(report.String(f.Name), report.Bytes(f.Size))
-		} else if err := a.line(report.File{Name: f.Name, Bytes: f.Size}); err != nil {
+			t.Add(report.String(f.Name), report.Bytes(f.Bytes))
+		} else if err := a.line(f); err != nil {
 			return err
 		}
 	}

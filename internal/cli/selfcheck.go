@@ -1,26 +1,19 @@
 package cli
 
 import (
-	"context"
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 
 	"github.com/spf13/cobra"
 
-	"github.com/coppice-ml/coppice/hub"
-	"github.com/coppice-ml/coppice/internal/selfcheck"
 	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/stage"
 )
 
-type selfcheckOptions struct {
-	dir, ref  string
-	tolerance float64
-	engine    engineFlags
-}
-
 func newSelfcheck(a *app) *cobra.Command {
-	var o selfcheckOptions
+	o := stage.DefaultSelfcheck()
 	c := &cobra.Command{
 		Use:   "selfcheck MODEL REF.json",
 		Short: "Compare logits with those another program computed",
@@ -37,70 +30,28 @@ is above the tolerance, after printing it.`,
   coppice selfcheck ./model ref.json --dtype bfloat16 --tolerance 0.5`,
 		Args: selfcheckArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			o.dir, o.ref = args[0], args[1]
-			return withRemedy(o.run(c.Context(), a))
+			o.Model, o.Reference = args[0], args[1]
+			l, err := o.Run(c.Context(), a.env())
+			if l == nil {
+				return err
+			}
+			return cmp.Or(printSelfcheck(a, l), err)
 		},
 	}
 	a.workFlags(c)
-	o.engine.register(c)
-	o.engine.dtype = "float32"
-	c.Flags().Lookup("dtype").DefValue = o.engine.dtype
-	c.Flags().Float64Var(&o.tolerance, "tolerance", .01, "largest difference of a logit that is taken for rounding")
+	engineFlags(c, &o.Engine)
+	c.Flags().Float64Var(&o.Tolerance, "tolerance", o.Tolerance, "largest difference of a logit that is taken for rounding")
 	return c
 }
 
 func selfcheckArgs(c *cobra.Command, args []string) error {
 	if len(args) != 2 {
-		return usage("selfcheck takes a MODEL and a file of reference logits, not %s", plural(len(args), "argument")).withHint("coppice selfcheck MODEL REF.json")
+		return usage("selfcheck takes a MODEL and a file of reference logits, not %s", report.Plural(len(args), "argument")).withHint("coppice selfcheck MODEL REF.json")
 	}
 	return nil
 }
 
-func (o selfcheckOptions) run(ctx context.Context, a *app) error {
-	if err := o.engine.check(); err != nil {
-		return err
-	}
-	if !(o.tolerance > 0) {
-		return usage("--tolerance %v: want a positive number", o.tolerance)
-	}
-	dir, err := a.findModel(ctx, o.dir, hub.NeedAll)
-	if err != nil {
-		return err
-	}
-	o.dir = dir
-	s, err := openModel(o.dir)
-	if err != nil {
-		return err
-	}
-	defer s.close()
-	ref, err := selfcheck.Read(o.ref, s.m.Spec.Vocab)
-	if err != nil {
-		return err
-	}
-	if ref.DType != "float32" {
-		a.warn("%s was computed in %q: its own rounding is part of the difference", o.ref, ref.DType)
-	}
-	if err := s.start(a, o.engine, a.progress("logits")); err != nil {
-		return err
-	}
-	got, err := selfcheck.Run(ctx, s.run, ref)
-	a.stopProgress()
-	if err != nil {
-		return err
-	}
-	l := report.Selfcheck{
-		MaxError: report.Number(got.MaxError), MeanError: report.Number(got.MeanError), Tolerance: o.tolerance, Greedy: report.Number(got.Greedy),
-		OK: got.MaxError <= o.tolerance, Sequences: len(ref.Sequences), Positions: got.Rows,
-		Reference: ref.Model, RefDType: ref.DType, Versions: ref.Versions, Compute: s.compute(),
-	}
-	if err := o.print(a, l); err != nil || l.OK {
-		return err
-	}
-	return failed("%s: logits differ from %s by up to %.3g, more than %g", o.dir, o.ref, got.MaxError, o.tolerance).
-		withHint("look whether both read the same files and dtype; if they do, please report it with the line of `selfcheck --json`")
-}
-
-func (o selfcheckOptions) print(a *app, l report.Selfcheck) error {
+func printSelfcheck(a *app, l *report.Selfcheck) error {
 	if a.json {
 		return a.line(l)
 	}
@@ -114,7 +65,7 @@ func (o selfcheckOptions) print(a *app, l report.Selfcheck) error {
 	add("mean difference", report.Float(l.MeanError))
 	add("tolerance", report.Float(report.Number(l.Tolerance)))
 	add("same likeliest token", report.Float(l.Greedy))
-	add("positions", report.String(fmt.Sprintf("%d of %s", l.Positions, plural(l.Sequences, "sequence"))))
+	add("positions", report.String(fmt.Sprintf("%d of %s", l.Positions, report.Plural(l.Sequences, "sequence"))))
 	add("reference", report.String(l.Reference))
 	add("reference dtype", report.String(l.RefDType))
 	for _, name := range slices.Sorted(maps.Keys(l.Versions)) {

@@ -45,8 +45,9 @@ type Options struct {
 
 // Journal is an open file of lines. Its methods are for one goroutine at a time.
 type Journal struct {
-	f    *os.File
-	path string
+	f      *os.File
+	path   string
+	header []byte // still to be written, before the first line
 }
 
 // What is wrong with a file that cannot be gone on with.
@@ -112,8 +113,8 @@ func (j *Journal) read(want []byte, h Header, o Options, take func([]byte) error
 	}
 }
 
-// end cuts off what stands after the last whole line, and begins a file that has
-// none.
+// end cuts off what stands after the last whole line; a file that has none is to
+// begin with the header.
 func (j *Journal) end(rest, want []byte, good int64) error {
 	if good == 0 && !bytes.HasPrefix(want, rest) {
 		return fmt.Errorf("%s: %w", j.path, ErrForeign)
@@ -123,11 +124,10 @@ func (j *Journal) end(rest, want []byte, good int64) error {
 			return err
 		}
 	}
-	if good > 0 {
-		return nil
+	if good == 0 {
+		j.header = want
 	}
-	_, err := j.f.Write(want)
-	return err
+	return nil
 }
 
 // cut ends the file after its first n bytes: by its name, since Windows truncates
@@ -140,7 +140,10 @@ func (j *Journal) Append(v any) error {
 	if err != nil {
 		return err
 	}
-	_, err = j.f.Write(append(line, '\n'))
+	// The header comes with the first line: a file that has something has work in it.
+	if _, err = j.f.Write(append(append(j.header, line...), '\n')); err == nil {
+		j.header = nil
+	}
 	return err
 }
 

@@ -28,3 +28,12 @@ func TestDistance(t *testing.T) {
 		}
 	}
 }
+
+func TestFew(t *testing.T) {
+	known := []string{"inspect", "tokenize", "logprobs", "ppl", "prune"}
+	for word, want := range map[string]string{"insepct": "inspect", "prun": "prune", "PPL": "ppl", "logprob": "logprobs", "token": "tokenize"} {
+		if got := Few(word, known, 3); len(got) == 0 || got[0] != want {
+			t.Errorf("%q: %v, want %s first", word, got, want)
+		}
+	}
+}

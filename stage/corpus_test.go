@@ -1,29 +1,38 @@
-package cli
+package stage
 
 import (
 	"bytes"
 	"context"
-	"io"
+	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/coppice-ml/coppice/data"
+	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/internal/hubtest"
 )
 
-// hubApp is an app whose hub is a server of the test.
-func hubApp(t *testing.T) (*app, *hubtest.Server, *bytes.Buffer) {
+// hubEnv is an environment whose hub is a server of the test.
+func hubEnv(t *testing.T) (Env, *hubtest.Server) {
 	t.Helper()
 	s := hubtest.New()
 	t.Cleanup(s.Close)
-	env := map[string]string{"HF_ENDPOINT": s.URL, "HF_HOME": filepath.Join(t.TempDir(), "hf")}
-	var notes bytes.Buffer
-	return newApp(System{In: strings.NewReader(""), Out: io.Discard, Err: &notes, Getenv: func(k string) string { return env[k] }, Hub: impatient}), s, &notes
+	vars := map[string]string{"HF_ENDPOINT": s.URL, "HF_HOME": filepath.Join(t.TempDir(), "hf")}
+	getenv := func(k string) string { return vars[k] }
+	return Env{Getenv: getenv, Talk: Silent{}, Hub: func() (*hub.Client, error) {
+		c, err := hub.FromEnv(getenv)
+		if err == nil {
+			c.Retry = hub.Retry{Tries: 3, Base: time.Millisecond, Most: time.Millisecond, MostAsk: 2 * time.Second, Stall: 10 * time.Second}
+		}
+		return c, err
+	}}, s
 }
 
 func parquetOf(t *testing.T, texts ...string) []byte {
@@ -67,9 +76,9 @@ func wikitext(t *testing.T) map[string][]byte {
 }
 
 func TestHubData(t *testing.T) {
-	a, s, _ := hubApp(t)
+	env, s := hubEnv(t)
 	commit := s.Add("dataset", "some/set", wikitext(t))
-	got, err := openData(context.Background(), a, "some/set:wikitext-2-raw-v1")
+	got, err := openData(context.Background(), env, "some/set:wikitext-2-raw-v1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +95,7 @@ func TestHubData(t *testing.T) {
 	}
 	// Again, by what the results call it: nothing is pulled, and no revision asked for.
 	s.Forget()
-	again, err := openData(context.Background(), a, got.source)
+	again, err := openData(context.Background(), env, got.source)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,11 +106,11 @@ func TestHubData(t *testing.T) {
 
 // TestHubDataConverted: what a script makes is taken from the hub's conversion.
 func TestHubDataConverted(t *testing.T) {
-	a, s, _ := hubApp(t)
+	env, s := hubEnv(t)
 	commit := s.Add("dataset", "some/script", map[string][]byte{"plain_text/train/0000.parquet": parquetOf(t, "a"), "plain_text/validation/0000.parquet": parquetOf(t, "v")})
 	s.Tag("dataset", "some/script", "refs/convert/parquet", commit)
 	s.Add("dataset", "some/script", map[string][]byte{"README.md": []byte("# PIQA\n"), "script.py": []byte("pass")})
-	got, err := openData(context.Background(), a, "some/script:validation")
+	got, err := openData(context.Background(), env, "some/script:validation")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +123,7 @@ func TestHubDataConverted(t *testing.T) {
 }
 
 func TestHubDataErrors(t *testing.T) {
-	a, s, _ := hubApp(t)
+	env, s := hubEnv(t)
 	s.Add("dataset", "some/set", wikitext(t))
 	s.Add("dataset", "some/images", map[string][]byte{"a.png": {1}})
 	s.Add("dataset", "some/gated", wikitext(t))
@@ -129,7 +138,7 @@ func TestHubDataErrors(t *testing.T) {
 		{"some/set.jsonl", "no such file"},
 		{"/no/such/place", "no such file"},
 	} {
-		_, err := openData(context.Background(), a, c.arg)
+		_, err := openData(context.Background(), env, c.arg)
 		if err == nil || !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%s: %v, want %q", c.arg, err, c.err)
 		}
@@ -139,18 +148,24 @@ func TestHubDataErrors(t *testing.T) {
 // TestHubDataCut: a transfer that breaks leaves nothing that looks finished,
 // and can be gone on with.
 func TestHubDataCut(t *testing.T) {
-	a, s, _ := hubApp(t)
+	env, s := hubEnv(t)
 	files := wikitext(t)
 	files["other/train.parquet"] = parquetOf(t, strings.Repeat("a long text of many words ", 5000), "e")
 	s.LFSSize = 100
 	s.Add("dataset", "some/set", files)
-	s.Between(trouble("fail", 503))
-	_, err := openData(context.Background(), a, "some/set:other")
-	if code := exitCode(err); code != exitPartial {
-		t.Errorf("exit code %d, want %d: %v", code, exitPartial, err)
+	s.Between(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.HasPrefix(r.URL.Path, "/objects/") || strings.HasPrefix(r.URL.Path, "/parts/") {
+			http.Error(w, "trouble", http.StatusServiceUnavailable)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+	_, err := openData(context.Background(), env, "some/set:other")
+	if !errors.Is(err, ErrPartial) {
+		t.Errorf("%v, want one that can be gone on with", err)
 	}
 	s.Between(nil)
-	got, err := openData(context.Background(), a, "some/set:other")
+	got, err := openData(context.Background(), env, "some/set:other")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,5 +174,21 @@ func TestHubDataCut(t *testing.T) {
 	}
 	if _, err := os.Stat(got.files[0]); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestModelName(t *testing.T) {
+	for in, want := range map[string]string{
+		"org/name": "org/name", "org/name@v1": "org/name", "./org/name": "", "testdata": "", "a/b/c": "",
+		filepath.Join("x", "models--org--na-me", "snapshots", "0123"):   "org/na-me",
+		filepath.Join("x", "datasets--org--name", "snapshots", "0123"):  "",
+		filepath.Join("x", "models--org--name", "elsewhere", "0123"):    "",
+		filepath.Join("x", "models--org--..", "snapshots", "0123"):      "",
+		filepath.Join("x", "models--a--b--c", "snapshots", "0123"):      "",
+		filepath.Join("models--org--name", "snapshots", "0123", "more"): "",
+	} {
+		if got := modelName(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
 	}
 }

@@ -1,0 +1,51 @@
+package generate
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// StopTokens are the ends of text of the model in a directory, ascending: those that
+// are known from elsewhere (config.json, the tokenizer) and eos_token_id of its
+// generation_config.json, if there is one.
+func StopTokens(dir string, known []int) ([]int, error) {
+	more, err := generationEOS(filepath.Join(dir, "generation_config.json"))
+	if err != nil {
+		return nil, err
+	}
+	stop := slices.Concat(known, more)
+	slices.Sort(stop)
+	return slices.Compact(stop), nil
+}
+
+func generationEOS(path string) ([]int, error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var config struct {
+		EOS json.RawMessage `json:"eos_token_id"`
+	}
+	if err := json.Unmarshal(raw, &config); err != nil {
+		return nil, fmt.Errorf("%s: not a JSON object: %w", path, err)
+	}
+	var one int
+	var many []int
+	switch {
+	case len(config.EOS) == 0 || string(config.EOS) == "null":
+		return nil, nil
+	case json.Unmarshal(config.EOS, &one) == nil:
+		return []int{one}, nil
+	case json.Unmarshal(config.EOS, &many) == nil:
+		return many, nil
+	}
+	return nil, fmt.Errorf("%s: eos_token_id = %s: want a token id or a list of them", path, config.EOS)
+}

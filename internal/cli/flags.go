@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/coppice-ml/coppice/stage"
+)
+
+// engineFlags choose how a model is run.
+func engineFlags(c *cobra.Command, e *stage.Engine) {
+	c.Flags().StringVar(&e.Device, "device", orAuto(e.Device), "auto or cpu")
+	c.Flags().StringVar(&e.DType, "dtype", orAuto(e.DType), "matrix inputs: auto, bfloat16 or float32")
+	c.Flags().IntVar(&e.Threads, "threads", 0, "worker threads (default: one for each usable core)")
+	c.Flags().StringVar(&e.Memory, "memory", "", "most memory the process may hold, mapped files included, such as 4GiB: with less of it layers stream (default 0.8 of what is free)")
+}
+
+func orAuto(s string) string {
+	if s == "" {
+		return "auto"
+	}
+	return s
+}
+
+const dataHelp = "texts: a file, a directory, or a data set of the hub, ORG/NAME[@REVISION]; :CONFIG/SPLIT after the last two picks a part"
+
+// dataFlags say which token sequences a model is run on. With preset the command
+// has a default for --data.
+func dataFlags(c *cobra.Command, d *stage.Data, preset bool) {
+	f := c.Flags()
+	f.StringVar(&d.Tokens, "tokens", "", "JSON file of token ids, [[ids…], …], used exactly as given")
+	f.StringVar(&d.Source, "data", "", dataHelp)
+	fieldFlag(c, &d.Field, "with --data: column that holds the text")
+	f.IntVar(&d.Samples, "samples", d.Samples, "with --data: number of windows")
+	f.IntVar(&d.Length, "length", d.Length, "with --data: tokens in a window, BOS included")
+	f.StringVar(&d.AddBOS, "add-bos", d.AddBOS, "with --data: begin every window with BOS: true, false or auto (where the tokenizer adds one)")
+	f.StringVar(&d.TokensOut, "tokens-out", "", "with --data: write the token ids to this new file, for --tokens")
+	f.Uint64Var(&d.Seed, "seed", d.Seed, "seed of everything drawn at random")
+	only := []string{"field", "samples", "length", "add-bos", "tokens-out"} // --data uses
+	beforeRun(c, func(c *cobra.Command) error {
+		for _, name := range only {
+			if d.Source == "" && !preset && c.Flags().Changed(name) {
+				return usage("--%s goes with --data, which is not given", name)
+			}
+		}
+		return nil
+	})
+	nonEmpty(c, "tokens", "data", "tokens-out")
+	exclusive(c, "tokens", "data")
+	for _, name := range only {
+		exclusive(c, "tokens", name)
+	}
+}
+
+// fieldFlag names the column that holds the text. The help shows the default; the
+// field stays empty unless it is given.
+func fieldFlag(c *cobra.Command, field *string, help string) {
+	c.Flags().StringVar(field, "field", "", help)
+	c.Flags().Lookup("field").DefValue = "text"
+	nonEmpty(c, "field")
+}
+
+// layerFlags choose a pruning that is run without being written.
+func layerFlags(c *cobra.Command, l *stage.Layers) {
+	c.Flags().StringVar(&l.Drop, "drop", "", "layers to leave out, such as 3,7,24-31")
+	c.Flags().StringVar(&l.Keep, "keep", "", "layers to keep; the rest is left out")
+	c.Flags().StringVar(&l.Plan, "plan", "", "a plan file, as prune writes it")
+	nonEmpty(c, "drop", "keep", "plan")
+	exclusive(c, "drop", "keep", "plan")
+}
+
+// chatFlags put a text into a model's chat template.
+func chatFlags(c *cobra.Command, f *stage.Chat) {
+	c.Flags().BoolVar(&f.On, "chat", false, "put the text into the model's chat template, as the user's message")
+	c.Flags().StringVar(&f.System, "system", "", "system message before it")
+	c.Flags().StringVar(&f.Template, "chat-template", "", "another template: a name of the model's own, a .jinja file, or chatml, vicuna, chatglm2, chatglm3, baichuan2")
+	nonEmpty(c, "chat-template")
+	beforeRun(c, func(c *cobra.Command) error {
+		for _, name := range []string{"system", "chat-template"} {
+			if c.Flags().Changed(name) && !f.On {
+				return usage("--%s has no effect without --chat", name).withHint("add --chat")
+			}
+		}
+		return nil
+	})
+}
+
+// yesFlag consents to long work beforehand.
+func (a *app) yesFlag(c *cobra.Command) {
+	c.Flags().BoolVar(&a.yes, "yes", false, "do not ask about work of more than an hour")
+}
+
+// warnOfUnused names flags that were given and change nothing.
+func (a *app) warnOfUnused(c *cobra.Command, unused []stage.Unused) {
+	for _, u := range unused {
+		name := strings.TrimPrefix(flagName(u.Field), "--")
+		switch {
+		case !c.Flags().Changed(name):
+		case u.Field == "tokens" || u.Field == "data":
+			a.warn("the data is not used: %s", u.Why)
+		default:
+			a.warn("--%s has no effect: %s", name, u.Why)
+		}
+	}
+}
+
+// beforeRun adds a check that comes before those that are there.
+func beforeRun(c *cobra.Command, check func(c *cobra.Command) error) {
+	before := c.PreRunE
+	c.PreRunE = func(c *cobra.Command, args []string) error {
+		if err := check(c); err != nil {
+			return err
+		}
+		if before != nil {
+			return before(c, args)
+		}
+		return nil
+	}
+}
+
+// exclusive makes a usage error of flags that contradict each other.
+func exclusive(c *cobra.Command, names ...string) {
+	beforeRun(c, func(c *cobra.Command) error {
+		var given []string
+		for _, name := range names {
+			if c.Flags().Changed(name) {
+				given = append(given, "--"+name)
+			}
+		}
+		if len(given) > 1 {
+			return usage("%s contradict each other", strings.Join(given, " and ")).withHint("give one of them")
+		}
+		return nil
+	})
+}
+
+// nonEmpty makes a usage error of flags that are given without a value, as a
+// script does whose variable is not set.
+func nonEmpty(c *cobra.Command, names ...string) {
+	beforeRun(c, func(c *cobra.Command) error {
+		for _, name := range names {
+			if f := c.Flag(name); f.Changed && f.Value.String() == "" {
+				return usage("--%s is empty", name).withHint("give it a value or leave it out")
+			}
+		}
+		return nil
+	})
+}
+
+// atLeastOne refuses 0, which a stage takes for a number that is not given.
+func atLeastOne(c *cobra.Command, name string, value int) error {
+	if c.Flags().Changed(name) && value < 1 {
+		return usage("--%s %d: want at least 1", name, value)
+	}
+	return nil
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// joined writes integers separated by a text.
+func joined[T any](values []T, between string) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(values), "[]"), " ", between)
+}

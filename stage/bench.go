@@ -1,0 +1,69 @@
+package stage
+
+import (
+	"context"
+
+	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/internal/bench"
+	"github.com/coppice-ml/coppice/internal/doctor"
+	"github.com/coppice-ml/coppice/report"
+)
+
+// Bench measures speed on weights made up for the purpose, beside the limit of this
+// machine.
+type Bench struct {
+	Shape   string `yaml:"shape"`
+	What    string `yaml:"what"`
+	Tokens  int    `yaml:"tokens"`  // 0: 512, or a context of 32 for decoding
+	Rounds  int    `yaml:"rounds"`  // pairs of measurements
+	Profile bool   `yaml:"profile"` // also say what the workers' time goes to
+	Seed    uint64 `yaml:"seed"`    // of weights and tokens
+	Dir     string `yaml:"dir"`     // keep weights here for the next run; "": a temporary directory
+	Engine  `yaml:",inline"`
+}
+
+// DefaultBench has every field that is not given.
+func DefaultBench() Bench {
+	return Bench{Shape: bench.Shapes()[0], What: bench.Whats()[0], Rounds: 5, Seed: 42}
+}
+
+// BenchShapes lists the shapes that can be measured.
+func BenchShapes() []string { return bench.Shapes() }
+
+// BenchWhats lists what can be measured.
+func BenchWhats() []string { return bench.Whats() }
+
+// Check finds what can be wrong before anything is measured.
+func (b Bench) Check() error {
+	if err := oneOf("shape", b.Shape, bench.Shapes()...); err != nil {
+		return err
+	}
+	if err := oneOf("what", b.What, bench.Whats()...); err != nil {
+		return err
+	}
+	if b.Tokens < 0 || b.Rounds < 1 {
+		return wrong("{tokens} %d {rounds} %d: want at least 1 of each", b.Tokens, b.Rounds)
+	}
+	return b.Engine.Check()
+}
+
+// Run measures.
+func (b Bench) Run(ctx context.Context, env Env) (results []report.Bench, err error) {
+	if err := b.Check(); err != nil {
+		return nil, err
+	}
+	e, err := b.Engine.start(env)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = e.Close() }()
+	opt := bench.Options{
+		Engine: e, Memory: b.Engine.memory(), Shape: b.Shape, What: b.What, Tokens: b.Tokens, Rounds: b.Rounds, Profile: b.Profile, Seed: b.Seed,
+	}
+	opt.Streaming.Dir = b.Dir
+	opt.Streaming.Bound = func(f forest.Options) forest.Options { return bounded(f, opt.Memory) }
+	opt.Streaming.Peak = func() int64 { _, peak := doctor.Process(); return peak }
+	env.Talk.Note("measuring %s of %s, %s and a warm-up", b.What, b.Shape, report.Plural(b.Rounds, "pair"))
+	err = bench.Run(ctx, opt, func(r report.Bench) { results = append(results, r) })
+	return results, err
+}
