@@ -24,6 +24,7 @@ const importRule = `
 	torchfile   < checkpoint
 	checkpoint  < model prune
 	model       < engine prune internal/bench
+	tokenizer/onig < tokenizer
 	chat/jinja  < chat eval
 	data        < eval
 	report      < eval stage internal/bench internal/cli

@@ -6,11 +6,11 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/dlclark/regexp2"
+	"github.com/coppice-ml/coppice/tokenizer/onig"
 )
 
 // matcher finds delimiters. It visits consecutive parts that cover the text, delimiters and what lies between
-// them; parts may be empty.
+// them; parts may be empty, and an empty delimiter parts what stands on either side.
 type matcher interface {
 	// any reports whether there may be a delimiter; most words have none.
 	any(text string) bool
@@ -59,7 +59,7 @@ func (d *delimited) split(text string, _ bool, yield func(string)) {
 		start = end
 	}
 	d.find.each(text, func(from, to int, delimiter bool) {
-		if from == to {
+		if from == to && !delimiter {
 			return
 		}
 		delimiter = delimiter != d.invert
@@ -177,13 +177,13 @@ func (threeDigits) each(text string, visit func(from, to int, delimiter bool)) {
 
 // expression runs a pattern that nobody wrote a splitter for.
 type expression struct {
-	re *regexp2.Regexp
+	re *onig.Regexp
 }
 
 func newExpression(stage, pattern string) (matcher, error) {
-	re, err := regexp2.Compile(pattern, regexp2.None)
+	re, err := onig.Compile(pattern)
 	if err != nil {
-		return nil, fmt.Errorf("%s: pattern %q: %w (%w)", stage, pattern, ErrUnsupported, err)
+		return nil, fmt.Errorf("%s: pattern %.200q: %w (%w)", stage, pattern, ErrUnsupported, err)
 	}
 	return expression{re}, nil
 }
@@ -191,22 +191,11 @@ func newExpression(stage, pattern string) (matcher, error) {
 func (e expression) any(text string) bool { return text != "" }
 
 func (e expression) each(text string, visit func(from, to int, delimiter bool)) {
-	runes := []rune(text)
-	at, offset := 0, 0 // the same place in runes and in bytes
-	forward := func(to int) (int, int) {
-		from := offset
-		for ; at < to; at++ {
-			offset += utf8.RuneLen(runes[at])
-		}
-		return from, offset
-	}
-	m, err := e.re.FindRunesMatch(runes)
-	for ; err == nil && m != nil; m, err = e.re.FindNextMatch(m) {
-		from, to := forward(m.Index)
-		visit(from, to, false)
-		from, to = forward(m.Index + m.Length)
+	last := 0
+	e.re.Each(text, func(from, to int) {
+		visit(last, from, false)
 		visit(from, to, true)
-	}
-	from, to := forward(len(runes))
-	visit(from, to, false)
+		last = to
+	})
+	visit(last, len(text), false)
 }

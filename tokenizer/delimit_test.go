@@ -133,3 +133,17 @@ func TestPiecesCover(t *testing.T) {
 		}
 	}
 }
+
+// TestEmptyDelimiters: a match of nothing parts what stands on either side, with the pieces of Hugging Face's library.
+func TestEmptyDelimiters(t *testing.T) {
+	find, err := newExpression("test", `(?=[A-Z])`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, how := range []behavior{removed, isolated, mergedWithPrevious, mergedWithNext, contiguous} {
+		want := []string{"a", "Bca", "Bc"}
+		if got := cut(&delimited{find: find, how: how}, "aBcaBc"); !cmp.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", how, got, want)
+		}
+	}
+}
