@@ -24,6 +24,9 @@ const (
 	healDone   = "coppice_heal.json" // settings and result; it comes last
 )
 
+// HealEvents is the file in which a healing's output directory has its events.
+func HealEvents(dir string) string { return filepath.Join(dir, healEvents) }
+
 // healDir is an output directory of healing.
 type healDir struct {
 	path     string

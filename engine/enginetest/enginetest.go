@@ -33,7 +33,6 @@ func RunAll(t *testing.T, build New) {
 	t.Run("Divergence", func(t *testing.T) { testDivergence(t, build) })
 	t.Run("Memory", func(t *testing.T) { testMemory(t, build) })
 	t.Run("Gradients", func(t *testing.T) { testGradients(t, build) })
-	t.Run("Finetuning", func(t *testing.T) { testGradientGoldens(t, build) })
 	t.Run("Cancelled", func(t *testing.T) { testCancelled(t, build) })
 }
 

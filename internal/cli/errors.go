@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -108,6 +109,19 @@ func describe(err error) (message, hint string) {
 	return stage.Describe(err, flagName)
 }
 
+// trainerFlag is what a flag of the Hugging Face trainer, PEFT or the paper's
+// scripts is called here; "" where it is none.
+func trainerFlag(name string) string {
+	names := map[string]string{
+		"learning-rate": "lr", "num-train-epochs": "epochs", "num-epochs": "epochs", "max-steps": "steps", "per-device-train-batch-size": "batch-size", "train-batch-size": "batch-size",
+		"gradient-accumulation-steps": "micro-batch-tokens", "micro-batch-size": "micro-batch-tokens", "lr-scheduler-type": "schedule", "output-dir": "out", "save-steps": "save-every",
+		"eval-steps": "eval-every", "save-total-limit": "keep-checkpoints", "lora-r": "rank", "lora-alpha": "alpha", "lora-dropout": "dropout", "lora-target-modules": "targets",
+		"target-modules": "targets", "use-rslora": "rslora", "cutoff-len": "max-length", "max-seq-length": "max-length", "val-set-size": "validation", "adam-epsilon": "eps",
+		"data-path": "data", "dataset": "data", "base-model": "", "early-stopping-patience": "patience",
+	}
+	return names[strings.ReplaceAll(name, "_", "-")]
+}
+
 // flagError explains a flag that could not be parsed.
 func flagError(c *cobra.Command, err error) error {
 	hint := fmt.Sprintf("`%s --help` lists the flags", c.CommandPath())
@@ -118,6 +132,9 @@ func flagError(c *cobra.Command, err error) error {
 	name := unknown.GetSpecifiedName()
 	if len(name) == 1 {
 		return usage("unknown flag -%s of %s", name, c.CommandPath()).withHint("%s", hint)
+	}
+	if ours := trainerFlag(name); ours != "" && c.Flags().Lookup(ours) != nil {
+		return usage("unknown flag --%s of %s", name, c.CommandPath()).withHint("did you mean --%s? %s", ours, hint)
 	}
 	var names []string
 	c.Flags().VisitAll(func(f *pflag.Flag) {

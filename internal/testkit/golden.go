@@ -208,6 +208,17 @@ func (g *Goldens) Sequences(tb testing.TB, name string) [][]int32 {
 	return out
 }
 
+// Names lists the arrays whose names begin with prefix, without it.
+func (g *Goldens) Names(prefix string) []string {
+	var out []string
+	for _, t := range g.arrays.Header().Tensors {
+		if name, ok := strings.CutPrefix(t.Name, prefix); ok {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // Has reports whether goldens.safetensors holds an array.
 func (g *Goldens) Has(name string) bool {
 	_, ok := g.arrays.Tensor(name)
