@@ -1,8 +1,12 @@
 package testkit
 
 import (
+	"io/fs"
 	"math"
+	"path/filepath"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 func TestGolden(t *testing.T) {
@@ -21,6 +25,43 @@ func TestGolden(t *testing.T) {
 	}
 	if !g.Has("hidden") || g.Has("nothing") {
 		t.Error("Has is wrong")
+	}
+}
+
+// TestOwnGoldens: the repository proves every family by itself, within 12 MB.
+func TestOwnGoldens(t *testing.T) {
+	t.Setenv(SharedEnv, t.TempDir())
+	want := []string{"baichuan", "chatglm2", "gemma2", "llama", "llama_tied", "mistral", "qwen2", "qwen3", "vicuna"}
+	if diff := cmp.Diff(want, AllGoldens(t)); diff != "" {
+		t.Fatalf("families (-want +got):\n%s", diff)
+	}
+	for _, family := range want {
+		g := Golden(t, family)
+		for _, name := range []string{"hidden", "logits", "pad_logits", "pruned_1_3.logits", "lora_init.logits", "ft.ids"} {
+			if !g.Has(name) {
+				t.Errorf("%s has no %s", family, name)
+			}
+		}
+		if n := len(g.Floats(t, "scores", "taylor")); n < 6 {
+			t.Errorf("%s: scores of %d layers", family, n)
+		}
+		if n := len(g.Floats(t, "ft", "lora_clip1", "losses")); n != 8 {
+			t.Errorf("%s: %d losses of fine-tuning", family, n)
+		}
+	}
+	var size int64
+	err := filepath.WalkDir(filepath.Dir(ownGoldens(t)), func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			size += info.Size()
+		}
+		return err
+	})
+	if err != nil || size > 12e6 {
+		t.Errorf("testdata has %d bytes, want at most 12 MB (%v)", size, err)
 	}
 }
 
