@@ -37,6 +37,7 @@ func RunAll(t *testing.T, build New) {
 	t.Run("Gram", func(t *testing.T) { testGram(t, build) })
 	t.Run("Memory", func(t *testing.T) { testMemory(t, build) })
 	t.Run("Gradients", func(t *testing.T) { testGradients(t, build) })
+	t.Run("Finetuning", func(t *testing.T) { testGradientGoldens(t, build) })
 	t.Run("Cancelled", func(t *testing.T) { testCancelled(t, build) })
 }
 
