@@ -24,6 +24,7 @@ test: install-deps
 	$(GO) vet ./...
 	$(GO) test ./...
 	COPPICE_ONEDNN=off $(GO) test $(NUMERIC)
+	GO=$(GO) ./scripts/test-levels
 	$(MAKE) --no-print-directory cross fuzz
 
 test-slow: test race bare-clone-test

@@ -26,7 +26,7 @@ import (
 func modelAt(t testing.TB, dir string, opt forest.Options) (*forest.Runner, *Encoder) {
 	t.Helper()
 	m := enginetest.Open(t, dir)
-	e, err := cpu.New(cpu.Options{DType: "float32", OneDNN: os.Getenv("COPPICE_ONEDNN")})
+	e, err := cpu.New(cpu.Options{DType: "float32", OneDNN: os.Getenv("COPPICE_ONEDNN"), Kernels: os.Getenv("COPPICE_KERNELS")})
 	if err != nil {
 		t.Fatal(err)
 	}

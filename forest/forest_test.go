@@ -20,7 +20,7 @@ import (
 
 func newEngine(t testing.TB) engine.Engine {
 	t.Helper()
-	e, err := cpu.New(cpu.Options{DType: "float32", OneDNN: os.Getenv("COPPICE_ONEDNN")})
+	e, err := cpu.New(cpu.Options{DType: "float32", OneDNN: os.Getenv("COPPICE_ONEDNN"), Kernels: os.Getenv("COPPICE_KERNELS")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,6 +41,9 @@ func open(tb testing.TB, dir string) *model.Model {
 
 func runner(tb testing.TB, m *model.Model, opt cpu.Options) *forest.Runner {
 	tb.Helper()
+	if opt.Kernels == "" {
+		opt.Kernels = os.Getenv("COPPICE_KERNELS")
+	}
 	e, err := cpu.New(opt)
 	if err != nil {
 		tb.Fatal(err)

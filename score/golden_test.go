@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"github.com/coppice-ml/coppice/engine/cpu"
@@ -16,6 +17,9 @@ import (
 
 func newEngine(tb testing.TB, opt cpu.Options) *cpu.Engine {
 	tb.Helper()
+	if opt.Kernels == "" {
+		opt.Kernels = os.Getenv("COPPICE_KERNELS")
+	}
 	e, err := cpu.New(opt)
 	if err != nil {
 		tb.Fatal(err)

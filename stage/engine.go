@@ -87,7 +87,7 @@ func builtin(e Engine, getenv func(string) string) (engine.Engine, error) {
 	if dtype == "" {
 		dtype = "auto"
 	}
-	return cpu.New(cpu.Options{DType: dtype, Threads: e.Threads, OneDNN: getenv("COPPICE_ONEDNN")})
+	return cpu.New(cpu.Options{DType: dtype, Threads: e.Threads, OneDNN: getenv("COPPICE_ONEDNN"), Kernels: getenv("COPPICE_KERNELS")})
 }
 
 // bounded makes a Runner keep what is left of the process's memory, and Go's

@@ -80,7 +80,7 @@ func New(opt Options) (*Engine, error) {
 	e := &Engine{mul: mul, k: k, hiddens: map[int][][]float32{}}
 	e.bf16 = opt.DType == string(engine.BFloat16) || opt.DType != string(engine.Float32) && mul.half()
 	e.half = e.bf16 && mul.half()
-	e.info = engine.Info{Device: "cpu", DType: engine.Float32, Provider: mul.name(), Threads: threads, Notes: notes}
+	e.info = engine.Info{Device: "cpu", DType: engine.Float32, Provider: providerName(mul, k), Threads: threads, Notes: notes}
 	if e.bf16 {
 		e.info.DType = engine.BFloat16
 	}
@@ -123,6 +123,19 @@ func findMultiplier(opt Options, workers int, k *kernels) (multiplier, []string,
 		return nil, nil, fmt.Errorf("oneDNN library %s: %w (\"off\" selects the Go kernels)", opt.OneDNN, err)
 	}
 	return goMultiplier{k}, []string{"oneDNN is not used: " + err.Error()}, nil
+}
+
+// providerName says who multiplies and with which instructions, and with which all
+// else is computed where that is not the same.
+func providerName(mul multiplier, k *kernels) string {
+	level := levelIn(mul.name())
+	if level == levelBF16 || level == levelAMX {
+		level = levelAVX512 // the kernels know no more
+	}
+	if level == "" || level == k.name {
+		return mul.name()
+	}
+	return mul.name() + " with " + k.name + " kernels"
 }
 
 // quantum is what the rows of layers are best cut at multiples of.

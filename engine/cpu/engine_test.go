@@ -26,7 +26,7 @@ func TestEngine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			enginetest.RunAll(t, func(t testing.TB, dtype engine.DType) engine.Engine {
 				c.opt.DType = string(dtype)
-				e, err := cpu.New(c.opt)
+				e, err := cpu.Start(c.opt)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -53,7 +53,7 @@ func TestOddRows(t *testing.T) {
 		{Provider: cpu.OddRows(16, 24), Threads: 16},
 		{Provider: cpu.OddRows(24, 12)},
 	} {
-		e, err := cpu.New(opt)
+		e, err := cpu.Start(opt)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +61,7 @@ func TestOddRows(t *testing.T) {
 		t.Run(e.Info().Provider, func(t *testing.T) {
 			enginetest.RunAll(t, func(t testing.TB, dtype engine.DType) engine.Engine {
 				opt.DType = string(dtype)
-				e, err := cpu.New(opt)
+				e, err := cpu.Start(opt)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -78,7 +78,7 @@ func TestOptions(t *testing.T) {
 		"threads": {Threads: -1},
 		"library": {OneDNN: "/no/such/libdnnl.so"},
 	} {
-		if _, err := cpu.New(opt); err == nil {
+		if _, err := cpu.Start(opt); err == nil {
 			t.Errorf("%s: %+v was taken", name, opt)
 		}
 	}

@@ -1,5 +1,15 @@
 package cpu
 
+import "os"
+
+// Start is New with the kernels that COPPICE_KERNELS names, where the options name none.
+func Start(opt Options) (*Engine, error) {
+	if opt.Kernels == "" {
+		opt.Kernels = os.Getenv("COPPICE_KERNELS")
+	}
+	return New(opt)
+}
+
 // RoundInputs makes an engine in bfloat16 mode round matrix inputs as it does
 // on processors with bfloat16 products.
 func RoundInputs(e *Engine) { e.round = !e.half }

@@ -49,7 +49,7 @@ func golden(t *testing.T, g *testkit.Goldens) {
 	t.Helper()
 	for _, oneDNN := range []string{"off", ""} {
 		enginetest.Golden(t, func(t testing.TB, dtype engine.DType) engine.Engine {
-			e, err := cpu.New(cpu.Options{DType: string(dtype), OneDNN: oneDNN})
+			e, err := cpu.Start(cpu.Options{DType: string(dtype), OneDNN: oneDNN})
 			if err != nil {
 				t.Fatal(err)
 			}

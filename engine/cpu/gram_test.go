@@ -16,7 +16,7 @@ import (
 func TestGram(t *testing.T) {
 	for _, opt := range []Options{{DType: "float32"}, {DType: "bfloat16"}, {DType: "float32", OneDNN: "off"}, {DType: "bfloat16", OneDNN: "off"}} {
 		t.Run(fmt.Sprintf("%s onednn=%s", opt.DType, opt.OneDNN), func(t *testing.T) {
-			e, err := New(opt)
+			e, err := Start(opt)
 			if err != nil {
 				t.Fatal(err)
 			}

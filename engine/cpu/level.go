@@ -11,6 +11,16 @@ const (
 	levelAMX    = "AMX"
 )
 
+// levelIn finds the level that a provider's name ends with, "" of none.
+func levelIn(name string) string {
+	for _, level := range []string{levelAVX2, levelAVX512, levelBF16, levelAMX} {
+		if strings.HasSuffix(name, " ("+level+")") {
+			return level
+		}
+	}
+	return ""
+}
+
 // levelOf names the level of what oneDNN calls an instruction set, such as
 // cpu_isa_avx512_core_bf16 or cpu_isa_avx10_1_512_amx; "" of "".
 func levelOf(isa string) string {

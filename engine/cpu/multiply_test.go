@@ -12,7 +12,7 @@ import (
 func engines(t testing.TB) map[string]*Engine {
 	all := map[string]*Engine{}
 	for _, name := range []string{"", "off"} {
-		e, err := New(Options{DType: "float32", Threads: 1, OneDNN: name})
+		e, err := Start(Options{DType: "float32", Threads: 1, OneDNN: name})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -22,6 +22,12 @@ func engines(t testing.TB) map[string]*Engine {
 		t.Cleanup(func() { _ = e.Close() })
 		all[e.info.Provider] = e
 	}
+	odd, err := Start(Options{DType: "float32", Threads: 1, Provider: OddRows(6, 8)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = odd.Close() })
+	all[odd.info.Provider] = odd
 	return all
 }
 
@@ -104,7 +110,7 @@ func TestNarrow(t *testing.T) {
 			continue
 		}
 		c.Threads = 1
-		e, err := New(c)
+		e, err := Start(c)
 		if err != nil {
 			t.Fatal(err)
 		}

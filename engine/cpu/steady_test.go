@@ -95,7 +95,7 @@ func TestSteadyState(t *testing.T) {
 	m := enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 3, Hidden: 64, Heads: 4, KVHeads: 2, FF: 160, Vocab: 600}))
 	for _, oneDNN := range []string{"", "off"} {
 		for _, rows := range []int{1, 100} {
-			e, err := cpu.New(cpu.Options{OneDNN: oneDNN})
+			e, err := cpu.Start(cpu.Options{OneDNN: oneDNN})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -137,7 +137,7 @@ func TestWorkers(t *testing.T) {
 			var want []float32
 			for threads := 1; threads <= 3; threads++ {
 				opt.Threads = threads
-				e, err := cpu.New(opt)
+				e, err := cpu.Start(opt)
 				if err != nil {
 					t.Fatal(err)
 				}

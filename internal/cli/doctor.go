@@ -19,8 +19,10 @@ func newDoctor(a *app) *cobra.Command {
 		Short: "Show what this machine has and what Coppice uses of it",
 		Long: `Show processor, cores, memory, disks, the kernels in use, and the environment
 variables that change what Coppice does. COPPICE_ONEDNN is "off" for the Go
-kernels, or the path of a oneDNN library to load; COPPICE_CACHE is where content
-hashes are kept between runs.
+kernels, or the path of a oneDNN library to load; COPPICE_KERNELS is AVX-512, AVX2
+or scalar, for kernels of Go below what the processor has, as ONEDNN_MAX_CPU_ISA
+(AVX2, AVX512_CORE, AVX512_CORE_BF16) is for those of oneDNN; COPPICE_CACHE is
+where content hashes are kept between runs.
 
 Exits with 1 when the engine does not start.`,
 		Example: `  coppice doctor
@@ -42,7 +44,7 @@ type doctorLine struct {
 func (l doctorLine) Typed() any { l.Type = "doctor"; return l }
 
 func runDoctor(c *cobra.Command, a *app) error {
-	r := doctor.Run(c.Context(), doctor.Options{OneDNN: a.sys.Getenv("COPPICE_ONEDNN"), CacheDir: stage.CacheDir(a.sys.Getenv), Getenv: os.LookupEnv})
+	r := doctor.Run(c.Context(), doctor.Options{OneDNN: a.sys.Getenv("COPPICE_ONEDNN"), Kernels: a.sys.Getenv("COPPICE_KERNELS"), CacheDir: stage.CacheDir(a.sys.Getenv), Getenv: os.LookupEnv})
 	var err error
 	if a.json {
 		err = a.line(doctorLine{Report: r})

@@ -46,7 +46,9 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			// The kernels under test are those the test itself runs with.
-			e.Setenv("COPPICE_ONEDNN", os.Getenv("COPPICE_ONEDNN"))
+			for _, name := range []string{"COPPICE_ONEDNN", "COPPICE_KERNELS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"} {
+				e.Setenv(name, os.Getenv(name))
+			}
 			e.Setenv("COPPICE_CACHE", filepath.Join(e.WorkDir, ".cache"))
 			setUpHub(e)
 			return nil

@@ -11,10 +11,11 @@ import (
 
 // Options say where to look.
 type Options struct {
-	// DType, Threads and OneDNN are what the engine would be started with.
+	// DType, Threads, OneDNN and Kernels are what the engine would be started with.
 	DType   string
 	Threads int
 	OneDNN  string
+	Kernels string
 	// CacheDir is where Coppice caches; "" when it has no cache.
 	CacheDir string
 	// Getenv reads an environment variable; nil means os.LookupEnv.
@@ -117,7 +118,7 @@ func memory(root fs.FS) Memory {
 }
 
 func kernels(opt Options) Kernels {
-	d, err := cpu.Diagnose(cpu.Options{DType: opt.DType, Threads: opt.Threads, OneDNN: opt.OneDNN})
+	d, err := cpu.Diagnose(cpu.Options{DType: opt.DType, Threads: opt.Threads, OneDNN: opt.OneDNN, Kernels: opt.Kernels})
 	if err != nil {
 		return Kernels{Error: err.Error(), Notes: []string{}}
 	}
@@ -134,6 +135,8 @@ func kernels(opt Options) Kernels {
 func environment(getenv func(string) (string, bool)) []Variable {
 	vs := []Variable{
 		{Name: "COPPICE_ONEDNN", Meaning: `library to load for matrix products; "off" selects the kernels written in Go`},
+		{Name: "COPPICE_KERNELS", Meaning: "AVX-512, AVX2 or scalar: kernels written in Go below what the processor has"},
+		{Name: "ONEDNN_MAX_CPU_ISA", Meaning: "AVX2, AVX512_CORE or AVX512_CORE_BF16: oneDNN's own, for kernels below what the processor has"},
 		{Name: "COPPICE_CACHE", Meaning: "directory for cached content hashes (default: coppice in the user's cache directory)"},
 		{Name: "GOMAXPROCS", Meaning: "default of --threads"},
 	}
