@@ -30,13 +30,14 @@ const importRule = `
 	report      < eval stage internal/bench internal/cli
 
 	# what runs models
-	engine      < engine/cpu forest heal
+	engine      < engine/cpu resident heal
+	resident    < forest generate stage internal/bench
 	model safetensors < heal/adapter
 	model       < engine/block
 	engine/block < engine/cpu
 	heal/adapter < heal
 	engine/cpu  < internal/bench internal/doctor stage
-	forest      < score generate eval internal/bench
+	forest      < score eval internal/bench
 	score       < internal/bench
 	generate    < eval
 
@@ -47,7 +48,7 @@ const importRule = `
 	stage       < internal/cli
 
 	# what surrounds them
-	internal/filelock < hub stage
+	internal/filelock < hub internal/journal
 	internal/plot    < internal/cli
 	internal/journal < score eval
 	internal/nearest < score prune hub eval internal/cli
@@ -74,7 +75,9 @@ const neverRule = `
 	heal        -> score eval forest
 	prune       -> engine forest score generate
 	report      -> engine model
-	engine      -> forest score generate prune
+	engine      -> resident forest score generate prune
+	resident    -> forest score generate
+	generate    -> forest
 	engine/block -> engine
 	safetensors -> checkpoint
 	torchfile   -> checkpoint

@@ -87,17 +87,20 @@ type Memory struct{ Host, Device Need }
 // Need is what one memory is needed for. KVToken, Tape, Hidden and Trained price
 // what callers hold.
 type Need struct {
-	Layer     int64 // one resident layer, the largest: what is not used where files are mapped
-	Mapped    int64 // pages of mapped files that a layer holds while it comes in and, where Layer is 0, as long as it stays
-	Embedding int64 // what the embedding and
-	Head      int64 // the head take beside pages of mapped files
-	Row       int64 // work space for each row of a call
-	Back      int64 // and for each row of a backward call
-	Fixed     int64 // work space whatever the rows
-	Hidden    int64 // each row of hidden states
-	Tape      int64 // each row of one layer's Tape
-	KVToken   int64 // each token of one layer's KV
-	Trained   int64 // each parameter that trains: master, what products take, gradient, moments
+	Layer  int64 // one resident layer, the largest: what is not used where files are mapped
+	Mapped int64 // pages of mapped files that a layer holds while it comes in and, where Layer is 0, as long as it stays
+	// Embedding and Head are what those take that are resident, pages of mapped files
+	// included. Where they can stream, each row of a call takes Lookup of them at
+	// most; 0: they cannot.
+	Embedding, Head, Lookup int64
+
+	Row     int64 // work space for each row of a call
+	Back    int64 // and for each row of a backward call
+	Fixed   int64 // work space whatever the rows
+	Hidden  int64 // each row of hidden states
+	Tape    int64 // each row of one layer's Tape
+	KVToken int64 // each token of one layer's KV
+	Trained int64 // each parameter that trains: master, what products take, gradient, moments
 }
 
 // DType is the dtype of matrix inputs.

@@ -155,7 +155,7 @@ type Generator func(ctx context.Context, prompts [][]int32, maxTokens int, stop 
 // Generate is a Generator of a runner and a list of layers.
 func Generate(run *forest.Runner, layers []int) Generator {
 	return func(ctx context.Context, prompts [][]int32, maxTokens int, stop []int, emit func(int, int32) error) error {
-		return generate.Run(ctx, run, layers, prompts, generate.Options{MaxTokens: maxTokens, Stop: stop}, emit)
+		return generate.Run(ctx, run.Resident(), layers, prompts, generate.Options{MaxTokens: maxTokens, Stop: stop}, emit)
 	}
 }
 

@@ -2,24 +2,25 @@
 // batches flow, weights passing by, one layer resident at a time when memory
 // asks for it. Many prunings run as a trie: what they share is computed once.
 //
-// It decides what is resident and how much data is in flight. What is computed
-// from the hidden states and log-probabilities belongs in score and eval, how
-// a layer computes in engine.
+// It decides the order of layers and how work is cut up; what is resident is
+// package resident's. What is computed from the hidden states and
+// log-probabilities belongs in score and eval, how a layer computes in engine.
 package forest
 
 import (
-	"sync"
-
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/resident"
 )
 
 // Options bound a Runner.
 type Options struct {
-	// Memory is the number of bytes that weights, mapped pages included, hidden
-	// states and work space may take; 0 means no bound. One layer and one
-	// sequence run even where they exceed it.
+	// Memory is the number of bytes of the host's memory that weights, mapped pages
+	// included, hidden states and work space may take; 0 means no bound. One layer
+	// and one sequence run even where they exceed it.
 	Memory int64
+	// DeviceMemory is the same of a device that has memory of its own.
+	DeviceMemory int64
 	// BatchTokens is how many tokens are packed into one batch; 0 means 2048.
 	// It changes speed and memory, never a result.
 	BatchTokens int
@@ -31,19 +32,11 @@ type Options struct {
 // Runner evaluates prunings of one model on one engine. Its methods may be
 // called from one goroutine at a time.
 type Runner struct {
-	m            *model.Model
-	e            engine.Engine
-	engineMemory engine.Need // of the host's memory
-	opt          Options
-
-	mu           sync.Mutex // guards what Close may meet during a cancelled call
-	resident     map[int]engine.Layer
-	coming       map[int]engine.Fetched // read ahead
-	embed        engine.Embedding
-	head         engine.Head
-	embedStreams bool
-	headStreams  bool
-	slab         engine.Hidden // hidden states of the last pass, for the next
+	set  *resident.Set
+	m    *model.Model
+	e    engine.Engine
+	opt  Options
+	slab engine.Hidden // hidden states of the last pass, for the next
 }
 
 // New returns a Runner. Close releases what it made resident; the model and
@@ -52,10 +45,8 @@ func New(m *model.Model, e engine.Engine, opt Options) *Runner {
 	if opt.BatchTokens <= 0 {
 		opt.BatchTokens = 2048
 	}
-	if opt.Heap == nil {
-		opt.Heap = func(int64) {}
-	}
-	return &Runner{m: m, e: e, engineMemory: e.Memory(m, engine.LayerOptions{}).Host, opt: opt, resident: map[int]engine.Layer{}, coming: map[int]engine.Fetched{}}
+	set := resident.New(m, e, resident.Options{Budget: resident.Budget{Host: opt.Memory, Device: opt.DeviceMemory}, Heap: opt.Heap})
+	return &Runner{set: set, m: m, e: e, opt: opt}
 }
 
 // Model is the model being run.
@@ -64,26 +55,15 @@ func (r *Runner) Model() *model.Model { return r.m }
 // Engine is the engine that runs it.
 func (r *Runner) Engine() engine.Engine { return r.e }
 
+// Resident is what of the model is in memory, for others who walk it between
+// calls, such as generation.
+func (r *Runner) Resident() *resident.Set { return r.set }
+
 // Close releases every resident part.
 func (r *Runner) Close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, f := range r.coming {
-		f.Drop()
-	}
-	for _, l := range r.resident {
-		l.Release()
-	}
-	clear(r.coming)
-	clear(r.resident)
-	if r.embed != nil {
-		r.embed.Release()
-	}
-	if r.head != nil {
-		r.head.Release()
-	}
+	r.set.Close()
 	if r.slab != nil {
 		r.slab.Release()
+		r.slab = nil
 	}
-	r.embed, r.head, r.slab = nil, nil, nil
 }

@@ -16,7 +16,7 @@ func (f *flow) heads(ctx context.Context) error {
 	if len(ends) == 0 {
 		return nil
 	}
-	head, err := f.r.headOf(!f.part.fit.keep)
+	head, err := f.r.set.Head()
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (f *flow) heads(ctx context.Context) error {
 
 // scores scores the targets of a run of ends.
 func (f *flow) scores(ctx context.Context, head engine.Head, run span, ends []end) error {
-	return f.chunks(run, f.part.fit.rows, func(c chunk) error {
+	return f.chunks(run, f.part.fit.Rows, func(c chunk) error {
 		if err := cancelled(ctx); err != nil {
 			return err
 		}
@@ -115,7 +115,7 @@ func (f *flow) divergences(ctx context.Context, head engine.Head) error {
 	if len(ends) == 0 {
 		return nil
 	}
-	rows := max(1, f.part.fit.rows/(1+len(ends)))
+	rows := max(1, f.part.fit.Rows/(1+len(ends)))
 	return f.chunks(span{slots: 1}, rows, func(c chunk) error {
 		if err := cancelled(ctx); err != nil {
 			return err

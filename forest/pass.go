@@ -28,14 +28,7 @@ func (p *pass) run(ctx context.Context) error {
 	p.progress(0, p.total)
 	for i := range p.parts {
 		part := &p.parts[i]
-		if !part.fit.keep {
-			if err := p.r.evictAll(); err != nil {
-				return err
-			}
-		}
-		if p.r.opt.Memory > 0 {
-			p.r.opt.Heap(p.r.opt.Memory - p.r.mappedPeak(&part.fit, p.need))
-		}
+		p.r.set.Use(part.fit)
 		if err := p.r.reserve(part); err != nil {
 			return err
 		}
@@ -49,14 +42,9 @@ func (p *pass) run(ctx context.Context) error {
 	return nil
 }
 
-// mappedPeak is the part of a fit's memory that is not Go's heap.
-func (r *Runner) mappedPeak(f *fit, n need) int64 {
-	return r.fixed(f, n) - r.engineMemory.Fixed - r.engineMemory.Row*int64(f.rows) - f.holds - spare
-}
-
 // reserve makes room for the states of a part's largest group.
 func (r *Runner) reserve(p *part) error {
-	rows := p.schedule.slots * p.fit.tokens
+	rows := p.schedule.slots * p.fit.Tokens
 	if r.slab != nil && r.slab.Rows() >= rows {
 		return nil
 	}
@@ -89,31 +77,31 @@ func (f *flow) run(ctx context.Context) error {
 	}
 	steps := f.part.schedule.steps
 	for i, s := range steps {
-		if i+1 < len(steps) && !f.part.fit.keep && steps[i+1].layer != s.layer {
-			f.r.ahead(steps[i+1].layer, f.options())
-		}
-		if err := f.layer(ctx, s); err != nil {
+		layer, err := f.r.set.Layer(ctx, s.layer)
+		if err != nil {
 			return err
 		}
-		if !f.part.fit.keep && (i+1 == len(steps) || steps[i+1].layer != s.layer) {
-			f.r.evict(s.layer)
+		last := i+1 == len(steps)
+		if !last {
+			f.r.set.Ahead(steps[i+1].layer)
+		}
+		if err := f.layer(ctx, layer, s); err != nil {
+			return err
+		}
+		if last || steps[i+1].layer != s.layer {
+			f.r.set.Done(s.layer)
 		}
 	}
 	return f.heads(ctx)
 }
 
-// options say how the part's layers are used.
-func (f *flow) options() engine.LayerOptions {
-	return engine.LayerOptions{Streams: !f.part.fit.keep, CacheOnly: !f.part.fit.ahead}
-}
-
 // embed fills the root's slot.
 func (f *flow) embed(ctx context.Context) error {
-	embedding, err := f.r.embeddingOf(!f.part.fit.keep)
+	embedding, err := f.r.set.Embedding()
 	if err != nil {
 		return err
 	}
-	return f.chunks(span{slots: 1}, f.part.fit.rows, func(c chunk) error {
+	return f.chunks(span{slots: 1}, f.part.fit.Rows, func(c chunk) error {
 		if err := cancelled(ctx); err != nil {
 			return err
 		}
@@ -123,15 +111,11 @@ func (f *flow) embed(ctx context.Context) error {
 
 // layer computes a step: neighbouring slots that stay in place as one run, the
 // others one by one.
-func (f *flow) layer(ctx context.Context, s step) error {
-	layer, err := f.r.layer(ctx, s.layer, f.options())
-	if err != nil {
-		return err
-	}
+func (f *flow) layer(ctx context.Context, layer engine.Layer, s step) error {
 	for moves := s.moves; len(moves) > 0; {
 		m, n := moves[0], together(moves)
 		moves = moves[n:]
-		err := f.chunks(span{slot: m.src, slots: n}, f.part.fit.rows, func(c chunk) error {
+		err := f.chunks(span{slot: m.src, slots: n}, f.part.fit.Rows, func(c chunk) error {
 			if err := cancelled(ctx); err != nil {
 				return err
 			}

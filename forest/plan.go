@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/resident"
 )
 
 // Cost is what a call takes, known before it runs.
@@ -21,10 +21,10 @@ type Cost struct {
 	TokenLayers, HeadRows int64
 	// Resident says that the layers stay in memory between passes.
 	Resident bool
-	// Memory is what all of that takes at its peak, in bytes: an upper bound.
-	// It exceeds Options.Memory only where a single sequence beside a single
-	// layer does.
-	Memory int64
+	// Memory is what all of that takes of the host's memory at its peak, in bytes:
+	// an upper bound. It exceeds Options.Memory only where a single sequence beside
+	// a single layer does. DeviceMemory is the same of a device.
+	Memory, DeviceMemory int64
 }
 
 // Add sums up calls that follow one another.
@@ -34,7 +34,7 @@ func (c *Cost) Add(o Cost) {
 	c.Loads += o.Loads
 	c.TokenLayers += o.TokenLayers
 	c.HeadRows += o.HeadRows
-	c.Memory = max(c.Memory, o.Memory)
+	c.Memory, c.DeviceMemory = max(c.Memory, o.Memory), max(c.DeviceMemory, o.DeviceMemory)
 }
 
 // Priced is a planned call, which may be run: the variants in parts, each with
@@ -56,7 +56,7 @@ func (r *Runner) Price(variants []Variant, work []Work) (*Priced, error) {
 	}
 	variants = slices.Clone(variants)
 	for i := range variants {
-		layers, err := r.list(variants[i].Layers)
+		layers, err := r.set.List(variants[i].Layers)
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +103,7 @@ type part struct {
 	variants []Variant
 	trie     *trie
 	schedule schedule
-	fit      fit
+	fit      resident.Fit
 	groups   [][2]int // of work, from and to
 }
 
@@ -112,14 +112,14 @@ type part struct {
 func (p *Priced) split(variants []Variant) {
 	t := newTrie(variants)
 	s := newSchedule(t)
-	f := p.r.fit(p.need, s.slots)
-	if n := len(variants); f.over && n > 1 && !(n == 2 && variants[1].Divergence != nil) {
+	f := p.r.set.Plan(p.need.of(s))
+	if n := len(variants); f.Over && n > 1 && !(n == 2 && variants[1].Divergence != nil) {
 		first, second := halve(variants)
 		p.split(first)
 		p.split(second)
 		return
 	}
-	p.parts = append(p.parts, part{variants: variants, trie: t, schedule: s, fit: f, groups: groups(p.work, f.tokens)})
+	p.parts = append(p.parts, part{variants: variants, trie: t, schedule: s, fit: f, groups: groups(p.work, f.Tokens)})
 }
 
 // halve cuts a list of variants in two. What divergences are measured from
@@ -149,14 +149,14 @@ func groups(work []Work, most int) (out [][2]int) {
 }
 
 func (p *Priced) count() Cost {
-	c := Cost{Resident: p.parts[0].fit.keep}
+	c := Cost{Resident: p.parts[0].fit.Keep}
 	for i := range p.parts {
 		part := &p.parts[i]
 		c.Passes += len(part.groups)
 		c.Loads += len(part.groups) * part.schedule.loads
-		c.TokenLayers += int64(part.schedule.moves) * p.need.tokens
+		c.TokenLayers += int64(part.schedule.moves) * p.need.Tokens
 		c.HeadRows += int64(part.projections()) * p.need.targetRows
-		c.Memory = max(c.Memory, part.fit.memory)
+		c.Memory, c.DeviceMemory = max(c.Memory, part.fit.Peak.Host), max(c.DeviceMemory, part.fit.Peak.Device)
 	}
 	return c
 }
@@ -190,179 +190,43 @@ func (p *part) wants(e end, divergence bool) bool {
 	return false
 }
 
-// need is what a call wants memory for, whatever is decided.
+// need is what a call wants memory for, whatever is decided, and what it asks of
+// the head.
 type need struct {
-	layers     []int // used, each once
-	tokens     int64 // of all work
-	longest    int   // tokens of the largest Work
+	resident.Need
 	rows       []int // distinct rows that the targets of each Work name
 	targetRows int64 // their sum
-	head       bool
-	holds      [2]int64 // what variants keep, with one group and with several
 }
 
 func (r *Runner) need(variants []Variant, work []Work) need {
-	var n need
+	n := need{Need: resident.Need{Batch: r.opt.BatchTokens}}
 	for _, v := range variants {
-		n.layers = append(n.layers, v.Layers...)
-		n.head = n.head || v.Scores != nil || v.Divergence != nil
-		n.holds[0] += v.Holds
-		n.holds[1] += max(v.Holds, v.HoldsAcross)
+		n.Layers = append(n.Layers, v.Layers...)
+		n.Head = n.Head || v.Scores != nil || v.Divergence != nil
+		n.Holds.One += v.Holds
+		n.Holds.Several += max(v.Holds, v.HoldsAcross)
 	}
-	slices.Sort(n.layers)
-	n.layers = slices.Compact(n.layers)
+	slices.Sort(n.Layers)
+	n.Layers = slices.Compact(n.Layers)
 	for i := range work {
-		n.tokens += int64(work[i].Batch.Len())
-		n.longest = max(n.longest, work[i].Batch.Len())
+		n.Tokens += int64(work[i].Batch.Len())
+		n.Longest = max(n.Longest, work[i].Batch.Len())
 		n.rows = append(n.rows, len(work[i].rows()))
 		n.targetRows += int64(n.rows[i])
 	}
 	return n
 }
 
-// fit is how a part is made to fit into memory.
-type fit struct {
-	keep   bool  // the layers stay
-	ahead  bool  // the next layer is mapped while one computes
-	rows   int   // most rows a call of the engine takes, if not a single Work is larger
-	tokens int   // most tokens in flight, if not a single Work is larger
-	memory int64 // what all takes at its peak
-	over   bool  // more than allowed
-	holds  int64 // of that, what the variants' functions keep
-}
+// served is how many tokens a layer is computed for, at least, each time it is
+// brought in: many enough that reading it is hidden behind them, few enough that
+// an interrupted pass over much data has finished some of it.
+const served = 1 << 15
 
-// spare is for what is too small or too fickle to count: descriptions of work,
-// scores, pages at the edges of tensors.
-const spare = 16 << 20
-
-// fit decides what is resident and how much is in flight, for a number of
-// states that live at the same time. In order of preference: layers that stay,
-// since every later pass is then free; as few passes as possible; the next
-// layer read ahead into memory.
-func (r *Runner) fit(n need, slots int) fit {
-	var best fit
-	for i, f := range []fit{{keep: true}, {ahead: true}, {}} {
-		r.fill(&f, n, slots)
-		switch {
-		case i == 0 && !f.over:
-			return f
-		case i <= 1 || best.over || passes(n, f) < passes(n, best):
-			best = f
-		}
+// of is the need of a schedule.
+func (n need) of(s schedule) resident.Need {
+	n.States = s.slots
+	if n.Head && n.Holds.One == n.Holds.Several { // else groups would cost those who watch more memory
+		n.Group = max(int64(n.Batch), served*int64(s.loads)/int64(s.moves))
 	}
-	return best
-}
-
-func passes(n need, f fit) int64 { return (n.tokens + int64(f.tokens) - 1) / int64(f.tokens) }
-
-// fill finds the rows and tokens that go with what f keeps.
-func (r *Runner) fill(f *fit, n need, slots int) {
-	*f = fit{keep: f.keep, ahead: f.ahead, holds: n.holds[0]}
-	if r.measure(f, n, slots); int64(f.tokens) >= n.tokens || n.holds[0] == n.holds[1] {
-		return
-	}
-	*f = fit{keep: f.keep, ahead: f.ahead, holds: n.holds[1]}
-	r.measure(f, n, slots)
-}
-
-func (r *Runner) measure(f *fit, n need, slots int) {
-	perToken := int64(slots) * int64(r.m.Spec.Hidden) * 4
-	f.rows = max(r.opt.BatchTokens, n.longest)
-	f.tokens = int(min(n.tokens, int64(max(n.longest, groupTokens(r.opt.BatchTokens, slots)))))
-	if r.opt.Memory == 0 {
-		f.memory = r.fixed(f, n) + perToken*int64(f.tokens)
-		return
-	}
-	// An eighth of the memory is work space enough.
-	f.rows = max(n.longest, min(f.rows, int(r.opt.Memory/8/max(1, r.engineMemory.Row))))
-	free := (r.opt.Memory - r.fixed(f, n)) / perToken
-	switch {
-	case free < int64(n.longest):
-		f.over, f.tokens = true, n.longest
-	case f.keep:
-		f.tokens = int(min(free, int64(f.tokens)))
-	default:
-		f.tokens = int(min(free, n.tokens))
-	}
-	f.memory = r.fixed(f, n) + perToken*int64(f.tokens)
-}
-
-// groupTokens is how many tokens are in flight where passes cost nothing: few,
-// so that states stay in caches, and enough for a layer to run well on one slot.
-func groupTokens(batch, slots int) int {
-	return min(batch, max(batch/4, 4*batch/slots))
-}
-
-// fixed is the memory that does not grow with the tokens in flight.
-func (r *Runner) fixed(f *fit, n need) int64 {
-	e := r.engineMemory
-	work := e.Fixed + e.Row*int64(f.rows) + f.holds + spare
-	top := r.topBytes(n)
-	if f.keep {
-		weights := top
-		for _, l := range union(n.layers, r.residentLayers()) {
-			weights += r.layerBytes(l)
-		}
-		return work + weights + r.transientBytes(n)
-	}
-	layer := int64(0)
-	for _, l := range n.layers {
-		layer = max(layer, r.mappedBytes(l))
-	}
-	window := layer + e.Layer
-	if f.ahead {
-		window += layer
-	}
-	// Embedding, layers and head come one after the other.
-	return work + max(window, min(top, int64(f.rows)*embeddingPages))
-}
-
-// embeddingPages is what looking up one token may map: the kernel maps pages
-// around a fault, 64 KiB at a time.
-const embeddingPages = 64 << 10
-
-// topBytes are the mapped bytes of the embedding and, where it is used, the head.
-func (r *Runner) topBytes(n need) int64 {
-	var sum int64
-	for _, w := range r.m.Spec.TopWeights() {
-		if w.Role == model.Embedding || n.head {
-			sum += r.bytes(w)
-		}
-	}
-	return sum
-}
-
-// mappedBytes are a layer's bytes in the files.
-func (r *Runner) mappedBytes(layer int) int64 {
-	var sum int64
-	for _, w := range r.m.Spec.LayerWeights(layer) {
-		sum += r.bytes(w)
-	}
-	return sum
-}
-
-func (r *Runner) bytes(w model.Weight) int64 {
-	t, _ := r.m.Source.Tensor(w.Name)
-	return t.Bytes
-}
-
-// layerBytes is what a layer takes that stays: its pages, or the engine's copy.
-func (r *Runner) layerBytes(layer int) int64 {
-	if r.engineMemory.Layer > 0 {
-		return r.engineMemory.Layer
-	}
-	return r.mappedBytes(layer)
-}
-
-// transientBytes is what bringing a layer in takes for a moment.
-func (r *Runner) transientBytes(n need) int64 {
-	if r.engineMemory.Layer == 0 {
-		return 0
-	}
-	return r.mappedBytes(n.layers[0])
-}
-
-func union(a, b []int) []int {
-	all := slices.Sorted(slices.Values(append(slices.Clone(a), b...)))
-	return slices.Compact(all)
+	return n.Need
 }

@@ -3,7 +3,6 @@ package forest
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/coppice-ml/coppice/engine"
 )
@@ -172,24 +171,4 @@ func (r *Runner) check(work []Work) error {
 		}
 	}
 	return nil
-}
-
-// list validates a list of layers; nil is the whole model.
-func (r *Runner) list(layers []int) ([]int, error) {
-	n := r.m.Spec.Layers
-	if layers == nil {
-		layers = make([]int, n)
-		for i := range layers {
-			layers[i] = i
-		}
-	}
-	if len(layers) == 0 {
-		return nil, fmt.Errorf("no layer is left; keep at least one of the %d", n)
-	}
-	for _, l := range []int{slices.Max(layers), slices.Min(layers)} {
-		if l < 0 || l >= n {
-			return nil, fmt.Errorf("layer %d does not exist: the model has layers 0 to %d", l, n-1)
-		}
-	}
-	return layers, nil
 }

@@ -5,24 +5,20 @@ import (
 	"fmt"
 
 	"github.com/coppice-ml/coppice/engine"
-	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/resident"
 )
 
 // decoder holds what a batch needs on its way to logits.
 type decoder struct {
-	spec      *model.Spec
-	embedding engine.Embedding
-	layers    []engine.Layer
-	caches    []engine.KV
-	out       engine.Head
+	spec  *model.Spec
+	walk  *resident.Cached
+	rows  int // most tokens of a batch
+	batch engine.Batch
 
-	rows    int // most tokens of a batch
 	hidden  engine.Hidden
 	view    engine.Hidden // the rows of hidden that the last batch took
-	batch   engine.Batch
-	call    engine.Call
-	logits  []float32 // [logitRows, V]
+	logits  []float32     // [logitRows, V]
 	indices []int
 }
 
@@ -31,50 +27,46 @@ const (
 	logitRows   = 32   // rows of logits held at a time
 )
 
-// newDecoder makes the listed layers resident, with caches of one slot a prompt.
-func newDecoder(run *forest.Runner, layers []int, prompts [][]int32, capacity int) (*decoder, error) {
-	d := &decoder{spec: run.Model().Spec}
+// newDecoder makes caches of one slot a prompt for the listed layers, which stay
+// in memory if they fit beside them.
+func newDecoder(set *resident.Set, layers []int, prompts [][]int32, capacity int) (*decoder, error) {
+	d := &decoder{spec: set.Model().Spec}
 	for _, p := range prompts {
 		d.rows = min(batchTokens, d.rows+len(p))
 	}
-	d.logits = make([]float32, min(logitRows, len(prompts))*d.spec.Vocab)
-	if err := d.load(run, layers, len(prompts), capacity); err != nil {
+	rows := min(logitRows, len(prompts))
+	fit := set.Plan(resident.Need{
+		Layers: layers, Head: true, Tokens: int64(d.rows), Longest: d.rows, Batch: d.rows, States: 1,
+		Cached: int64(len(prompts)) * int64(capacity), Holds: resident.HoldAlways(int64(rows) * int64(d.spec.Vocab) * 4),
+	})
+	if fit.Over {
+		return nil, tooMuch(set, fit, len(prompts), capacity)
+	}
+	set.Use(fit)
+	d.logits = make([]float32, rows*d.spec.Vocab)
+	var err error
+	if d.walk, err = set.Cached(layers, len(prompts), capacity); err != nil {
+		return nil, err
+	}
+	if d.hidden, err = set.Engine().NewHidden(set.Model(), d.rows); err != nil {
 		d.release()
 		return nil, err
 	}
+	d.view = d.hidden
 	return d, nil
 }
 
-func (d *decoder) load(run *forest.Runner, layers []int, slots, capacity int) (err error) {
-	if d.embedding, err = run.Embedding(); err != nil {
-		return err
+func tooMuch(set *resident.Set, fit resident.Fit, prompts, capacity int) error {
+	peak, may := fit.Peak.Host, set.Budget().Host
+	if may == 0 || peak <= may {
+		peak, may = fit.Peak.Device, set.Budget().Device
 	}
-	if d.layers, err = run.Layers(layers); err != nil {
-		return err
-	}
-	if d.out, err = run.Head(); err != nil {
-		return err
-	}
-	for range d.layers {
-		kv, err := run.Engine().NewKV(run.Model(), slots, capacity)
-		if err != nil {
-			return err
-		}
-		d.caches = append(d.caches, kv)
-	}
-	hidden, err := run.Engine().NewHidden(run.Model(), d.rows)
-	if err != nil {
-		return err
-	}
-	d.hidden, d.view = hidden, hidden
-	return nil
+	return fmt.Errorf("one layer beside the caches of %d sequences of up to %d tokens takes %d MiB, and %d MiB may be used; raise --memory, ask for fewer new tokens, or for fewer prompts at once", prompts, capacity, peak>>20, may>>20)
 }
 
-// release lets go of what is the decoder's own; the model's parts are the Runner's.
+// release lets go of what is the decoder's own; the model's parts are the Set's.
 func (d *decoder) release() {
-	for _, kv := range d.caches {
-		kv.Release()
-	}
+	d.walk.Release()
 	if d.hidden != nil {
 		d.hidden.Release()
 	}
@@ -86,19 +78,7 @@ func (d *decoder) forward(ctx context.Context) error {
 	if d.view.Rows() != d.batch.Len() { // steps mostly have the last one's size
 		d.view = d.hidden.Slice(0, d.batch.Len())
 	}
-	if err := d.embedding.Forward(ctx, &d.batch, d.view); err != nil {
-		return fmt.Errorf("embedding: %w", err)
-	}
-	for i, layer := range d.layers {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		d.call = engine.Call{Batch: &d.batch, KV: d.caches[i]}
-		if err := layer.Forward(ctx, &d.call, d.view, d.view); err != nil {
-			return fmt.Errorf("layer at depth %d: %w", i, err)
-		}
-	}
-	return nil
+	return d.walk.Forward(ctx, &d.batch, d.view)
 }
 
 // head computes the logits of the given rows, [len(which), V] in d.logits.
@@ -107,8 +87,5 @@ func (d *decoder) head(ctx context.Context, which []ready) error {
 	for _, r := range which {
 		d.indices = append(d.indices, r.row)
 	}
-	if err := d.out.Logits(ctx, d.view, d.indices, d.logits[:len(which)*d.spec.Vocab]); err != nil {
-		return fmt.Errorf("head: %w", err)
-	}
-	return nil
+	return d.walk.Logits(ctx, d.view, d.indices, d.logits[:len(which)*d.spec.Vocab])
 }

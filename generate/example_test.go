@@ -7,9 +7,9 @@ import (
 
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/engine/cpu"
-	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/generate"
 	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/resident"
 	"github.com/coppice-ml/coppice/tokenizer"
 )
 
@@ -33,8 +33,8 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer func() { _ = e.Close() }()
-	run := forest.New(m, e, forest.Options{})
-	defer run.Close()
+	set := resident.New(m, e, resident.Options{})
+	defer set.Close()
 
 	var prompt []int32
 	for _, id := range tok.Encode("Once upon a time", true) {
@@ -42,7 +42,7 @@ func Example() {
 	}
 	stream := tok.Stream()
 	fmt.Print("Once upon a time")
-	err = generate.Run(context.Background(), run, nil, [][]int32{prompt}, generate.Options{MaxTokens: 40}, func(_ int, id int32) error {
+	err = generate.Run(context.Background(), set, nil, [][]int32{prompt}, generate.Options{MaxTokens: 40}, func(_ int, id int32) error {
 		text, err := stream.Next(int(id))
 		fmt.Print(text)
 		return err

@@ -109,7 +109,7 @@ func TestStepsAllocateNothing(t *testing.T) {
 	mallocs := func(n int) uint64 {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		err := generate.Run(context.Background(), run, nil, [][]int32{{1, 2}, {3}, {4, 5, 6}}, generate.Options{MaxTokens: n},
+		err := generate.Run(context.Background(), run.Resident(), nil, [][]int32{{1, 2}, {3}, {4, 5, 6}}, generate.Options{MaxTokens: n},
 			func(int, int32) error { return nil })
 		if err != nil {
 			t.Fatal(err)

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/model"
+	"github.com/coppice-ml/coppice/resident"
 )
 
 // ErrEnd is what emit returns to end one sequence: at a stop string, for one.
@@ -21,7 +21,19 @@ type Options struct {
 	TopP        float64 // sample from the fewest tokens whose share reaches TopP; 0 and 1 mean all
 	Seed        uint64  // of sampling
 	Stop        []int   // token ids that end a sequence, such as the model's EOS
+	// Finished, if set, is told why each sequence has ended, when it has.
+	Finished func(seq int, why Reason)
 }
+
+// Reason says why a sequence has ended.
+type Reason string
+
+// The reasons.
+const (
+	EndToken Reason = "eos_token"     // the model wrote one of Options.Stop
+	Stopped  Reason = "stop_sequence" // emit ended it
+	Length   Reason = "length"        // it has Options.MaxTokens tokens
+)
 
 // Run continues the prompts through the listed layers (nil: all of them) and
 // gives each new token to emit, with the index of its prompt: step by step,
@@ -34,19 +46,25 @@ type Options struct {
 // continuations of their own each, in order of appearance. Ties between equal
 // logits go to the lowest id.
 //
-// The layers become resident in run. Caches hold len(prompts) x (longest prompt
-// + MaxTokens) tokens a layer. Run fails when that is longer than the model's
-// Spec.MaxPositions, for empty prompts and ids outside the vocabulary, for
-// options out of range, and for logits that are NaN or infinitely large.
-func Run(ctx context.Context, run *forest.Runner, layers []int, prompts [][]int32, opt Options, emit func(seq int, id int32) error) error {
+// The layers stay in the set if they fit its budget, and else stream past every
+// token. Caches hold len(prompts) x (longest prompt + MaxTokens - 1) tokens a
+// layer: the last new token is given to nobody. Run fails when that is longer than
+// the model's Spec.MaxPositions, or more than fits beside one layer, for empty
+// prompts and ids outside the vocabulary, for layers that do not exist, options
+// out of range, and for logits that are NaN or infinitely large.
+func Run(ctx context.Context, set *resident.Set, layers []int, prompts [][]int32, opt Options, emit func(seq int, id int32) error) error {
 	if err := opt.check(); err != nil {
 		return err
 	}
-	capacity, err := checkPrompts(run.Model().Spec, prompts, opt.MaxTokens)
+	layers, err := set.List(layers)
 	if err != nil {
 		return err
 	}
-	d, err := newDecoder(run, layers, prompts, capacity)
+	capacity, err := checkPrompts(set.Model().Spec, prompts, opt.MaxTokens)
+	if err != nil {
+		return err
+	}
+	d, err := newDecoder(set, layers, prompts, capacity)
 	if err != nil {
 		return err
 	}
@@ -59,6 +77,9 @@ func Run(ctx context.Context, run *forest.Runner, layers []int, prompts [][]int3
 		if err := l.step(ctx); err != nil {
 			return err
 		}
+	}
+	for _, seq := range l.alive {
+		l.finish(seq, Length)
 	}
 	return nil
 }
@@ -91,19 +112,19 @@ func checkPrompts(spec *model.Spec, prompts [][]int32, maxTokens int) (capacity 
 				return 0, fmt.Errorf("prompt %d: token id %d at index %d is outside the vocabulary of %d", i, id, j, spec.Vocab)
 			}
 		}
-		if maxTokens > spec.MaxPositions-len(p) {
+		if maxTokens-1 > spec.MaxPositions-len(p) {
 			return 0, fmt.Errorf("prompt %d has %d tokens, and %d more are past the model's %d positions; %s", i, len(p), maxTokens, spec.MaxPositions, remedy(spec, len(p)))
 		}
-		capacity = max(capacity, len(p)+maxTokens)
+		capacity = max(capacity, len(p)+maxTokens-1)
 	}
 	return capacity, nil
 }
 
 func remedy(spec *model.Spec, prompt int) string {
-	if room := spec.MaxPositions - prompt; room > 0 {
-		return fmt.Sprintf("ask for at most %d", room)
+	if room := spec.MaxPositions - prompt; room >= 0 {
+		return fmt.Sprintf("ask for at most %d", room+1)
 	}
-	return fmt.Sprintf("shorten it to fewer than %d tokens", spec.MaxPositions)
+	return fmt.Sprintf("shorten it to at most %d tokens", spec.MaxPositions)
 }
 
 // loop is the state of one call of Run.
@@ -221,16 +242,23 @@ func (l *loop) next(seq int, logits []float32) error {
 		return fmt.Errorf("prompt %d, after %d tokens: %w", seq, l.past[seq], err)
 	}
 	if l.stop[id] {
-		l.finished[seq] = true
+		l.finish(seq, EndToken)
 		return nil
 	}
 	l.last[seq] = id
 	err = l.emit(seq, id)
 	if errors.Is(err, ErrEnd) {
-		l.finished[seq] = true
+		l.finish(seq, Stopped)
 		return nil
 	}
 	return err
+}
+
+func (l *loop) finish(seq int, why Reason) {
+	l.finished[seq] = true
+	if l.opt.Finished != nil {
+		l.opt.Finished(seq, why)
+	}
 }
 
 // bury takes finished sequences out of the running.

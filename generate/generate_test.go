@@ -60,7 +60,7 @@ func runner(tb testing.TB, m *model.Model, opt cpu.Options) *forest.Runner {
 func continuations(tb testing.TB, run *forest.Runner, layers []int, prompts [][]int32, opt generate.Options) [][]int32 {
 	tb.Helper()
 	out := make([][]int32, len(prompts))
-	err := generate.Run(context.Background(), run, layers, prompts, opt, func(seq int, id int32) error {
+	err := generate.Run(context.Background(), run.Resident(), layers, prompts, opt, func(seq int, id int32) error {
 		out[seq] = append(out[seq], id)
 		return nil
 	})
@@ -200,7 +200,7 @@ func TestStop(t *testing.T) {
 // Tokens come step by step, and prompts in order within a step.
 func TestOrderOfEmission(t *testing.T) {
 	var order []int
-	err := generate.Run(context.Background(), counting(t), nil, [][]int32{{1}, {8}, {2, 3}}, generate.Options{MaxTokens: 3, Stop: []int{10}}, func(seq int, _ int32) error {
+	err := generate.Run(context.Background(), counting(t).Resident(), nil, [][]int32{{1}, {8}, {2, 3}}, generate.Options{MaxTokens: 3, Stop: []int{10}}, func(seq int, _ int32) error {
 		order = append(order, seq)
 		return nil
 	})
@@ -228,9 +228,9 @@ func TestRunRejects(t *testing.T) {
 		{"empty prompt", nil, [][]int32{{1}, {}}, one, "prompt 1 is empty; begin it with the model's BOS"},
 		{"id outside", nil, [][]int32{{1, -1}}, one, "prompt 0: token id -1 at index 1 is outside the vocabulary"},
 		{"id too large", nil, [][]int32{{9999}}, one, "token id 9999"},
-		{"too long", nil, [][]int32{make([]int32, 10)}, generate.Options{MaxTokens: 7}, "prompt 0 has 10 tokens, and 7 more are past the model's 16 positions; ask for at most 6"},
-		{"far too long", nil, ok, generate.Options{MaxTokens: math.MaxInt}, "ask for at most 15"},
-		{"no room", nil, [][]int32{make([]int32, 16)}, one, "shorten it to fewer than 16 tokens"},
+		{"too long", nil, [][]int32{make([]int32, 10)}, generate.Options{MaxTokens: 8}, "prompt 0 has 10 tokens, and 8 more are past the model's 16 positions; ask for at most 7"},
+		{"far too long", nil, ok, generate.Options{MaxTokens: math.MaxInt}, "ask for at most 16"},
+		{"no room", nil, [][]int32{make([]int32, 17)}, one, "shorten it to at most 16 tokens"},
 		{"no tokens", nil, ok, generate.Options{}, "max tokens = 0"},
 		{"temperature", nil, ok, generate.Options{MaxTokens: 1, Temperature: -1}, "temperature = -1"},
 		{"temperature NaN", nil, ok, generate.Options{MaxTokens: 1, Temperature: math.NaN()}, "temperature = NaN"},
@@ -240,7 +240,7 @@ func TestRunRejects(t *testing.T) {
 		{"NaN", nil, ok, one, "prompt 0, after 1 tokens: the logits hold NaN"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := generate.Run(context.Background(), run, tt.layers, tt.prompts, tt.opt, func(int, int32) error { return nil })
+			err := generate.Run(context.Background(), run.Resident(), tt.layers, tt.prompts, tt.opt, func(int, int32) error { return nil })
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an error with %q", err, tt.want)
 			}
@@ -248,11 +248,86 @@ func TestRunRejects(t *testing.T) {
 	}
 }
 
+// TestFillsPositions: the last new token needs no position, since nothing follows it.
+func TestFillsPositions(t *testing.T) {
+	m := open(t, testkit.Llama(t, testkit.Options{Layers: 2, MaxPositions: 16}))
+	for prompt := 1; prompt <= 16; prompt++ {
+		run := runner(t, m, cpu.Options{DType: "float32", OneDNN: "off"})
+		got := continuations(t, run, nil, [][]int32{make([]int32, prompt)}, generate.Options{MaxTokens: 17 - prompt})
+		if len(got[0]) != 17-prompt {
+			t.Errorf("after %d tokens: %d new ones, want %d", prompt, len(got[0]), 17-prompt)
+		}
+	}
+}
+
+// TestFinished: every sequence says why it ended.
+func TestFinished(t *testing.T) {
+	why := map[int]generate.Reason{}
+	opt := generate.Options{MaxTokens: 5, Stop: []int{9}, Finished: func(seq int, r generate.Reason) {
+		if why[seq] != "" {
+			t.Errorf("sequence %d ended twice", seq)
+		}
+		why[seq] = r
+	}}
+	err := generate.Run(context.Background(), counting(t).Resident(), nil, [][]int32{{1}, {6}, {20}, {8}}, opt, func(_ int, id int32) error {
+		if id == 22 {
+			return generate.ErrEnd
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[int]generate.Reason{0: generate.Length, 1: generate.EndToken, 2: generate.Stopped, 3: generate.EndToken}
+	if diff := cmp.Diff(want, why); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestStreaming: with layers that do not fit, the same tokens come, and what is
+// needed is within the budget or refused.
+func TestStreaming(t *testing.T) {
+	m := open(t, testkit.Llama(t, testkit.Options{Layers: 6, Hidden: 64, FF: 2048}))
+	e, err := cpu.New(cpu.Options{DType: "float32", OneDNN: "off"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close() })
+	prompts := randomPrompts(3, 20, m.Spec.Vocab)
+	opt := generate.Options{MaxTokens: 4}
+	want := continuations(t, runner(t, m, cpu.Options{DType: "float32", OneDNN: "off"}), nil, prompts, opt)
+	need := e.Memory(m, engine.LayerOptions{}).Host
+	var budget int64 // the smallest that is not refused
+	for add := int64(0); budget == 0; add += 1 << 18 {
+		run := forest.New(m, e, forest.Options{Memory: need.Fixed + add})
+		got := make([][]int32, len(prompts))
+		err := generate.Run(context.Background(), run.Resident(), nil, prompts, opt, func(seq int, id int32) error {
+			got[seq] = append(got[seq], id)
+			return nil
+		})
+		there := len(run.Resident().Layers())
+		run.Close()
+		if err != nil && !strings.Contains(err.Error(), "raise --memory") {
+			t.Fatal(err)
+		}
+		if err != nil {
+			continue
+		}
+		budget = add
+		if diff := cmp.Diff(want, got); diff != "" || there == 6 {
+			t.Errorf("%d layers stayed; (-want +got):\n%s", there, diff)
+		}
+	}
+	if all := 6 * (need.Layer + need.Mapped); budget > 16<<20+all {
+		t.Errorf("refused below %d bytes, though all layers take %d", budget, all)
+	}
+}
+
 func TestStopsOnErrors(t *testing.T) {
 	run := counting(t)
 	because := errors.New("enough")
 	emitted := 0
-	err := generate.Run(context.Background(), run, nil, [][]int32{{1}}, generate.Options{MaxTokens: 50}, func(int, int32) error {
+	err := generate.Run(context.Background(), run.Resident(), nil, [][]int32{{1}}, generate.Options{MaxTokens: 50}, func(int, int32) error {
 		if emitted++; emitted == 3 {
 			return because
 		}
@@ -262,7 +337,7 @@ func TestStopsOnErrors(t *testing.T) {
 		t.Errorf("emit's error: %v after %d tokens", err, emitted)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	err = generate.Run(ctx, run, nil, [][]int32{{1}}, generate.Options{MaxTokens: 50}, func(int, int32) error {
+	err = generate.Run(ctx, run.Resident(), nil, [][]int32{{1}}, generate.Options{MaxTokens: 50}, func(int, int32) error {
 		cancel(because)
 		return nil
 	})
@@ -277,7 +352,7 @@ func TestErrEnd(t *testing.T) {
 	prompts := [][]int32{{1, 2, 3}, {4, 5}, {6}}
 	want := continuations(t, run, nil, prompts, generate.Options{MaxTokens: 6})
 	got := make([][]int32, len(prompts))
-	err := generate.Run(context.Background(), run, nil, prompts, generate.Options{MaxTokens: 6}, func(seq int, id int32) error {
+	err := generate.Run(context.Background(), run.Resident(), nil, prompts, generate.Options{MaxTokens: 6}, func(seq int, id int32) error {
 		got[seq] = append(got[seq], id)
 		if seq == 1 && len(got[seq]) == 2 {
 			return generate.ErrEnd

@@ -81,7 +81,7 @@ func (g Generate) Run(ctx context.Context, env Env, listen Listener) ([]report.G
 	if g.Chat.On {
 		out.before = make([][]int32, len(prompts)) // an answer stands for itself
 	}
-	err = generate.Run(ctx, s.Runner, s.Keep, prompts, generate.Options{
+	err = generate.Run(ctx, s.Runner.Resident(), s.Keep, prompts, generate.Options{
 		MaxTokens: g.MaxTokens, Temperature: g.Temperature, TopK: g.TopK, TopP: g.TopP, Seed: g.Seed, Stop: stop,
 	}, out.token)
 	if err == nil {
@@ -136,9 +136,9 @@ func (g Generate) prompts(env Env, s *Session, t *tokenizer.Tokenizer) ([][]int3
 		}
 	}
 	for i, p := range prompts {
-		if n := len(p) + g.MaxTokens; n > spec.MaxPositions {
+		if n := len(p) + g.MaxTokens; n-1 > spec.MaxPositions { // the last new token takes none
 			err := wrong("prompt %d: %d tokens and {max_tokens} %d are more than the model's %d positions", i, len(p), g.MaxTokens, spec.MaxPositions)
-			if left := spec.MaxPositions - len(p); left > 0 {
+			if left := spec.MaxPositions - len(p) + 1; left > 0 {
 				return nil, err.with("pass {max_tokens} %d or less", left)
 			}
 			return nil, err.with("shorten the prompt")

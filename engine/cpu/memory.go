@@ -23,6 +23,15 @@ func (e *Engine) Memory(m *model.Model, _ engine.LayerOptions) engine.Memory {
 		Fixed:   int64(e.info.Threads)*(tile+heads+keys+project) + providerBytes,
 		Hidden:  d * 4,
 		KVToken: 2 * kv * 4,
+		Lookup:  64 << 10, // the kernel maps pages around a fault, so many bytes at a time
+	}
+	for _, w := range s.TopWeights() {
+		t, _ := m.Source.Tensor(w.Name)
+		if w.Role == model.Embedding {
+			need.Embedding += t.Bytes
+		} else {
+			need.Head += t.Bytes
+		}
 	}
 	if s.HeadUnitRows {
 		need.Head = 4 * v

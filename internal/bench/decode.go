@@ -5,9 +5,9 @@ import (
 	"time"
 
 	"github.com/coppice-ml/coppice/engine"
-	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/resident"
 )
 
 // decodeSteps is how many tokens one round of decoding takes.
@@ -16,9 +16,9 @@ const decodeSteps = 16
 // decode measures one sequence that grows a token at a time, after a context of
 // Tokens. The limit is reading every layer and the head once from memory.
 func (opt Options) decode(ctx context.Context, m *model.Model, l limiter) (report.Bench, error) {
-	runner := forest.New(m, opt.Engine, forest.Options{})
-	defer runner.Close()
-	d, err := newDecoding(ctx, runner, tokens(opt, m.Spec.Vocab))
+	set := resident.New(m, opt.Engine, resident.Options{})
+	defer set.Close()
+	d, err := newDecoding(ctx, set, tokens(opt, m.Spec.Vocab))
 	if err != nil {
 		return report.Bench{}, err
 	}
@@ -37,73 +37,45 @@ func (opt Options) decode(ctx context.Context, m *model.Model, l limiter) (repor
 // decoding is a sequence with its caches.
 type decoding struct {
 	ctx     context.Context
-	embed   engine.Embedding
-	layers  []engine.Layer
-	head    engine.Head
-	caches  []engine.KV
+	walk    *resident.Cached
 	context int
 	batch   engine.Batch
-	call    engine.Call
 	x       engine.Hidden // [1, D]
 	rows    []int
 	logits  []float32
 }
 
-func newDecoding(ctx context.Context, run *forest.Runner, prompt []int32) (d *decoding, err error) {
-	d = &decoding{ctx: ctx, context: len(prompt), rows: []int{0}, logits: make([]float32, run.Model().Spec.Vocab)}
+func newDecoding(ctx context.Context, set *resident.Set, prompt []int32) (d *decoding, err error) {
+	d = &decoding{ctx: ctx, context: len(prompt), rows: []int{0}, logits: make([]float32, set.Model().Spec.Vocab)}
+	layers, err := set.List(nil)
+	if err != nil {
+		return nil, err
+	}
+	if d.walk, err = set.Cached(layers, 1, len(prompt)+decodeSteps); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			d.release()
 		}
 	}()
-	if d.embed, err = run.Embedding(); err != nil {
-		return nil, err
-	}
-	if d.layers, err = run.Layers(nil); err != nil {
-		return nil, err
-	}
-	if d.head, err = run.Head(); err != nil {
-		return nil, err
-	}
-	for range d.layers {
-		kv, err := run.Engine().NewKV(run.Model(), 1, len(prompt)+decodeSteps)
-		if err != nil {
-			return nil, err
-		}
-		d.caches = append(d.caches, kv)
-	}
-	all, err := run.Engine().NewHidden(run.Model(), len(prompt))
+	all, err := set.Engine().NewHidden(set.Model(), len(prompt))
 	if err != nil {
 		return nil, err
 	}
 	defer all.Release()
-	if d.x, err = run.Engine().NewHidden(run.Model(), 1); err != nil {
+	if d.x, err = set.Engine().NewHidden(set.Model(), 1); err != nil {
 		return nil, err
 	}
 	d.batch.Continue(prompt, 0, 0)
-	return d, d.forward(all)
+	return d, d.walk.Forward(ctx, &d.batch, all)
 }
 
 func (d *decoding) release() {
-	for _, kv := range d.caches {
-		kv.Release()
-	}
+	d.walk.Release()
 	if d.x != nil {
 		d.x.Release()
 	}
-}
-
-func (d *decoding) forward(x engine.Hidden) error {
-	if err := d.embed.Forward(d.ctx, &d.batch, x); err != nil {
-		return err
-	}
-	for i, l := range d.layers {
-		d.call = engine.Call{Batch: &d.batch, KV: d.caches[i]}
-		if err := l.Forward(d.ctx, &d.call, x, x); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // step decodes one token after past others.
@@ -112,10 +84,10 @@ func (d *decoding) step(token int32, past int) error {
 	d.batch.Tokens = append(d.batch.Tokens, token)
 	d.batch.Positions = append(d.batch.Positions, int32(past))
 	d.batch.Segments = append(d.batch.Segments, engine.Segment{Len: 1, Parent: engine.NoParent, Past: past})
-	if err := d.forward(d.x); err != nil {
+	if err := d.walk.Forward(d.ctx, &d.batch, d.x); err != nil {
 		return err
 	}
-	return d.head.Logits(d.ctx, d.x, d.rows, d.logits)
+	return d.walk.Logits(d.ctx, d.x, d.rows, d.logits)
 }
 
 // round decodes some tokens and forgets them.
@@ -125,8 +97,6 @@ func (d *decoding) round() error {
 			return err
 		}
 	}
-	for _, kv := range d.caches {
-		kv.Truncate(0, d.context)
-	}
+	d.walk.Truncate(0, d.context)
 	return nil
 }

@@ -17,6 +17,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/coppice-ml/coppice/internal/filelock"
 )
 
 // Header says what the lines of a journal belong to. It is the first line: a JSON
@@ -81,7 +83,14 @@ func Open(path string, h Header, o Options, take func(line []byte) error) (*Jour
 	}
 	j := &Journal{f: f, path: path}
 	if !o.Shared {
-		if err := lock(f); err != nil {
+		held, err := filelock.Try(f)
+		if errors.Is(err, filelock.ErrUnsupported) {
+			held, err = true, nil
+		}
+		if err == nil && !held {
+			err = ErrInUse
+		}
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
 		}
 	}

@@ -84,7 +84,7 @@ func Run(ctx context.Context, run *forest.Runner, ref *Reference) (Result, error
 	if err != nil {
 		return Result{}, err
 	}
-	head, err := run.Head()
+	head, err := run.Resident().Head()
 	if err != nil {
 		return Result{}, err
 	}
