@@ -60,7 +60,8 @@ type Result struct {
 	Steps int
 	Kept  int         // the step whose values are kept
 	Best  *Evaluation // nil without validation
-	Loss  *float64    // on the validation set, of the values kept; nil without validation
+	First *float64    // loss on the validation set before the first step; nil without validation
+	Loss  *float64    // and of the values kept
 }
 
 // NotFiniteError says where training stopped making sense.
@@ -173,6 +174,7 @@ func (r *Run) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.at.First = &loss
 	r.Observe(Event{Evaluation: true, Loss: loss})
 	r.since = r.Now()
 	return nil
@@ -203,7 +205,8 @@ func (r *Run) step(ctx context.Context, numbers []int) error {
 	if !finite(loss) || !finite(norm) {
 		return r.notFinite(ctx, micros, drop, loss)
 	}
-	if err := r.Set.update(ctx, &r.Options, r.at.Step, norm); err != nil {
+	// A step is made whole or not at all.
+	if err := r.Set.update(context.WithoutCancel(ctx), &r.Options, r.at.Step, norm); err != nil {
 		return err
 	}
 	r.at.Step++
@@ -314,7 +317,7 @@ func (r *Run) interrupted(ctx context.Context, err error) error {
 
 // finish puts what is kept into the Set.
 func (r *Run) finish(ctx context.Context) (*Result, error) {
-	out := &Result{Steps: r.at.Step, Kept: r.at.Step, Best: r.at.Best}
+	out := &Result{Steps: r.at.Step, Kept: r.at.Step, Best: r.at.Best, First: r.at.First}
 	if len(r.Valid) > 0 {
 		out.Loss = &r.at.Last
 	}

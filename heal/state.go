@@ -24,8 +24,9 @@ import (
 // State is what a checkpoint of training says beside its tensors.
 type State struct {
 	Version  int               `json:"version"`
-	Identity map[string]string `json:"identity"` // all that must be the same to go on
-	Step     int               `json:"step"`     // updates made
+	Identity map[string]string `json:"identity"`        // all that must be the same to go on
+	Step     int               `json:"step"`            // updates made
+	First    *float64          `json:"first,omitempty"` // loss on the validation set before the first
 	Best     *Evaluation       `json:"best,omitempty"`
 	Worse    int               `json:"worse"` // evaluations since the best one
 	// Evaluated is the last step after which there was an evaluation.

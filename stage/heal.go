@@ -180,7 +180,6 @@ type healJob struct {
 	parts    *healParts
 	identity map[string]string
 	dir      *healDir
-	first    *report.Number // validation loss before the first step
 }
 
 func (j *healJob) close() {
@@ -393,10 +392,6 @@ func (j *healJob) observe(e heal.Event) {
 	}
 	if e.Evaluation {
 		line = report.HealEval{Step: e.Step, Loss: report.Number(e.Loss), Best: e.Best}
-		if e.Step == 0 {
-			n := report.Number(e.Loss)
-			j.first = &n
-		}
 	}
 	j.dir.event(line)
 	if err := j.hear(line); err != nil {

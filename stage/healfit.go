@@ -73,7 +73,7 @@ func (n healNeed) fit(memory int64) (healFit, bool) {
 		}
 	}
 	streaming := n.fixed + 2*n.layer
-	tokens := (memory - streaming) / n.row
+	tokens := (memory - streaming) / max(1, n.row)
 	f := healFit{group: int(min(max(tokens, one), int64(max(n.batch, n.micro))))}
 	f.memory = streaming + int64(f.group)*n.row
 	return f, tokens >= one

@@ -19,12 +19,8 @@ import (
 // finish writes what training came to, and evaluates it as it was written.
 func (j *healJob) finish(ctx context.Context, result *heal.Result) (*report.Healed, error) {
 	done := &report.Healed{
-		Path: j.Out, Method: j.Method, Steps: result.Steps, Kept: result.Kept, Trainable: j.chosen.Parameters(j.Rank), LossFirst: j.first,
+		Path: j.Out, Method: j.Method, Steps: result.Steps, Kept: result.Kept, Trainable: j.chosen.Parameters(j.Rank), LossFirst: optional(result.First), LossBest: optional(result.Loss),
 		Samples: len(j.data.train), HeldOut: len(j.data.valid), Skipped: j.data.skipped, Data: j.data.source, SHA256: j.data.sha256, Compute: j.s.Compute(),
-	}
-	if result.Loss != nil {
-		n := report.Number(*result.Loss)
-		done.LossBest = &n
 	}
 	made := filepath.Join(j.dir.state(), "result")
 	if err := os.RemoveAll(made); err != nil {
@@ -47,6 +43,15 @@ func (j *healJob) finish(ctx context.Context, result *heal.Result) (*report.Heal
 		return nil, err
 	}
 	return done, heal.SaveMasters(ctx, j.dir.state(), j.set)
+}
+
+// optional is a value for a line, if there is one.
+func optional(x *float64) *report.Number {
+	if x == nil {
+		return nil
+	}
+	n := report.Number(*x)
+	return &n
 }
 
 // plan is the pruning that was healed; ok is false where there was none.

@@ -167,12 +167,13 @@ func (t *trainable) Write(ctx context.Context, p engine.Part, src []float32) err
 	}})
 }
 
-// kept is a value as a part keeps it.
+// kept is a value as a part keeps it: what a checkpoint could not hold would make
+// a resumed run another.
 func (t *trainable) kept(p engine.Part, x float64) float64 {
 	if t.o.Moments == engine.BFloat16 && (p == engine.FirstMoment || p == engine.SecondMoment) {
 		return float64(math.Float32frombits(uint32(toBFloat16(x)) << 16))
 	}
-	return x
+	return float64(float32(x))
 }
 
 // GradSquares implements engine.Trainable.
@@ -208,7 +209,7 @@ func (t *trainable) Step(ctx context.Context, o engine.AdamW) error {
 			d := g[i] * o.GradScale
 			m1, m2 := o.Beta1*m[i]+(1-o.Beta1)*d, o.Beta2*v[i]+(1-o.Beta2)*d*d
 			p *= 1 - o.LR*o.WeightDecay
-			t.parts[engine.Master][i] = p - o.LR*m1/unbias1/(math.Sqrt(m2/unbias2)+o.Eps)
+			t.parts[engine.Master][i] = t.kept(engine.Master, p-o.LR*m1/unbias1/(math.Sqrt(m2/unbias2)+o.Eps))
 			m[i], v[i] = t.kept(engine.FirstMoment, m1), t.kept(engine.SecondMoment, m2)
 		}
 		clear(g)
