@@ -14,6 +14,7 @@ type Rotary struct {
 	Cos, Sin    []float32
 	Width       int
 	Interleaved bool
+	back        []float32 // Sin of the angles the other way round, of interleaved pairs
 }
 
 // Positions is how many positions the table reaches.
@@ -23,6 +24,16 @@ func (t *Rotary) Positions() int { return len(t.Cos) / t.Width }
 func (t *Rotary) At(position int32) (cos, sin []float32) {
 	lo, hi := int(position)*t.Width, (int(position)+1)*t.Width
 	return t.Cos[lo:hi], t.Sin[lo:hi]
+}
+
+// Back returns what turns a position back: the same as At but for interleaved
+// pairs; of others, halves that change places turn the other way.
+func (t *Rotary) Back(position int32) (cos, sin []float32) {
+	cos, sin = t.At(position)
+	if t.Interleaved {
+		sin = t.back[int(position)*t.Width:][:t.Width]
+	}
+	return cos, sin
 }
 
 // NewRotary makes a table of so many positions.
@@ -41,6 +52,12 @@ func NewRotary(r model.Rope, positions int) *Rotary {
 				t.Cos, t.Sin = append(t.Cos, float32(cos)), append(t.Sin, float32(-sin))
 			}
 			t.Cos, t.Sin = append(t.Cos, float32(cos)), append(t.Sin, float32(sin))
+		}
+	}
+	if r.Interleaved {
+		t.back = make([]float32, len(t.Sin))
+		for i, s := range t.Sin {
+			t.back[i] = -s
 		}
 	}
 	return t

@@ -5,8 +5,6 @@ package cpu
 // arena is memory the garbage collector takes back.
 type arena struct{}
 
-func (e *Engine) newArena(n int) (arena, operand, error) {
-	return arena{}, operand{}.grow(n, e.half), nil
-}
+func arenaOf[T float32 | uint16](n int) (arena, []T, error) { return arena{}, make([]T, n), nil }
 
 func (a *arena) free() {}

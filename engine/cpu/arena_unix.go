@@ -12,17 +12,16 @@ import (
 // arena is memory outside the Go heap, given back at once when it is freed.
 type arena struct{ mem []byte }
 
-// newArena returns memory for n matrix inputs.
-func (e *Engine) newArena(n int) (arena, operand, error) {
-	mem, err := unix.Mmap(-1, 0, n*int(e.elementBytes()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+// arenaOf returns memory for n values, zero.
+func arenaOf[T float32 | uint16](n int) (arena, []T, error) {
+	var zero T
+	size := max(n, 1) * int(unsafe.Sizeof(zero))
+	mem, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
-		return arena{}, operand{}, fmt.Errorf("no memory for %d bytes: %w", n*int(e.elementBytes()), err)
+		return arena{}, nil, fmt.Errorf("no memory for %d bytes: %w", size, err)
 	}
 	hugePages(mem)
-	if e.half {
-		return arena{mem}, operand{bf16: unsafe.Slice((*uint16)(unsafe.Pointer(&mem[0])), n)}, nil
-	}
-	return arena{mem}, operand{f32: unsafe.Slice((*float32)(unsafe.Pointer(&mem[0])), n)}, nil
+	return arena{mem}, unsafe.Slice((*T)(unsafe.Pointer(&mem[0])), n), nil
 }
 
 func (a *arena) free() {

@@ -112,6 +112,9 @@ func (f *forward) tile(w *worker, t tile) {
 		}
 		into = part
 	}
+	if f.tape != nil {
+		f.keepSums(t, maxima, sums)
+	}
 	f.scatter(t, acc, sums)
 	w.lap(lapGather)
 }

@@ -45,12 +45,14 @@ type Engine struct {
 	// on any machine what rounded inputs do.
 	half, round bool
 
-	forwards freeList[forward]
-	scorings freeList[scoring]
-	grams    freeList[gramRows]
-	rotaries block.Rotaries
-	hiddenMu sync.Mutex
-	hiddens  map[int][][]float32 // released hidden states by capacity
+	forwards  freeList[forward]
+	backwards freeList[backward]
+	headGrads freeList[headGrad]
+	scorings  freeList[scoring]
+	grams     freeList[gramRows]
+	rotaries  block.Rotaries
+	hiddenMu  sync.Mutex
+	hiddens   map[int][][]float32 // released hidden states by capacity
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -87,7 +89,8 @@ func New(opt Options) (*Engine, error) {
 	if e.bf16 && !e.half {
 		e.info.Notes = append(e.info.Notes, "bfloat16 weights are multiplied in float32: this processor or provider has no bfloat16 products")
 	}
-	e.forwards.make, e.scorings.make = e.newForward, e.newScoring
+	e.forwards.make, e.scorings.make, e.backwards.make = e.newForward, e.newScoring, e.newBackward
+	e.headGrads.make = e.newHeadGrad
 	e.grams.make = func() *gramRows { return &gramRows{} }
 	e.pool = newPool(threads, mul.startWorker, mul.stopWorker)
 	return e, nil

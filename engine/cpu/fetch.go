@@ -11,16 +11,17 @@ import (
 // fetched is a layer whose pages are read ahead; what products cannot use where
 // it is mapped is converted by Wait, so that only one layer is there twice.
 type fetched struct {
-	e     *Engine
-	m     *model.Model
-	index int
-	err   error
-	read  chan struct{} // closed when the pages have come
+	e       *Engine
+	m       *model.Model
+	index   int
+	trained *engine.Trained
+	err     error
+	read    chan struct{} // closed when the pages have come
 }
 
 // Fetch implements engine.Engine.
 func (e *Engine) Fetch(m *model.Model, i int, o engine.LayerOptions) engine.Fetched {
-	f := &fetched{e: e, m: m, index: i, err: e.supports(o.Options, o.Store), read: make(chan struct{})}
+	f := &fetched{e: e, m: m, index: i, trained: o.Trained, err: e.supports(o.Store), read: make(chan struct{})}
 	if f.err != nil || !o.Streams {
 		close(f.read)
 		return f
@@ -37,12 +38,9 @@ func (e *Engine) Fetch(m *model.Model, i int, o engine.LayerOptions) engine.Fetc
 }
 
 // supports refuses what this engine does not have.
-func (e *Engine) supports(o engine.Options, s engine.Store) error {
-	switch {
-	case s != engine.AsStored:
+func (e *Engine) supports(s engine.Store) error {
+	if s != engine.AsStored {
 		return fmt.Errorf("weights kept as %s: %w (%s)", s, engine.ErrUnsupported, e.info.Device)
-	case o.Trained != nil && len(o.Trained.Tensors)+len(o.Trained.Adapters) > 0:
-		return fmt.Errorf("training: %w (%s)", engine.ErrUnsupported, e.info.Device)
 	}
 	return nil
 }
@@ -57,7 +55,7 @@ func (f *fetched) Wait(ctx context.Context) (engine.Layer, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	return f.e.layer(f.m, f.index)
+	return f.e.layer(f.m, f.index, f.trained)
 }
 
 // Drop implements engine.Fetched.

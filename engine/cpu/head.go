@@ -30,6 +30,10 @@ type head struct {
 	// perRow [V] multiplies the logits: 1 / the norm of a row of the head where
 	// the family divides by it, else nil.
 	perRow []float32
+
+	normGrad   []float32  // nil where the norm does not train
+	projection *trainable // nil where the projection does not
+	version    int        // of the projection that perRow belongs to
 }
 
 // Scratch slots of a worker in the head.
@@ -40,21 +44,17 @@ const (
 
 // Head implements engine.Engine.
 func (e *Engine) Head(m *model.Model, o engine.HeadOptions) (engine.Head, error) {
-	if err := e.supports(o.Options, engine.AsStored); err != nil {
-		return nil, err
-	}
 	made := block.HeadOf(m.Spec)
 	projection := made.Projection
-	norm, err := e.vector(m, made.Norm)
-	if err != nil {
+	h := &head{e: e, s: m.Spec}
+	var err error
+	if h.norm, h.normGrad, err = e.vector(m, made.Norm, o.Trained); err != nil {
 		return nil, err
 	}
-	raw, d, err := load(m, projection)
-	if err != nil {
-		return nil, err
+	err = h.loadProjection(m, projection, o.Trained)
+	if err != nil || h.projection != nil {
+		return h, err
 	}
-	h := &head{e: e, s: m.Spec, norm: norm, raw: raw, dtype: d}
-	h.whole, _ = e.view(raw, d)
 	h.release = func() { m.Source.Release(projection.Name) }
 	if o.Streams {
 		h.passed = func(lo, hi int64) { m.Source.ReleasePart(projection.Name, lo, hi) }
@@ -63,6 +63,31 @@ func (e *Engine) Head(m *model.Model, o engine.HeadOptions) (engine.Head, error)
 		h.perRow, err = h.inverseNorms()
 	}
 	return h, err
+}
+
+// loadProjection finds the projection's values: where they train, or in the source.
+func (h *head) loadProjection(m *model.Model, w model.Weight, trained *engine.Trained) (err error) {
+	if h.projection, _, err = trainedParts(trained, w); err != nil {
+		return err
+	}
+	if h.projection != nil {
+		h.whole = h.projection.weight
+		h.version = -1
+		return nil
+	}
+	if h.raw, h.dtype, err = load(m, w); err == nil {
+		h.whole, _ = h.e.view(h.raw, h.dtype)
+	}
+	return err
+}
+
+// refresh computes perRow anew where the projection has changed.
+func (h *head) refresh() (err error) {
+	if h.projection != nil && h.s.HeadUnitRows && h.version != h.projection.version {
+		h.version = h.projection.version
+		h.perRow, err = h.inverseNorms()
+	}
+	return err
 }
 
 func (h *head) Release() {
@@ -80,7 +105,11 @@ func (h *head) inverseNorms() ([]float32, error) {
 	err := h.e.pool.split(h.s.Vocab, headBlock, 1, func(w *worker, lo, hi int) {
 		row := w.floats(slotRow, d)
 		for i := lo; i < hi; i++ {
-			h.e.widen(row, h.raw[i*d*h.dtype.Size():], h.dtype)
+			if h.projection != nil {
+				h.e.unpack(row, h.whole.from(i*d))
+			} else {
+				h.e.widen(row, h.raw[i*d*h.dtype.Size():], h.dtype)
+			}
 			out[i] = float32(1 / max(math.Sqrt(h.e.k.sumSquares(row)), 1e-12))
 		}
 		h.leave(lo, hi-lo)
@@ -253,6 +282,9 @@ func resize[T any](xs []T, n int) []T {
 }
 
 func (s *scoring) run(h *head, x engine.Hidden) error {
+	if err := h.refresh(); err != nil {
+		return err
+	}
 	s.h, s.in = h, floats(x, x.Rows(), h.s.Hidden)
 	s.x = s.x.grow(len(s.rows)*h.s.Hidden, s.e.half)
 	s.e.pool.evenly(&s.job.phases[0], len(s.rows), rowTile, 1)

@@ -21,6 +21,9 @@ func (h *head) KL(ctx context.Context, p engine.Hidden, q []engine.Hidden, rows 
 	if len(rows) == 0 || len(q) == 0 {
 		return nil
 	}
+	if err := h.refresh(); err != nil {
+		return err
+	}
 	var xs []operand
 	for _, y := range append([]engine.Hidden{p}, q...) {
 		x, in := operand{}.grow(len(rows)*h.s.Hidden, h.e.half), floats(y, y.Rows(), h.s.Hidden)

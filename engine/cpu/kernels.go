@@ -7,6 +7,7 @@ import "math"
 // kernel gives for a row depends on that row alone. Destinations may be sources.
 type kernels struct {
 	name string
+	backKernels
 
 	// sumSquares is the sum of x², in float64.
 	sumSquares func(x []float32) float64
@@ -50,7 +51,7 @@ type kernels struct {
 
 func scalarKernels() *kernels {
 	return &kernels{
-		name:       "scalar",
+		name: "scalar", backKernels: scalarBackKernels(),
 		sumSquares: sumSquares, norm: normScale, add: add, scale: scale, gate: gate,
 		rotate: rotate, rotatePairs: rotatePairs,
 		scaleMax: scaleMax, argmax: argmax, expSum: expSum, softCap: softCap,

@@ -49,6 +49,10 @@ type multiplier interface {
 	// narrow sets columns [lo, hi) of dst [m, n] to what product gives, bit for
 	// bit, for at most fewRows rows; b is not plain.
 	narrow(w *worker, s shape, m, lo, hi int, a, b operand, dst []float32)
+	// reduce sets dst [m, n] = a [k, stride]ᵀ x b [k, n], taking the first m
+	// columns of a: a sum over rows. Nothing is padded. The bits depend on m, n
+	// and k too, so that who cuts must always cut at the same places.
+	reduce(w *worker, s shape, m int, a, b operand, dst []float32)
 	// startWorker and stopWorker run on the worker's own thread.
 	startWorker(worker int)
 	stopWorker(worker int)
@@ -58,6 +62,8 @@ type multiplier interface {
 type shape struct {
 	n, k  int
 	plain bool // b is [k, n]
+	// stride, of reduce alone, is how far the rows of a [k, stride] are apart.
+	stride int
 }
 
 // goMultiplier is the portable fallback: the kernels' own products.
@@ -79,6 +85,25 @@ func (g goMultiplier) product(_ *worker, s shape, m int, a, b operand, dst []flo
 
 func (g goMultiplier) narrow(_ *worker, s shape, m, lo, hi int, a, b operand, dst []float32) {
 	g.k.narrow(m, s.n, s.k, lo, hi, a.f32, b.f32, dst)
+}
+
+func (g goMultiplier) reduce(w *worker, s shape, m int, a, b operand, dst []float32) {
+	turned := w.floats(slotTurned, m*s.k)
+	turn(turned, a.f32, m, s.k, s.stride)
+	g.k.productsPlain(m, s.n, s.k, turned, b.f32, dst)
+}
+
+// turn: dst [m, k] = the first m columns of a [k, stride], transposed.
+func turn(dst, a []float32, m, k, stride int) {
+	const block = 16 // of both stay in cache
+	for lo := 0; lo < m; lo += block {
+		columns := min(block, m-lo)
+		for p := range k {
+			for j, x := range a[p*stride+lo:][:columns] {
+				dst[(lo+j)*k+p] = x
+			}
+		}
+	}
 }
 
 // productRows: dst [m, n] = a [m, k] x b [n, k]ᵀ. Four rows of b stay in cache

@@ -45,9 +45,20 @@ func (o *oddRows) multiply(worker int, key shapeKey, m int, a, b operand, dst []
 	if key.half {
 		unit = o.rows[1]
 		memory[0], memory[1] = grow(memory[0], m*key.k), grow(memory[1], key.n*key.k)
-		o.k.widen(memory[0], a.bf16[:m*key.k])
+		source := m * key.k
+		if key.stride != 0 {
+			source = (key.k-1)*key.stride + m
+			memory[0] = grow(memory[0], source)
+		}
+		o.k.widen(memory[0], a.bf16[:source])
 		o.k.widen(memory[1], b.bf16[:key.n*key.k])
 		a, b = operand{f32: memory[0]}, operand{f32: memory[1]}
+	}
+	if key.stride != 0 {
+		turned := make([]float32, m*key.k)
+		turn(turned, a.f32, m, key.k, key.stride)
+		o.k.productsPlain(m, key.n, key.k, turned, b.f32[:key.n*key.k], dst[:m*key.n])
+		return nil
 	}
 	goMultiplier{o.k}.product(nil, key.shape, m, a.upTo(m*key.k), b.upTo(key.n*key.k), dst[:m*key.n])
 	if (key.n+key.k)%3 == 0 && unit <= rowTile/4 {

@@ -172,7 +172,8 @@ type dnnlLayout struct {
 	dtype         uintptr
 }
 
-// layouts describes source [m, k], weights as [k, n] and destination [m, n].
+// layouts describes source [m, k], weights as [k, n] and destination [m, n];
+// they may lie in memory the other way round.
 func layouts(key shapeKey, m int) [3]*dnnlLayout {
 	matrix := func(rows, columns, rowStride, columnStride int, dtype uintptr) *dnnlLayout {
 		l := &dnnlLayout{dtype: dtype}
@@ -188,7 +189,11 @@ func layouts(key shapeKey, m int) [3]*dnnlLayout {
 	if key.plain {
 		weights = matrix(key.k, key.n, key.n, 1, in)
 	}
-	return [3]*dnnlLayout{matrix(m, key.k, key.k, 1, in), weights, matrix(m, key.n, key.n, 1, dnnlF32)}
+	source := matrix(m, key.k, key.k, 1, in)
+	if key.stride != 0 {
+		source = matrix(m, key.k, 1, key.stride, in)
+	}
+	return [3]*dnnlLayout{source, weights, matrix(m, key.n, key.n, 1, dnnlF32)}
 }
 
 // dnnl2 binds major version 2, whose descriptors are plain structs of less

@@ -31,8 +31,6 @@ type worker struct {
 	last    time.Time
 }
 
-const scratchSlots = 10
-
 // floats returns scratch memory for n values under a slot number; its content
 // is undefined.
 func (w *worker) floats(slot, n int) []float32 {

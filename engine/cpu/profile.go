@@ -19,12 +19,13 @@ const (
 	lapResidual
 	lapHead
 	lapGram
+	lapGradients
 	lapWait
 	laps
 )
 
 func lapNames() [laps]string {
-	return [laps]string{"products", "norms", "rotary", "gathering keys", "attention products", "attention softmax", "activation", "residual", "head softmax", "Gram matrices", "waiting"}
+	return [laps]string{"products", "norms", "rotary", "gathering keys", "attention products", "attention softmax", "activation", "residual", "head softmax", "Gram matrices", "sums over rows", "waiting"}
 }
 
 // profile adds up the laps of all workers, in nanoseconds.

@@ -11,3 +11,13 @@ func (k *kernels) rotary(t *block.Rotary, head []float32, position int32) {
 		k.rotate(head[:t.Width], head[t.Width:], cos, sin)
 	}
 }
+
+// rotaryBack undoes rotary; it is its transpose, and so its partner in a backward pass.
+func (k *kernels) rotaryBack(t *block.Rotary, head []float32, position int32) {
+	cos, sin := t.Back(position)
+	if t.Interleaved {
+		k.rotatePairs(head, cos, sin)
+	} else {
+		k.rotate(head[t.Width:], head[:t.Width], cos, sin)
+	}
+}

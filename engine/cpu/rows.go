@@ -177,10 +177,21 @@ func (l *rowLaw) call(worker int, key shapeKey, m int, a, b operand, dst []float
 	if key.half {
 		la, lb = len(a.bf16), len(b.bf16)
 	}
-	if m < 1 || la < m*key.k || lb < key.n*key.k || len(dst) < m*key.n {
+	source := m * key.k
+	if key.stride != 0 {
+		source = (key.k-1)*key.stride + m
+	}
+	if m < 1 || la < source || lb < key.n*key.k || len(dst) < m*key.n {
 		return fmt.Errorf("operands of %d, %d and %d values are too short for %d rows of %d x %d", la, lb, len(dst), m, key.n, key.k)
 	}
 	return l.multiply(worker, key, m, a, b, dst)
+}
+
+// reduce implements multiplier: one call, since no rows of a padding may be
+// added up.
+func (l *rowLaw) reduce(w *worker, s shape, m int, a, b operand, dst []float32) {
+	s.plain = true
+	l.must(w.id, shapeKey{s, a.bf16 != nil}, m, a, b, dst)
 }
 
 // untiled implements the limit's products: one call whatever the rows.

@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 
+	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/engine/block"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/safetensors"
@@ -15,13 +16,20 @@ type matrix struct {
 	out, in int
 	arena   arena
 	copied  bool // into the arena
+
+	grad    []float32 // [out, in] where it trains, else nil
+	adapter *adapter  // or nil
 }
 
 func (x *matrix) shape() shape { return shape{n: x.out, k: x.in} }
 
 // rows returns rows [lo, hi) of the map; the memory stays x's.
 func (x *matrix) rows(lo, hi int) *matrix {
-	return &matrix{operand: x.from(lo * x.in), out: hi - lo, in: x.in}
+	part := &matrix{operand: x.from(lo * x.in), out: hi - lo, in: x.in, adapter: x.adapter.rows(lo)}
+	if x.grad != nil {
+		part.grad = x.grad[lo*x.in : hi*x.in]
+	}
+	return part
 }
 
 // direct reports whether weights of the dtype are used where they lie.
@@ -46,13 +54,16 @@ func (e *Engine) view(raw []byte, d safetensors.DType) (operand, bool) {
 	return operand{f32: f}, ok
 }
 
-// matrix makes a weight resident.
-func (e *Engine) matrix(m *model.Model, w model.Weight) (*matrix, error) {
+// matrix makes a weight resident; of one that trains, t, it uses the values there.
+func (e *Engine) matrix(m *model.Model, w model.Weight, t *trainable, a *adapter) (*matrix, error) {
+	if t != nil {
+		return &matrix{operand: t.weight, out: w.Shape[0], in: w.Shape[1], grad: t.grad, adapter: a, copied: true}, nil
+	}
 	raw, d, err := load(m, w)
 	if err != nil {
 		return nil, err
 	}
-	x := &matrix{out: w.Shape[0], in: w.Shape[1]}
+	x := &matrix{out: w.Shape[0], in: w.Shape[1], adapter: a}
 	var ok bool
 	if x.operand, ok = e.view(raw, d); ok {
 		return x, nil
@@ -66,6 +77,16 @@ func (e *Engine) matrix(m *model.Model, w model.Weight) (*matrix, error) {
 		e.convert(wk, x.from(lo*x.in), raw[lo*x.in*d.Size():], d, (hi-lo)*x.in)
 	})
 	return x, err
+}
+
+// newArena returns memory for n matrix inputs.
+func (e *Engine) newArena(n int) (arena, operand, error) {
+	if e.half {
+		a, mem, err := arenaOf[uint16](n)
+		return a, operand{bf16: mem}, err
+	}
+	a, mem, err := arenaOf[float32](n)
+	return a, operand{f32: mem}, err
 }
 
 // convert writes n stored values to dst in the form products take.
@@ -93,23 +114,32 @@ func (x *matrix) release() {
 }
 
 // vector reads a small weight as float32, unrounded, with its offset added; nil
-// where the family has none.
-func (e *Engine) vector(m *model.Model, from block.Vector) ([]float32, error) {
+// where the family has none. Of one that trains, it gives the values there, which
+// follow them, and the gradient.
+func (e *Engine) vector(m *model.Model, from block.Vector, trained *engine.Trained) (v, grad []float32, err error) {
 	if !from.Present() {
-		return nil, nil
+		return nil, nil, nil
+	}
+	t, _, err := trainedParts(trained, from.Weight)
+	if err != nil {
+		return nil, nil, err
+	}
+	if t != nil {
+		last := from.First + from.Len
+		return t.plus(from.Offset)[from.First:last:last], t.grad[from.First:last:last], nil
 	}
 	raw, d, err := load(m, from.Weight)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	v := make([]float32, from.Len)
+	v = make([]float32, from.Len)
 	e.widen(v, raw[from.First*d.Size():], d)
 	if from.Offset != 0 {
 		for i := range v {
 			v[i] += from.Offset
 		}
 	}
-	return v, nil
+	return v, nil, nil
 }
 
 // load finds a weight's bytes and dtype.
@@ -141,6 +171,15 @@ func (e *Engine) input(w *worker, slot, n int) operand {
 		return operand{bf16: w.halves(slot, n)}
 	}
 	return operand{f32: w.floats(slot, n)}
+}
+
+// unpack makes values of matrix inputs again.
+func (e *Engine) unpack(dst []float32, src operand) {
+	if src.bf16 != nil {
+		e.k.widen(dst, src.bf16[:len(dst)])
+	} else {
+		copy(dst, src.f32)
+	}
 }
 
 // pack writes values as matrix inputs: copied, rounded or narrowed.

@@ -1,0 +1,160 @@
+package cpu
+
+import (
+	"fmt"
+
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/model"
+)
+
+// adapter is the low-rank addition to a linear map, or to the part of a fused
+// one: scale · B A dropout(x), B taken from a row on.
+type adapter struct {
+	a, b    *trainable // [r, in], [out, r]
+	scale   float32
+	dropout float32
+	key     uint64
+	row     int
+}
+
+func newAdapter(w model.Weight, x engine.Adapter) (*adapter, error) {
+	a, okA := x.A.(*trainable)
+	b, okB := x.B.(*trainable)
+	if !okA || !okB {
+		return nil, fmt.Errorf("tensor %s: its adapter is another engine's", w.Name)
+	}
+	if len(w.Shape) != 2 || len(a.shape) != 2 || len(b.shape) != 2 || a.shape[1] != w.Shape[1] || b.shape[0] != w.Shape[0] || a.shape[0] != b.shape[1] {
+		return nil, fmt.Errorf("tensor %s of shape %v: an adapter of shapes %v and %v does not fit", w.Name, w.Shape, a.shape, b.shape)
+	}
+	return &adapter{a: a, b: b, scale: x.Scale, dropout: x.Dropout, key: engine.DropoutKey(w.Name)}, nil
+}
+
+func (a *adapter) rank() int { return a.a.shape[0] }
+
+// up is B's part [out, r].
+func (a *adapter) up() operand { return a.b.weight.from(a.row * a.rank()) }
+
+// rows returns the adapter of a map's rows from one on.
+func (a *adapter) rows(from int) *adapter {
+	if a == nil {
+		return nil
+	}
+	part := *a
+	part.row += from
+	return &part
+}
+
+// span is a run of rows of a call, from the lo-th of a list on; of all rows where
+// there is no list.
+type span struct {
+	list []int
+	lo   int
+}
+
+func (s span) token(i int) int {
+	if s.list == nil {
+		return s.lo + i
+	}
+	return s.list[s.lo+i]
+}
+
+// linear sets dst [n, out] to the map of n rows of in, adapter included.
+func (f *forward) linear(w *worker, x *matrix, n int, in operand, at span, dst []float32) {
+	f.e.mul.product(w, x.shape(), n, in, x.operand, dst)
+	if x.adapter == nil {
+		return
+	}
+	a := x.adapter
+	low := f.down(w, x, n, f.dropped(w, x, n, in, at))
+	part := w.floats(slotAdapted, n*x.out)
+	f.e.mul.product(w, shape{n: x.out, k: a.rank()}, n, low, a.up(), part)
+	f.e.k.add(dst[:n*x.out], dst[:n*x.out], part)
+}
+
+// down is scale · A x [n, r] as matrix input.
+func (f *forward) down(w *worker, x *matrix, n int, in operand) operand {
+	a := x.adapter
+	values := w.floats(slotLow, n*a.rank())
+	f.e.mul.product(w, shape{n: a.rank(), k: x.in}, n, in, a.a.weight, values)
+	return f.scaled(w, slotLow, values[:n*a.rank()], a.scale)
+}
+
+// scaled multiplies values [n, r] and makes them matrix input.
+func (f *forward) scaled(w *worker, slot int, values []float32, by float32) operand {
+	f.e.k.scale(values, by)
+	if !f.e.half {
+		if f.e.round {
+			f.e.pack(operand{f32: values}, values)
+		}
+		return operand{f32: values}
+	}
+	o := operand{bf16: w.halves(slot, len(values))}
+	f.e.k.pack(o.bf16, values)
+	return o
+}
+
+// dropped is what the adapter of a map sees of its input.
+func (f *forward) dropped(w *worker, x *matrix, n int, in operand, at span) operand {
+	if !f.drops(x.adapter) {
+		return in
+	}
+	out := f.e.input(w, slotDropped, n*x.in)
+	row, mask := w.floats(slotRow, x.in), w.floats(slotMask, x.in)
+	for i := range n {
+		f.mask(mask, x.adapter, at.token(i))
+		f.e.unpack(row, in.from(i*x.in))
+		f.e.k.norm(row, row, mask, 1)
+		f.e.pack(out.from(i*x.in), row)
+	}
+	return out
+}
+
+func (f *forward) drops(a *adapter) bool { return f.dropout != nil && a.dropout > 0 }
+
+// mask fills [in] with what a token's values are multiplied by.
+func (f *forward) mask(mask []float32, a *adapter, token int) {
+	f.dropout.Mask(mask, a.key, f.dropout.Samples[f.segments[token]], f.b.Positions[token], a.dropout)
+}
+
+// linearBack adds to dx [n, in] the gradient of a map's input, of dy [n, out] as
+// matrix input; dx is set where it is the first to be added to.
+func (f *forward) linearBack(w *worker, x *matrix, n int, dy operand, at span, dx []float32, first bool) {
+	s := shape{n: x.in, k: x.out, plain: true}
+	if first {
+		f.e.mul.product(w, s, n, dy, x.operand, dx)
+	} else {
+		part := w.floats(slotAdapted, n*x.in)
+		f.e.mul.product(w, s, n, dy, x.operand, part)
+		f.e.k.add(dx[:n*x.in], dx[:n*x.in], part)
+	}
+	if x.adapter == nil {
+		return
+	}
+	a := x.adapter
+	part := w.floats(slotAdapted, n*x.in)
+	f.e.mul.product(w, shape{n: x.in, k: a.rank(), plain: true}, n, f.upBack(w, x, n, dy), a.a.weight, part)
+	if f.drops(a) {
+		mask := w.floats(slotMask, x.in)
+		for i := range n {
+			f.mask(mask, a, at.token(i))
+			f.e.k.norm(part[i*x.in:][:x.in], part[i*x.in:][:x.in], mask, 1)
+		}
+	}
+	f.e.k.add(dx[:n*x.in], dx[:n*x.in], part)
+}
+
+// upBack is the gradient [n, r] of A x as matrix input: scale · dy B.
+func (f *forward) upBack(w *worker, x *matrix, n int, dy operand) operand {
+	a := x.adapter
+	values := w.floats(slotLowBack, n*a.rank())
+	f.e.mul.product(w, shape{n: a.rank(), k: x.out, plain: true}, n, dy, a.up(), values)
+	return f.scaled(w, slotLowBack, values[:n*a.rank()], a.scale)
+}
+
+// adapterGrads sets da [r, in] and db [out, r] to what n rows of in and dy give.
+func (f *forward) adapterGrads(w *worker, x *matrix, n int, in, dy operand, at span, da, db []float32) {
+	r := x.adapter.rank()
+	seen := f.dropped(w, x, n, in, at)
+	f.e.mul.reduce(w, shape{n: r, k: n, stride: x.out}, x.out, dy, f.down(w, x, n, seen), db)
+	f.e.mul.reduce(w, shape{n: x.in, k: n, stride: r}, r, f.upBack(w, x, n, dy), seen, da)
+}
