@@ -36,7 +36,8 @@ const importRule = `
 	model       < engine/block
 	engine/block < engine/cpu
 	heal/adapter < heal
-	engine/cpu  < internal/bench internal/doctor stage
+	engine/cpu  < engine/all
+	engine/all  < internal/doctor stage
 	forest      < score eval internal/bench
 	score       < internal/bench
 	generate    < eval

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/coppice-ml/coppice/engine"
-	"github.com/coppice-ml/coppice/engine/cpu"
+	"github.com/coppice-ml/coppice/engine/all"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/internal/doctor"
 	"github.com/coppice-ml/coppice/internal/nearest"
@@ -18,11 +18,14 @@ import (
 
 // Engine says how a model is run. The zero value is the default of everything.
 type Engine struct {
-	Device  string `yaml:"device"`  // auto or cpu; "": auto
+	Device  string `yaml:"device"`  // one of Devices; "": auto
 	DType   string `yaml:"dtype"`   // matrix inputs: auto, bfloat16 or float32; "": auto
 	Threads int    `yaml:"threads"` // 0: one for each usable core
 	Memory  string `yaml:"memory"`  // most the process may hold, such as 4GiB; "": DefaultMemory
 }
+
+// Devices lists the values of Engine.Device.
+func Devices() []string { return all.Devices() }
 
 // Engines starts an engine. getenv is the environment's.
 type Engines func(e Engine, getenv func(string) string) (engine.Engine, error)
@@ -35,7 +38,7 @@ func (e Engine) Check() error {
 	if e.Device == "cuda" || strings.HasPrefix(e.Device, "cuda:") {
 		return wrong("{device} %s: this version has no CUDA engine yet", e.Device).with("use {device} cpu")
 	}
-	if err := oneOf("device", e.Device, "auto", "cpu"); err != nil && e.Device != "" {
+	if err := oneOf("device", e.Device, all.Devices()...); err != nil && e.Device != "" {
 		return err
 	}
 	if err := oneOf("dtype", e.DType, "auto", "bfloat16", "float32"); err != nil && e.DType != "" {
@@ -83,11 +86,7 @@ func (e Engine) start(env Env) (engine.Engine, error) {
 
 // builtin starts the engines of this build.
 func builtin(e Engine, getenv func(string) string) (engine.Engine, error) {
-	dtype := e.DType
-	if dtype == "" {
-		dtype = "auto"
-	}
-	return cpu.New(cpu.Options{DType: dtype, Threads: e.Threads, OneDNN: getenv("COPPICE_ONEDNN"), Kernels: getenv("COPPICE_KERNELS")})
+	return all.Open(e.Device, all.Options{DType: e.DType, Threads: e.Threads, Getenv: getenv})
 }
 
 // bounded makes a Runner keep what is left of the process's memory, and Go's

@@ -4,19 +4,22 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/model"
 )
 
-// Product is one matrix product: [M, K] x [N, K]ᵀ.
-type Product struct{ M, N, K int }
+var (
+	_ engine.Limiter   = (*Engine)(nil)
+	_ engine.Diagnosed = (*Engine)(nil)
+)
 
-// Products is a list of matrix products and nothing else: what the provider
+// products is a list of matrix products and nothing else: what the provider
 // alone reaches on the shapes of a forward pass is the limit benches compare
 // with. Operands are dense, each worker's rows are one call, and weights rotate
 // through more memory than caches hold.
-type Products struct {
+type products struct {
 	e    *Engine
-	list []Product
+	list []engine.Product
 	// inputs, weights and outputs are shared by products; weights are cut out of
 	// one long run at places that move on from call to call.
 	inputs, weights operand
@@ -27,9 +30,9 @@ type Products struct {
 // rotation is how many weights the products walk through at least.
 const rotation = 128 << 20
 
-// NewProducts prepares operands; it takes about half a GiB.
-func (e *Engine) NewProducts(list []Product) *Products {
-	p := &Products{e: e, list: list}
+// Products implements engine.Limiter; what it prepares takes about half a GiB.
+func (e *Engine) Products(list []engine.Product) func() time.Duration {
+	p := &products{e: e, list: list}
 	var in, out, largest, total int
 	for _, x := range list {
 		in, out = max(in, x.M*x.K), max(out, x.M*x.N)
@@ -38,11 +41,11 @@ func (e *Engine) NewProducts(list []Product) *Products {
 	p.length = max(largest, min(total, rotation))
 	p.inputs, p.weights = noise(in, e.half, 1), noise(p.length, e.half, 2)
 	p.outputs = make([]float32, out)
-	return p
+	return p.run
 }
 
-// Run computes every product once and returns how long that took.
-func (p *Products) Run() time.Duration {
+// run computes every product once and returns how long that took.
+func (p *products) run() time.Duration {
 	start := time.Now()
 	for _, x := range p.list {
 		if p.at+x.N*x.K > p.length {
@@ -64,9 +67,9 @@ func (p *Products) Run() time.Duration {
 	return time.Since(start)
 }
 
-// Reads is every layer and the head of a model, read once from memory: what
+// reads is every layer and the head of a model, read once from memory: what
 // decoding one token at a time cannot be faster than.
-type Reads struct {
+type reads struct {
 	e    *Engine
 	runs [][]float32
 	job  job
@@ -76,10 +79,10 @@ type Reads struct {
 // readRun is how many bytes a worker reads at a time.
 const readRun = 1 << 20
 
-// NewReads lists the weights. They are read where decoding reads them from: the
-// source's own memory, so the dtype should be one the engine computes in.
-func (e *Engine) NewReads(m *model.Model) (*Reads, error) {
-	r := &Reads{e: e}
+// Reads implements engine.Limiter. Weights are read where decoding reads them
+// from: the source's own memory, so the dtype should be one the engine computes in.
+func (e *Engine) Reads(m *model.Model) (func() time.Duration, error) {
+	r := &reads{e: e}
 	for w := range m.Spec.Weights() {
 		if w.Role == model.Embedding && !m.Spec.Tied {
 			continue
@@ -104,11 +107,11 @@ func (e *Engine) NewReads(m *model.Model) (*Reads, error) {
 			r.sums[i] = float64(at)
 		}
 	}}}
-	return r, nil
+	return r.run, nil
 }
 
-// Run reads everything once and returns how long that took.
-func (r *Reads) Run() time.Duration {
+// run reads everything once and returns how long that took.
+func (r *reads) run() time.Duration {
 	start := time.Now()
 	_ = r.e.pool.run(&r.job) // reading cannot fail
 	return time.Since(start)
@@ -120,21 +123,7 @@ type untiled interface {
 	untiled(w *worker, s shape, m int, a, b operand, dst []float32)
 }
 
-// Diagnosis is what the engine found out about the machine.
-type Diagnosis struct {
-	Provider string   // "oneDNN 2.6.3 (AVX2)" or "Go (AVX-512)"
-	Rows     int      // rows are cut at multiples of this many
-	BFloat16 bool     // bfloat16 products are used in bfloat16 mode
-	Kernels  string   // what computes element by element
-	Notes    []string // why something is as it is
-}
-
-// Diagnose tries the provider that the options lead to.
-func Diagnose(opt Options) (Diagnosis, error) {
-	e, err := New(opt)
-	if err != nil {
-		return Diagnosis{}, err
-	}
-	defer func() { _ = e.Close() }()
-	return Diagnosis{Provider: e.mul.name(), Rows: e.quantum(), BFloat16: e.mul.half(), Kernels: e.k.name, Notes: e.info.Notes}, nil
+// Diagnosis implements engine.Diagnosed.
+func (e *Engine) Diagnosis() engine.Diagnosis {
+	return engine.Diagnosis{Provider: e.mul.name(), Rows: e.quantum(), BFloat16: e.mul.half(), Kernels: e.k.name, Notes: e.info.Notes}
 }

@@ -3,6 +3,8 @@ package cpu
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/coppice-ml/coppice/engine"
 )
 
 // lap is what a stretch of a worker's time was spent on.
@@ -47,22 +49,16 @@ func (w *worker) lap(l lap) {
 	}
 }
 
-// Share is a part of the workers' time.
-type Share struct {
-	Name    string  `json:"name"`
-	Seconds float64 `json:"seconds"` // of all workers together
-}
-
-// Profile takes the time of what layers and heads do while f runs, from all
+// Profile implements engine.Limiter: it takes the time of what layers and heads do while f runs, from all
 // callers. Taking it slows them by a few per cent.
-func (e *Engine) Profile(f func() error) ([]Share, error) {
+func (e *Engine) Profile(f func() error) ([]engine.Share, error) {
 	p := &profile{}
 	e.pool.profile.Store(p)
 	defer e.pool.profile.Store(nil)
 	err := f()
-	shares := make([]Share, laps)
+	shares := make([]engine.Share, laps)
 	for l, name := range lapNames() {
-		shares[l] = Share{Name: name, Seconds: time.Duration(p[l].Load()).Seconds()}
+		shares[l] = engine.Share{Name: name, Seconds: time.Duration(p[l].Load()).Seconds()}
 	}
 	return shares, err
 }

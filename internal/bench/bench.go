@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/coppice-ml/coppice/engine"
-	"github.com/coppice-ml/coppice/engine/cpu"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/report"
@@ -29,41 +28,6 @@ type Options struct {
 
 	Streaming Streaming // for "score" and "curve"
 }
-
-// limiter is what can be known of an engine's limits.
-type limiter interface {
-	// products prepares matrix products; what it returns computes them once,
-	// nothing else, and says how long that took.
-	products(list []cpu.Product) (run func() time.Duration)
-	// reads does the same for reading a model's weights from memory.
-	reads(m *model.Model) (run func() time.Duration, err error)
-	// profile says what the workers' time goes to while f runs.
-	profile(f func() error) ([]cpu.Share, error)
-}
-
-// limiterOf returns the limiter of an engine, nil when it has none.
-func limiterOf(e engine.Engine) limiter {
-	if c, ok := e.(*cpu.Engine); ok {
-		return cpuLimiter{c}
-	}
-	return nil
-}
-
-type cpuLimiter struct{ e *cpu.Engine }
-
-func (l cpuLimiter) products(list []cpu.Product) func() time.Duration {
-	return l.e.NewProducts(list).Run
-}
-
-func (l cpuLimiter) reads(m *model.Model) (func() time.Duration, error) {
-	r, err := l.e.NewReads(m)
-	if err != nil {
-		return nil, err
-	}
-	return r.Run, nil
-}
-
-func (l cpuLimiter) profile(f func() error) ([]cpu.Share, error) { return l.e.Profile(f) }
 
 // Whats lists what can be measured.
 func Whats() []string {
@@ -93,6 +57,7 @@ func Run(ctx context.Context, opt Options, emit func(report.Bench)) error {
 	if err != nil {
 		return err
 	}
+	limiter, _ := opt.Engine.(engine.Limiter)
 	measure := opt.passes
 	switch opt.What {
 	case whatForward:
@@ -100,7 +65,7 @@ func Run(ctx context.Context, opt Options, emit func(report.Bench)) error {
 	case whatDecode:
 		measure = opt.decode
 	}
-	r, err := measure(ctx, m, limiterOf(opt.Engine))
+	r, err := measure(ctx, m, limiter)
 	if err != nil {
 		return err
 	}
@@ -135,7 +100,7 @@ func (opt Options) withDefaults() (Options, shape, error) {
 }
 
 // forward measures one sequence through all layers and the head.
-func (opt Options) forward(ctx context.Context, m *model.Model, l limiter) (report.Bench, error) {
+func (opt Options) forward(ctx context.Context, m *model.Model, l engine.Limiter) (report.Bench, error) {
 	// No bound for the runner: the check in synthetic has seen to memory, and
 	// layers made again in every pass would be measured with it.
 	runner := forest.New(m, opt.Engine, forest.Options{BatchTokens: opt.Tokens})
@@ -147,7 +112,7 @@ func (opt Options) forward(ctx context.Context, m *model.Model, l limiter) (repo
 		return runner.LogProbs(ctx, nil, seq, func(int, []engine.TokenScore) error { return nil })
 	}
 	if l != nil {
-		p.limit = always(l.products(list))
+		p.limit = always(l.Products(list))
 	}
 	return p.measure()
 }
@@ -165,7 +130,7 @@ type pairs struct {
 	limit      func() (time.Duration, error) // nil where it is not known
 	tokens     int                           // of one run
 	operations float64                       // of one run's matrix products
-	l          limiter
+	l          engine.Limiter
 }
 
 func (p pairs) measure() (report.Bench, error) {
@@ -212,7 +177,7 @@ func (p pairs) profile(r *report.Bench) error {
 	if !p.opt.Profile || p.l == nil {
 		return nil
 	}
-	shares, err := p.l.profile(p.run)
+	shares, err := p.l.Profile(p.run)
 	var total float64
 	for _, s := range shares {
 		total += s.Seconds
@@ -234,19 +199,19 @@ func tokens(opt Options, vocab int) []int32 {
 
 // products lists the matrix products of a forward pass over n tokens whose
 // log-probabilities are wanted: every token but the last meets the head.
-func products(s *model.Spec, n int) []cpu.Product {
-	var ps []cpu.Product
+func products(s *model.Spec, n int) []engine.Product {
+	var ps []engine.Product
 	for l := range s.Layers {
 		for _, w := range s.LayerWeights(l) {
 			if len(w.Shape) == 2 {
-				ps = append(ps, cpu.Product{M: n, N: w.Shape[0], K: w.Shape[1]})
+				ps = append(ps, engine.Product{M: n, N: w.Shape[0], K: w.Shape[1]})
 			}
 		}
 	}
-	return append(ps, cpu.Product{M: n - 1, N: s.Vocab, K: s.Hidden})
+	return append(ps, engine.Product{M: n - 1, N: s.Vocab, K: s.Hidden})
 }
 
-func operations(ps []cpu.Product) float64 {
+func operations(ps []engine.Product) float64 {
 	var n float64
 	for _, p := range ps {
 		n += 2 * float64(p.M) * float64(p.N) * float64(p.K)

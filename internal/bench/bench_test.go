@@ -34,17 +34,17 @@ func pico(t *testing.T, opt Options) *model.Model {
 // nanoseconds is a limiter whose every limit is one.
 type nanoseconds struct{ calls *int }
 
-func (n nanoseconds) products([]cpu.Product) func() time.Duration { return n.run }
+func (n nanoseconds) Products([]engine.Product) func() time.Duration { return n.run }
 
-func (n nanoseconds) reads(*model.Model) (func() time.Duration, error) { return n.run, nil }
+func (n nanoseconds) Reads(*model.Model) (func() time.Duration, error) { return n.run, nil }
 
 func (n nanoseconds) run() time.Duration {
 	*n.calls++
 	return time.Nanosecond
 }
 
-func (n nanoseconds) profile(f func() error) ([]cpu.Share, error) {
-	return []cpu.Share{{Name: "products", Seconds: 3}, {Name: "waiting", Seconds: 1}}, f()
+func (n nanoseconds) Profile(f func() error) ([]engine.Share, error) {
+	return []engine.Share{{Name: "products", Seconds: 3}, {Name: "waiting", Seconds: 1}}, f()
 }
 
 func TestMeasurements(t *testing.T) {
@@ -79,7 +79,7 @@ func TestMeasurements(t *testing.T) {
 func TestForwardOfAnEngineWithoutLimit(t *testing.T) {
 	e := newEngine(t, "float32")
 	opt := Options{Tokens: 2, Rounds: 1, Engine: struct{ engine.Engine }{e}}
-	if limiterOf(opt.Engine) != nil {
+	if _, ok := opt.Engine.(engine.Limiter); ok {
 		t.Fatal("a limiter for an unknown engine")
 	}
 	opt.Engine = e
@@ -96,7 +96,7 @@ func TestForwardOfAnEngineWithoutLimit(t *testing.T) {
 func TestProfile(t *testing.T) {
 	e := newEngine(t, "float32")
 	opt := Options{What: "forward", Tokens: 64, Rounds: 1, Engine: e, Profile: true}
-	r, err := opt.forward(t.Context(), pico(t, opt), limiterOf(e))
+	r, err := opt.forward(t.Context(), pico(t, opt), e)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ const decodeSteps = 16
 
 // decode measures one sequence that grows a token at a time, after a context of
 // Tokens. The limit is reading every layer and the head once from memory.
-func (opt Options) decode(ctx context.Context, m *model.Model, l limiter) (report.Bench, error) {
+func (opt Options) decode(ctx context.Context, m *model.Model, l engine.Limiter) (report.Bench, error) {
 	set := resident.New(m, opt.Engine, resident.Options{})
 	defer set.Close()
 	d, err := newDecoding(ctx, set, tokens(opt, m.Spec.Vocab))
@@ -25,7 +25,7 @@ func (opt Options) decode(ctx context.Context, m *model.Model, l limiter) (repor
 	defer d.release()
 	p := pairs{opt: opt, tokens: decodeSteps, operations: decodeSteps * 2 * float64(m.Spec.MACsPerToken()), run: d.round, l: l}
 	if l != nil {
-		read, err := l.reads(m)
+		read, err := l.Reads(m)
 		if err != nil {
 			return report.Bench{}, err
 		}

@@ -22,7 +22,7 @@ const (
 // passes measures metrics in pairs with a plain forward pass through the layers,
 // and the head where they meet it. The limit is the time that the count of
 // token-layers predicts from that pass, the head counted as the layers it equals.
-func (opt Options) passes(ctx context.Context, m *model.Model, l limiter) (report.Bench, error) {
+func (opt Options) passes(ctx context.Context, m *model.Model, l engine.Limiter) (report.Bench, error) {
 	run := forest.New(m, opt.Engine, forest.Options{})
 	defer run.Close()
 	seqs := opt.sequences(m.Spec.Vocab)

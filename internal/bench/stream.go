@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/coppice-ml/coppice/checkpoint"
-	"github.com/coppice-ml/coppice/engine/cpu"
+	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/report"
@@ -194,17 +194,17 @@ func writeWeights(path string, spec *model.Spec, seed uint64) (err error) {
 // productsOf times the products of one layer and of the head over the rows of
 // one call, and multiplies.
 func (opt Options) productsOf(spec *model.Spec, cost forest.Cost) time.Duration {
-	e, ok := opt.Engine.(*cpu.Engine)
+	e, ok := opt.Engine.(engine.Limiter)
 	if !ok {
 		return 0
 	}
 	rows := opt.Tokens
 	all := products(spec, rows)
 	perLayer := (len(all) - 1) / spec.Layers
-	layer := best(e.NewProducts(all[:perLayer]).Run)
+	layer := best(e.Products(all[:perLayer]))
 	total := time.Duration(float64(layer) * float64(cost.TokenLayers) / float64(rows))
 	if cost.HeadRows > 0 {
-		head := best(e.NewProducts(all[len(all)-1:]).Run)
+		head := best(e.Products(all[len(all)-1:]))
 		total += time.Duration(float64(head) * float64(cost.HeadRows) / float64(rows-1))
 	}
 	return total

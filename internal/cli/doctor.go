@@ -44,7 +44,7 @@ type doctorLine struct {
 func (l doctorLine) Typed() any { l.Type = "doctor"; return l }
 
 func runDoctor(c *cobra.Command, a *app) error {
-	r := doctor.Run(c.Context(), doctor.Options{OneDNN: a.sys.Getenv("COPPICE_ONEDNN"), Kernels: a.sys.Getenv("COPPICE_KERNELS"), CacheDir: stage.CacheDir(a.sys.Getenv), Getenv: os.LookupEnv})
+	r := doctor.Run(c.Context(), doctor.Options{CacheDir: stage.CacheDir(a.sys.Getenv), Getenv: os.LookupEnv})
 	var err error
 	if a.json {
 		err = a.line(doctorLine{Report: r})

@@ -11,7 +11,7 @@ import (
 
 // engineFlags choose how a model is run.
 func engineFlags(c *cobra.Command, e *stage.Engine) {
-	c.Flags().StringVar(&e.Device, "device", orAuto(e.Device), "auto or cpu")
+	c.Flags().StringVar(&e.Device, "device", orAuto(e.Device), strings.Join(stage.Devices(), " or "))
 	c.Flags().StringVar(&e.DType, "dtype", orAuto(e.DType), "matrix inputs: auto, bfloat16 or float32")
 	c.Flags().IntVar(&e.Threads, "threads", 0, "worker threads (default: one for each usable core)")
 	c.Flags().StringVar(&e.Memory, "memory", "", "most memory the process may hold, mapped files included, such as 4GiB: with less of it layers stream (default 0.8 of what is free)")

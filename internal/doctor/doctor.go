@@ -6,16 +6,16 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/coppice-ml/coppice/engine/cpu"
+	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/engine/all"
 )
 
 // Options say where to look.
 type Options struct {
-	// DType, Threads, OneDNN and Kernels are what the engine would be started with.
+	// Device, DType and Threads are what the engine would be started with.
+	Device  string
 	DType   string
 	Threads int
-	OneDNN  string
-	Kernels string
 	// CacheDir is where Coppice caches; "" when it has no cache.
 	CacheDir string
 	// Getenv reads an environment variable; nil means os.LookupEnv.
@@ -118,10 +118,13 @@ func memory(root fs.FS) Memory {
 }
 
 func kernels(opt Options) Kernels {
-	d, err := cpu.Diagnose(cpu.Options{DType: opt.DType, Threads: opt.Threads, OneDNN: opt.OneDNN, Kernels: opt.Kernels})
+	getenv := func(name string) string { value, _ := opt.Getenv(name); return value }
+	e, err := all.Open(opt.Device, all.Options{DType: opt.DType, Threads: opt.Threads, Getenv: getenv})
 	if err != nil {
 		return Kernels{Error: err.Error(), Notes: []string{}}
 	}
+	defer func() { _ = e.Close() }()
+	d := diagnosis(e)
 	return Kernels{
 		Provider:    d.Provider,
 		BFloat16:    d.BFloat16,
@@ -131,15 +134,25 @@ func kernels(opt Options) Kernels {
 	}
 }
 
+// diagnosis is what an engine says of itself, less where it says no more than Info.
+func diagnosis(e engine.Engine) engine.Diagnosis {
+	if d, ok := e.(engine.Diagnosed); ok {
+		return d.Diagnosis()
+	}
+	info := e.Info()
+	return engine.Diagnosis{Provider: info.Provider, BFloat16: info.DType == engine.BFloat16, Notes: info.Notes}
+}
+
 // environment lists the variables that are read, each with its meaning.
 func environment(getenv func(string) (string, bool)) []Variable {
-	vs := []Variable{
-		{Name: "COPPICE_ONEDNN", Meaning: `library to load for matrix products; "off" selects the kernels written in Go`},
-		{Name: "COPPICE_KERNELS", Meaning: "AVX-512, AVX2 or scalar: kernels written in Go below what the processor has"},
-		{Name: "ONEDNN_MAX_CPU_ISA", Meaning: "AVX2, AVX512_CORE or AVX512_CORE_BF16: oneDNN's own, for kernels below what the processor has"},
+	var vs []Variable
+	for _, v := range all.Variables() {
+		vs = append(vs, Variable{Name: v.Name, Meaning: v.Meaning})
+	}
+	vs = append(vs, []Variable{
 		{Name: "COPPICE_CACHE", Meaning: "directory for cached content hashes (default: coppice in the user's cache directory)"},
 		{Name: "GOMAXPROCS", Meaning: "default of --threads"},
-	}
+	}...)
 	for i := range vs {
 		vs[i].Value, vs[i].Set = getenv(vs[i].Name)
 	}

@@ -109,7 +109,6 @@ func TestCPUQuota(t *testing.T) {
 func TestRun(t *testing.T) {
 	env := map[string]string{"COPPICE_ONEDNN": "off"}
 	r := Run(t.Context(), Options{
-		OneDNN:   "off",
 		CacheDir: t.TempDir() + "/not/there/yet",
 		Getenv:   func(name string) (string, bool) { v, ok := env[name]; return v, ok },
 	})
@@ -136,7 +135,8 @@ func TestRun(t *testing.T) {
 }
 
 func TestRunNamesABrokenLibrary(t *testing.T) {
-	r := Run(t.Context(), Options{OneDNN: "/does/not/exist.so"})
+	env := map[string]string{"COPPICE_ONEDNN": "/does/not/exist.so"}
+	r := Run(t.Context(), Options{Getenv: func(name string) (string, bool) { v, ok := env[name]; return v, ok }})
 	if r.Kernels.Error == "" {
 		t.Errorf("kernels = %+v, want an error", r.Kernels)
 	}
