@@ -2,6 +2,7 @@ package coppice_test
 
 import (
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -35,6 +36,23 @@ func TestDocsName(t *testing.T) {
 		}
 		if !strings.Contains(families, "`"+name+"`") {
 			t.Errorf("docs/families.md lacks %s", name)
+		}
+	}
+}
+
+// TestDependencies: docs/dependencies.md names every module that go.mod requires
+// itself.
+func TestDependencies(t *testing.T) {
+	doc := readDoc(t, "docs/dependencies.md")
+	direct := regexp.MustCompile(`(?m)^(?:require)?\s+(\S+) v\S+$`)
+	found := direct.FindAllStringSubmatch(readDoc(t, "go.mod"), -1)
+	if len(found) < 10 {
+		t.Fatalf("%d modules in go.mod", len(found))
+	}
+	for _, m := range found {
+		name := path.Base(regexp.MustCompile(`/v\d+$`).ReplaceAllString(m[1], ""))
+		if !strings.Contains(doc, name) {
+			t.Errorf("docs/dependencies.md lacks %s", m[1])
 		}
 	}
 }
