@@ -1,6 +1,9 @@
 package tokenizer
 
-import "math/bits"
+import (
+	"fmt"
+	"math/bits"
+)
 
 // noRank marks a pair that does not merge.
 const noRank = ^uint32(0)
@@ -11,9 +14,13 @@ const longPiece = 48
 // pairTable maps a pair of symbols to the rank of its merge (lower merges first) and the merged symbol. It
 // is an open-addressing table because this look-up is the inner loop of encoding.
 type pairTable struct {
-	slots []pairSlot
-	shift uint
+	slots   []pairSlot
+	shift   uint
+	crowded bool // some pair lay further than maxProbes from its place
 }
+
+// maxProbes bounds what looking a pair up takes; in a table half full, hundreds come about by intent alone.
+const maxProbes = 512
 
 type pairSlot struct {
 	key  uint64
@@ -37,22 +44,36 @@ func (p *pairTable) slot(key uint64) int { return int(key * 0x9e3779b97f4a7c15 >
 // put stores a merge; a pair listed twice keeps the later one.
 func (p *pairTable) put(left, right int32, rank uint32, sym int32) {
 	key := pairKey(left, right)
-	for i := p.slot(key); ; i = (i + 1) & (len(p.slots) - 1) {
+	i := p.slot(key)
+	for range maxProbes {
 		if s := &p.slots[i]; s.rank == noRank || s.key == key {
 			*s = pairSlot{key, rank, sym}
 			return
 		}
+		i = (i + 1) & (len(p.slots) - 1)
 	}
+	p.crowded = true
+}
+
+// check refuses merges that were made to be slow to find.
+func (p *pairTable) check() error {
+	if p.crowded {
+		return fmt.Errorf("merges: over %d pairs share a place in the table: %w", maxProbes, ErrUnsupported)
+	}
+	return nil
 }
 
 // get returns the rank and the merged symbol, or noRank.
 func (p *pairTable) get(left, right int32) (uint32, int32) {
 	key := pairKey(left, right)
-	for i := p.slot(key); ; i = (i + 1) & (len(p.slots) - 1) {
+	i := p.slot(key)
+	for range maxProbes {
 		if s := &p.slots[i]; s.key == key || s.rank == noRank {
 			return s.rank, s.sym
 		}
+		i = (i + 1) & (len(p.slots) - 1)
 	}
+	return noRank, 0
 }
 
 // merge applies merges to syms in place, always the lowest rank first and the leftmost among equals, and

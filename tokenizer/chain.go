@@ -36,6 +36,7 @@ type chainSteps struct {
 	fallback bool
 	fused    bool
 	out      chain
+	count    stages
 }
 
 // newChain reads a decoder other than ByteLevel.
@@ -49,9 +50,14 @@ func newChain(raw json.RawMessage, tokens []string, added []addedToken) (*chain,
 	for _, tok := range added {
 		c.skip[tok.ID] = tok.Special
 	}
-	c.text = steps.read(tokens, false)
+	var err error
+	if c.text, err = steps.read(tokens, false); err != nil {
+		return nil, err
+	}
 	if steps.differs {
-		c.first = steps.read(tokens, true)
+		if c.first, err = steps.read(tokens, true); err != nil {
+			return nil, err
+		}
 	}
 	if !steps.fallback {
 		return &c, nil
@@ -66,18 +72,26 @@ func newChain(raw json.RawMessage, tokens []string, added []addedToken) (*chain,
 	return &c, nil
 }
 
-func (cs *chainSteps) read(tokens []string, first bool) []string {
+func (cs *chainSteps) read(tokens []string, first bool) ([]string, error) {
 	out := make([]string, len(tokens))
+	left := maxDecoded
 	for id, text := range tokens {
 		for _, step := range cs.rewrite {
 			text = step(text, first)
+			if left -= len(text); left < 0 || len(text) > maxReading {
+				return nil, fmt.Errorf("decoder: makes more than %d bytes of a token, or %d of all: %w", maxReading, maxDecoded, ErrUnsupported)
+			}
 		}
 		out[id] = text
 	}
-	return out
+	return out, nil
 }
 
 func (cs *chainSteps) add(raw json.RawMessage) error {
+	if err := cs.count.enter("decoder"); err != nil {
+		return err
+	}
+	defer cs.count.leave()
 	kind, err := componentType("decoder", raw)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ type matcher interface {
 	// any reports whether there may be a delimiter; most words have none.
 	any(text string) bool
 	each(text string, visit func(from, to int, delimiter bool))
+	least() int // bytes of the shortest delimiter
 }
 
 // behavior says what becomes of delimiters; the names are those of tokenizer.json.

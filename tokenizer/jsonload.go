@@ -56,6 +56,9 @@ func (f *jsonFile) build(cfg config) (*Tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkSearched(added); err != nil {
+		return nil, err
+	}
 	if err := t.setTokens(vocab, added); err != nil {
 		return nil, err
 	}
@@ -140,13 +143,16 @@ func (m *jsonModel) refuse() error {
 
 // stages builds everything but model and decoder, and reports whether the pre-tokenizer spells bytes.
 func (f *jsonFile) stages(t *Tokenizer) (bytes bool, err error) {
-	if t.normalize, err = newNormalizer(f.Normalizer); err != nil {
+	if t.normalize, err = newNormalizer(f.Normalizer, &stages{}); err != nil {
+		return false, err
+	}
+	if err = checkGrowth(t.normalize); err != nil {
 		return false, err
 	}
 	if t.pre, bytes, err = newPreTokenizer(f.PreTokenizer); err != nil {
 		return false, err
 	}
-	t.post, err = newTemplate(f.PostProcessor)
+	t.post, err = newTemplate(f.PostProcessor, &stages{})
 	return bytes, err
 }
 

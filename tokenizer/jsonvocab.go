@@ -85,6 +85,9 @@ func readVocab(raw json.RawMessage) (map[string]int32, error) {
 		if len(token) > maxToken {
 			return nil, fmt.Errorf("model BPE: vocab: a token of %d bytes (at most %d): download the file again", len(token), maxToken)
 		}
+		if len(vocab) >= maxTokens {
+			return nil, fmt.Errorf("model BPE: vocab: %w: more than %d tokens", ErrUnsupported, maxTokens)
+		}
 		name := string(token)
 		if vocab[name], err = s.number(); err != nil {
 			return nil, fmt.Errorf("model BPE: vocab: token %q: %w; download the file again", name, err)
@@ -101,13 +104,13 @@ func readMerges(raw json.RawMessage, vocab map[string]int32, visit func(left, ri
 		return nil, errors.New("model BPE: merges is not a list: download the file again")
 	}
 	s.at++
-	list := mergeList{vocab: vocab, visit: visit, pairs: newPairTable(len(raw) / 8)}
+	list := mergeList{vocab: vocab, visit: visit, pairs: newPairTable(min(maxTokens, len(raw)/8))}
 	for s.next() != ']' {
 		if err := list.read(&s); err != nil {
 			return nil, fmt.Errorf("model BPE: merge %d: %w; download the file again", list.rank, err)
 		}
 	}
-	return list.pairs, nil
+	return list.pairs, list.pairs.check()
 }
 
 // mergeList keeps to byte slices: a string for each token of half a million merges would double the time.
@@ -162,6 +165,9 @@ func (l *mergeList) add(left, right []byte) error {
 	whole, ok := l.vocab[string(l.whole)]
 	if !okA || !okB || !ok {
 		return fmt.Errorf("%q, %q or the two together are not in the vocabulary", left, right)
+	}
+	if l.rank >= maxTokens {
+		return fmt.Errorf("%w: more than %d merges", ErrUnsupported, maxTokens)
 	}
 	l.pairs.put(a, b, l.rank, whole)
 	if l.visit != nil {

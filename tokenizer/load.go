@@ -18,16 +18,6 @@ const (
 	mapName    = "special_tokens_map.json"
 	addedName  = "added_tokens.json"
 	checkpoint = "config.json"
-
-	// maxFile bounds what is read into memory; the largest published tokenizer is below 40 MB.
-	maxFile = 512 << 20
-	// maxID bounds the tables indexed by id, so that a damaged file cannot ask for gigabytes.
-	maxID = 1 << 24
-	// sparse and maxGap bound the largest id by the number of tokens.
-	sparse = 4
-	maxGap = 1 << 16
-	// maxToken bounds one token in bytes; published ones stay below 1000.
-	maxToken = 4096
 )
 
 // Load reads the tokenizer of a checkpoint directory: the first that is there of tokenizer.json, tokenizer.model
@@ -104,13 +94,25 @@ func parseModel(data []byte, cfg config) (*Tokenizer, error) {
 	return parseTiktoken(data, cfg, rules)
 }
 
+// bound is the most that is read of a file.
+func bound(path string) int64 {
+	switch filepath.Base(path) {
+	case configName, mapName, addedName, checkpoint:
+		return maxConfig
+	}
+	return maxFile
+}
+
 func readFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("read tokenizer: %w", err)
 	}
-	if info.Size() > maxFile {
-		return nil, &FormatError{path, fmt.Errorf("%d bytes is no tokenizer file: at most %d are read", info.Size(), maxFile)}
+	if !info.Mode().IsRegular() {
+		return nil, &FormatError{path, errors.New("not a regular file: put the file itself there")}
+	}
+	if most := bound(path); info.Size() > most {
+		return nil, &FormatError{path, fmt.Errorf("%d bytes is no tokenizer file: at most %d are read", info.Size(), most)}
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {

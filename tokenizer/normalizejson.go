@@ -19,7 +19,11 @@ type normalizerJSON struct {
 }
 
 // newNormalizer reads a normalizer; nil leaves text as it is.
-func newNormalizer(raw json.RawMessage) (normalizer, error) {
+func newNormalizer(raw json.RawMessage, s *stages) (normalizer, error) {
+	if err := s.enter("normalizer"); err != nil {
+		return nil, err
+	}
+	defer s.leave()
 	kind, err := componentType("normalizer", raw)
 	if err != nil || kind == "" {
 		return nil, err
@@ -38,25 +42,25 @@ func newNormalizer(raw json.RawMessage) (normalizer, error) {
 	case "NFKD":
 		return unicodeForm(norm.NFKD), nil
 	case "Lowercase":
-		return rewriter(lower), nil
+		return rewriter{lower, true}, nil
 	case "StripAccents":
-		return rewriter(stripAccents), nil
+		return rewriter{stripAccents, false}, nil
 	case "Strip":
-		return rewriter(n.strip), nil
+		return rewriter{n.strip, false}, nil
 	case "Prepend":
-		return prepend(n.Prepend), nil
+		return prepend(n.Prepend), checkInsert("normalizer Prepend", n.Prepend)
 	case "Replace":
 		return newReplace("normalizer Replace", n.Pattern, n.Content)
 	case "Sequence":
-		return n.sequence()
+		return n.sequence(s)
 	}
 	return nil, unsupported("normalizer", kind, "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Strip", "StripAccents", "Prepend", "Replace", "Sequence")
 }
 
-func (n *normalizerJSON) sequence() (normalizer, error) {
+func (n *normalizerJSON) sequence(s *stages) (normalizer, error) {
 	all := normalizers{}
 	for _, raw := range n.Normalizers {
-		item, err := newNormalizer(raw)
+		item, err := newNormalizer(raw, s)
 		if err != nil {
 			return nil, err
 		}
@@ -78,9 +82,12 @@ func (n *normalizerJSON) strip(text string) string {
 }
 
 // rewriter is a function of the text alone.
-type rewriter func(string) string
+type rewriter struct {
+	rewrite func(string) string
+	longer  bool // it may make a text longer
+}
 
-func (f rewriter) normalize(text string) string { return f(text) }
+func (f rewriter) normalize(text string) string { return f.rewrite(text) }
 
 // lower is Unicode's full mapping: one character alone becomes two.
 func lower(text string) string {
@@ -114,6 +121,9 @@ type replace struct {
 }
 
 func newReplace(stage string, pattern patternJSON, content string) (normalizer, error) {
+	if err := checkInsert(stage, content); err != nil {
+		return nil, err
+	}
 	find, err := pattern.matcher(stage)
 	return &replace{find, content}, err
 }

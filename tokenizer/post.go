@@ -11,6 +11,13 @@ type template struct {
 	before, after []int
 }
 
+func (t *template) check() error {
+	if n := len(t.before) + len(t.after); n > maxAround {
+		return fmt.Errorf("post_processor: puts %d ids around a text: %w (at most %d)", n, ErrUnsupported, maxAround)
+	}
+	return nil
+}
+
 type postJSON struct {
 	Processors []json.RawMessage `json:"processors"`
 	Single     []struct {
@@ -38,7 +45,11 @@ func (n *namedID) UnmarshalJSON(data []byte) error {
 }
 
 // newTemplate reads a post_processor; those in a Sequence wrap one another.
-func newTemplate(raw json.RawMessage) (template, error) {
+func newTemplate(raw json.RawMessage, s *stages) (template, error) {
+	if err := s.enter("post_processor"); err != nil {
+		return template{}, err
+	}
+	defer s.leave()
 	kind, err := componentType("post_processor", raw)
 	if err != nil || kind == "" {
 		return template{}, err
@@ -55,20 +66,23 @@ func newTemplate(raw json.RawMessage) (template, error) {
 	case "TemplateProcessing":
 		return p.template()
 	case "Sequence":
-		return p.sequence()
+		return p.sequence(s)
 	}
 	return template{}, unsupported("post_processor", kind, "ByteLevel", "TemplateProcessing", "RobertaProcessing", "BertProcessing", "Sequence")
 }
 
-func (p *postJSON) sequence() (template, error) {
+func (p *postJSON) sequence(s *stages) (template, error) {
 	var all template
 	for _, raw := range p.Processors {
-		t, err := newTemplate(raw)
+		t, err := newTemplate(raw, s)
 		if err != nil {
 			return all, err
 		}
 		all.before = append(t.before, all.before...)
 		all.after = append(all.after, t.after...)
+		if err := all.check(); err != nil {
+			return all, err
+		}
 	}
 	return all, nil
 }
@@ -89,6 +103,9 @@ func (p *postJSON) template() (template, error) {
 				t.before = append(t.before, special.IDs...)
 			} else {
 				t.after = append(t.after, special.IDs...)
+			}
+			if err := t.check(); err != nil {
+				return t, err
 			}
 		}
 	}

@@ -38,6 +38,7 @@ type patternJSON struct {
 type pieces struct {
 	stages preSequence
 	bytes  bool
+	read   stages
 }
 
 // newPreTokenizer reads a pre_tokenizer and reports whether it spells bytes.
@@ -56,6 +57,10 @@ func newPreTokenizer(raw json.RawMessage) (preTokenizer, bool, error) {
 }
 
 func (ps *pieces) add(raw json.RawMessage) error {
+	if err := ps.read.enter("pre_tokenizer"); err != nil {
+		return err
+	}
+	defer ps.read.leave()
 	kind, err := componentType("pre_tokenizer", raw)
 	if err != nil || kind == "" {
 		return err
@@ -169,6 +174,9 @@ func (p *preJSON) metaspace() (preTokenizer, error) {
 	}
 	if m.replacement == "" {
 		return nil, errors.New("pre_tokenizer Metaspace: no replacement; correct it or download the file again")
+	}
+	if !oneCharacter(m.replacement) {
+		return nil, errors.New("pre_tokenizer Metaspace: the replacement is not one character; correct it or download the file again")
 	}
 	if p.Split == nil || *p.Split {
 		m.cut = &delimited{find: literal(m.replacement), how: mergedWithNext}

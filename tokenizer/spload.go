@@ -75,6 +75,9 @@ func (f *spFile) extend(t *Tokenizer, cfg config) ([]addedToken, error) {
 		}
 		added[i].Normalized = false // there is no normalised text to look in
 	}
+	if err := checkSearched(added); err != nil {
+		return nil, err
+	}
 	if err := t.extend(added); err != nil {
 		return nil, err
 	}
@@ -137,9 +140,20 @@ func newSPModel(f *spFile) (*spModel, error) {
 	}
 	reserved := make(map[string]int32)
 	pieces := make(map[string]int32, len(f.pieces))
+	var cost squares
+	searched := 0
 	for i, p := range f.pieces {
 		if err := m.addPiece(i, p, pieces, reserved); err != nil {
-			return nil, fmt.Errorf("piece %d %q: %w", i, p.text, err)
+			return nil, fmt.Errorf("piece %d %.40q: %w", i, p.text, err)
+		}
+		if err := cost.add(p.text); err != nil {
+			return nil, err
+		}
+		if p.kind == pieceUserDefined {
+			searched += len(p.text)
+		}
+		if searched > maxSearched {
+			return nil, fmt.Errorf("user-defined pieces: more than %d bytes together: %w", maxSearched, ErrUnsupported)
 		}
 	}
 	if m.unk < 0 {
@@ -149,7 +163,7 @@ func newSPModel(f *spFile) (*spModel, error) {
 		return nil, errors.New("byte_fallback is set but some of the 256 byte pieces are missing: download the file again")
 	}
 	m.build(f, pieces, reserved)
-	return m, nil
+	return m, m.pairs.check()
 }
 
 func (m *spModel) addPiece(i int, p spPiece, pieces, reserved map[string]int32) error {

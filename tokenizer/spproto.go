@@ -85,6 +85,9 @@ func (f *spFile) addPiece(data []byte) error {
 	if err != nil {
 		return fmt.Errorf("piece %d: %w", len(f.pieces), err)
 	}
+	if len(f.pieces) >= maxTokens {
+		return fmt.Errorf("more than %d pieces: %w", maxTokens, ErrUnsupported)
+	}
 	f.pieces = append(f.pieces, p)
 	return nil
 }

@@ -38,7 +38,8 @@ func tiktokenLine(line string) (token string, rank int, err error) {
 
 // readTiktoken reads the lines of a file: bytes -> rank, which is the id.
 func readTiktoken(data []byte) (map[string]int32, error) {
-	ranks := make(map[string]int32, len(data)/16)
+	ranks := make(map[string]int32, min(maxTokens, len(data)/16))
+	var cost squares
 	n := 0
 	for line := range strings.SplitSeq(string(data), "\n") {
 		n++
@@ -51,6 +52,12 @@ func readTiktoken(data []byte) (map[string]int32, error) {
 		}
 		if _, twice := ranks[token]; twice {
 			return nil, fmt.Errorf("line %d: token %q a second time", n, token)
+		}
+		if len(ranks) >= maxTokens {
+			return nil, fmt.Errorf("line %d: %w: more than %d tokens", n, ErrUnsupported, maxTokens)
+		}
+		if err := cost.add(token); err != nil {
+			return nil, err
 		}
 		ranks[token] = int32(rank)
 	}
@@ -78,6 +85,9 @@ func parseTiktoken(data []byte, cfg config, rules tiktokenRules) (*Tokenizer, er
 		return nil, err
 	}
 	t := &Tokenizer{kind: kindByteLevel, normalize: rules.normalize, pre: &splitter{classes: newClasses(), next: rules.next}}
+	if err := checkSearched(added); err != nil {
+		return nil, err
+	}
 	if err := t.setTokens(vocab, added); err != nil {
 		return nil, err
 	}
@@ -106,7 +116,7 @@ func tiktokenModel(ranks map[string]int32) (*byteLevel, error) {
 	tiktokenPairs(ranks, func(_, _, _ int32) { count++ })
 	m.pairs = newPairTable(count)
 	tiktokenPairs(ranks, func(left, right, whole int32) { m.pairs.put(left, right, uint32(whole), whole) })
-	return m, nil
+	return m, m.pairs.check()
 }
 
 // tiktokenPairs visits every way to cut a token into two.

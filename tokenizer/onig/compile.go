@@ -42,6 +42,7 @@ func compile(root node) (*Regexp, error) {
 	c.re.word = newSet(wordAlone())
 	c.re.start = c.program(root)
 	c.re.first = first(root)
+	c.re.least = least(root)
 	return &c.re, nil
 }
 

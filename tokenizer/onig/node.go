@@ -194,3 +194,31 @@ func length(n node) (int, bool) {
 	}
 	return 0, true
 }
+
+// least is the number of characters that a match of n has at least.
+func least(n node) int {
+	switch n := n.(type) {
+	case chars:
+		return 1
+	case cat:
+		sum := 0
+		for _, p := range n.parts {
+			sum += least(p)
+		}
+		return sum
+	case alt:
+		if len(n.parts) == 0 {
+			return 0
+		}
+		low := least(n.parts[0])
+		for _, p := range n.parts[1:] {
+			low = min(low, least(p))
+		}
+		return low
+	case atomic:
+		return least(n.body)
+	case repeat:
+		return n.min * least(n.body)
+	}
+	return 0
+}

@@ -28,8 +28,9 @@ const (
 type Regexp struct {
 	prog   []inst
 	start  int
-	states int  // numbered places that the record of failures knows
-	atomic int  // single-character runs that give nothing back
+	states int // numbered places that the record of failures knows
+	atomic int // single-character runs that give nothing back
+	least  int
 	word   *set // for word edges
 	first  *set // what a match begins with; nil: any character, or none
 }
@@ -48,6 +49,9 @@ func Compile(pattern string) (*Regexp, error) {
 	}
 	return compile(root)
 }
+
+// MinLen is a number of bytes that no match is shorter than.
+func (re *Regexp) MinLen() int { return re.least }
 
 // Each visits the matches of text, which must be valid UTF-8, from left to right. They do not overlap, and an
 // empty one does not follow another immediately.
