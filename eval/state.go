@@ -32,10 +32,13 @@ type stateLine struct {
 // ErrState is a state file that belongs to another run.
 var ErrState = errors.New("another run left off there")
 
+// ErrInUse is a state file that another process is writing to.
+var ErrInUse = journal.ErrInUse
+
 // OpenState opens or begins the state file of a run that the settings
 // describe: names and values, as JSON has them. A file of other settings, of
 // another version, or of something else is an ErrState; one that another process
-// is writing to is not.
+// is writing to is an ErrInUse.
 func OpenState(path string, settings map[string]any) (*State, error) {
 	s := &State{done: map[string]stateLine{}}
 	var err error

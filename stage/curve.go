@@ -157,7 +157,15 @@ func (c Curve) cuts(ctx context.Context, sc *scorer, protect []int) (cuts [][]in
 		return c.fromFile(layers, protect)
 	}
 	result.Metric = c.Order
-	rankings, err := sc.rank(ctx, []string{c.Order}, nil, protect)
+	metrics := []string{c.Order}
+	priced, err := sc.price(metrics, nil, protect)
+	if err == nil {
+		err = sc.ask(ctx, metrics, priced)
+	}
+	if err != nil {
+		return nil, result, err
+	}
+	rankings, err := sc.run(ctx, priced)
 	if err != nil {
 		return nil, result, err
 	}

@@ -80,7 +80,7 @@ func (e Eval) read(ctx context.Context, env Env) (*questions, gates, error) {
 			return nil, nil, err
 		}
 	}
-	if err := e.outputsFree(); err != nil {
+	if err := e.checkOutputs(); err != nil {
 		return nil, nil, err
 	}
 	selection, err := e.Tasks.choose()
@@ -95,18 +95,24 @@ func (e Eval) read(ctx context.Context, env Env) (*questions, gates, error) {
 	return q, gates, err
 }
 
-// outputsFree refuses files that are there already, before anything is done.
-func (e Eval) outputsFree() error {
+// checkOutputs refuses files that cannot be written or are there already, before
+// anything is done.
+func (e Eval) checkOutputs() error {
 	outs, err := e.outs()
-	if err != nil || e.Force {
+	if err != nil {
 		return err
 	}
-	for _, path := range append(outs, e.SamplesOut, e.RequestsOut) {
-		if path == "" {
-			continue
-		}
-		if _, err := os.Lstat(path); err == nil {
-			return failed("%s exists", path).with("replace it with {force}, or name another file")
+	for field, paths := range map[string][]string{"out": outs, "samples_out": {e.SamplesOut}, "requests_out": {e.RequestsOut}} {
+		for _, path := range paths {
+			if path == "" {
+				continue
+			}
+			if _, err := os.Lstat(path); err == nil && !e.Force {
+				return failed("%s exists", path).with("replace it with {force}, or name another file")
+			}
+			if err := Writable(field, path); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -252,14 +258,8 @@ func (r *evalRun) openStates() error {
 	c := r.s.Compute()
 	for i := range r.session.Prunings {
 		p := &r.session.Prunings[i]
-		path := r.outs[i] + ".partial"
-		if r.Force {
-			if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return err
-			}
-		}
 		var err error
-		p.State, err = eval.OpenState(path, map[string]any{
+		p.State, err = r.openState(r.outs[i]+".partial", map[string]any{
 			"model": r.hash, "keep": p.Keep, "dtype": c.DType, "device": c.Device, "provider": c.Provider,
 			"add-bos": r.q.encoder.AddBOS, "limit": r.Limit, "num-fewshot": r.Shots, "fewshot-seed": r.FewshotSeed,
 		})
@@ -267,7 +267,25 @@ func (r *evalRun) openStates() error {
 			return err
 		}
 	}
-	return nil
+	return r.checkOutputs() // another run may have finished meanwhile
+}
+
+// openState opens a state file; with Force an empty one, unless somebody is writing
+// to it.
+func (r *evalRun) openState(path string, settings map[string]any) (*eval.State, error) {
+	s, err := eval.OpenState(path, settings)
+	if !r.Force || errors.Is(err, eval.ErrInUse) {
+		return s, err
+	}
+	if err == nil {
+		err = s.Remove()
+	} else if err = os.Remove(path); errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return eval.OpenState(path, settings)
 }
 
 // ask asks all prunings everything.
@@ -298,12 +316,13 @@ func (r *evalRun) leave(err error) error {
 	if !kept || done == 0 {
 		return err
 	}
-	p := failed("%w", err).with("%s of %d are done; the same command goes on from there", report.Plural(done, "task"), len(r.q.asked))
+	p := failed("%w", err)
 	p.Kind = ErrPartial
 	if errors.Is(err, context.Canceled) {
+		p = failed("cancelled")
 		p.Kind = ErrCancelled
 	}
-	return p
+	return p.with("%s of %d are done; the same command goes on from there", report.Plural(done, "task"), len(r.q.asked))
 }
 
 // write leaves the files of a pruning.

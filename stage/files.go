@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -16,6 +17,43 @@ func checkNew(path string) error {
 		return failed("%s exists", path).with("name another file, or remove it")
 	}
 	return nil
+}
+
+// Writable finds out, before any work is done, whether a file can be written where a
+// field says.
+func Writable(field, path string) error {
+	dir := filepath.Dir(path)
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return failed("{"+field+"} %s: %s: %w", path, dir, reason(err)).with("make it first, or name another file")
+	case err == nil && !info.IsDir():
+		return failed("{"+field+"} %s: %s is a file", path, dir).with("name another file")
+	case err == nil:
+		err = tryWriting(dir)
+	}
+	if err != nil {
+		return failed("{"+field+"} %s: %w", path, reason(err))
+	}
+	return nil
+}
+
+// tryWriting makes a file in a directory and removes it.
+func tryWriting(dir string) error {
+	f, err := os.CreateTemp(dir, ".coppice-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// existing is the nearest directory above a path that is there.
+func existing(path string) string {
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() || dir == filepath.Dir(dir) {
+			return dir
+		}
+	}
 }
 
 // writeLines writes JSON lines to a file that appears complete or not at all.

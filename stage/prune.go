@@ -167,6 +167,9 @@ func (p Prune) checkOut(dir string) error {
 	_, err = os.Lstat(p.Out)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if err := tryWriting(existing(out)); err != nil {
+			return failed("{out} %s: %w", p.Out, err)
+		}
 		return nil
 	case err == nil && !p.Force:
 		return fmt.Errorf("%s: %w", p.Out, checkpoint.ErrExists)

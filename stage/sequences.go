@@ -44,6 +44,14 @@ func (d Data) Check() error {
 	if err := oneOf("add_bos", d.AddBOS, "auto", "true", "false"); err != nil {
 		return err
 	}
+	if d.TokensOut != "" {
+		if err := checkNew(d.TokensOut); err != nil {
+			return err
+		}
+		if err := Writable("tokens_out", d.TokensOut); err != nil {
+			return err
+		}
+	}
 	return checkField(d.Source, d.Field)
 }
 
@@ -88,9 +96,6 @@ func (d Data) read(ctx context.Context, env Env, dir string, spec *model.Spec) (
 	}
 	if d.Length > spec.MaxPositions {
 		return nil, nil, wrong("{length} %d is longer than the model's %d positions", d.Length, spec.MaxPositions).with("pass {length} %d or less", spec.MaxPositions)
-	}
-	if err := checkNew(d.TokensOut); err != nil && d.TokensOut != "" {
-		return nil, nil, err
 	}
 	t, err := tokenizer.Load(dir)
 	if err != nil {

@@ -166,6 +166,8 @@ func evalRemedy(err error) error {
 		return failed("%w", err).with("the file is damaged, or its columns are not those of this task")
 	case errors.As(err, &empty):
 		return failed("%w", err).with("the dataset's files hold no rows for this split")
+	case errors.Is(err, eval.ErrInUse):
+		return failed("%w", err).with("wait for the other run, or name another {out}")
 	case errors.Is(err, eval.ErrState):
 		return failed("%w", err).with("start over with {force}, or name another {out}")
 	case errors.Is(err, eval.ErrNoBOS):

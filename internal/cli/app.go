@@ -26,8 +26,9 @@ type app struct {
 	json, quiet, verbose bool
 	yes                  bool // to long work
 
-	terminal bool // stdout is one: aligned tables
-	bar      *bar
+	terminal bool     // stdout is one: aligned tables
+	console  *console // stderr itself
+	progress *progress
 	showBars bool // stderr is a terminal
 }
 
@@ -35,7 +36,8 @@ func newApp(sys System) *app {
 	a := &app{sys: sys, terminal: isTerminal(sys.Out), showBars: isTerminal(sys.Err)}
 	a.results = &resultWriter{a: a, w: sys.Out}
 	a.stdout = a.results
-	a.stderr = &noteWriter{a: a, w: sys.Err}
+	a.console = &console{w: sys.Err}
+	a.stderr = &noteWriter{a: a, w: a.console}
 	return a
 }
 
@@ -56,7 +58,7 @@ type resultWriter struct {
 }
 
 func (r *resultWriter) Write(p []byte) (int, error) {
-	r.a.bar.clear()
+	r.a.progress.clear()
 	n, err := r.w.Write(p)
 	if errors.Is(err, syscall.EPIPE) {
 		return n, errClosedOutput
@@ -78,7 +80,7 @@ type noteWriter struct {
 }
 
 func (n *noteWriter) Write(p []byte) (int, error) {
-	n.a.bar.clear()
+	n.a.progress.clear()
 	return n.w.Write(p)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/coppice-ml/coppice/internal/plot"
 	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/stage"
 )
 
 // plotFlags ask for a picture.
@@ -34,7 +35,7 @@ func (f plotFlags) check() error {
 	if _, err := os.Stat(f.path); err == nil && !f.force {
 		return failed("%s exists", f.path).withHint("name another --plot, or replace it with --force")
 	}
-	return nil
+	return stage.Writable("plot", f.path)
 }
 
 // draw draws, if a picture is asked for.

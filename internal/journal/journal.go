@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -165,8 +166,18 @@ func (j *Journal) Path() string { return j.path }
 // Close closes the file.
 func (j *Journal) Close() error { return j.f.Close() }
 
-// Remove closes the file and deletes it.
-func (j *Journal) Remove() error { return errors.Join(j.f.Close(), os.Remove(j.path)) }
+// Remove deletes the file, before anybody else can take its lock, and closes it.
+func (j *Journal) Remove() error {
+	err := os.Remove(j.path)
+	closed := j.f.Close()
+	if err != nil { // Windows keeps what is open
+		err = os.Remove(j.path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, closed)
+}
 
 func (h Header) line() ([]byte, error) {
 	all := map[string]any{kindKey: h.Kind, versionKey: h.Version}
