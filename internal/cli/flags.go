@@ -64,11 +64,18 @@ func fieldFlag(c *cobra.Command, field *string, help string) {
 
 // layerFlags choose a pruning that is run without being written.
 func layerFlags(c *cobra.Command, l *stage.Layers) {
-	c.Flags().StringVar(&l.Drop, "drop", "", "layers to leave out, such as 3,7,24-31")
+	cutFlags(c, l)
 	c.Flags().StringVar(&l.Keep, "keep", "", "layers to keep; the rest is left out")
-	c.Flags().StringVar(&l.Plan, "plan", "", "a plan file, as prune writes it")
-	nonEmpty(c, "drop", "keep", "plan")
+	nonEmpty(c, "keep")
 	exclusive(c, "drop", "keep", "plan")
+}
+
+// cutFlags are those without --keep, for a command in which that means something else.
+func cutFlags(c *cobra.Command, l *stage.Layers) {
+	c.Flags().StringVar(&l.Drop, "drop", "", "layers to leave out, such as 3,7,24-31")
+	c.Flags().StringVar(&l.Plan, "plan", "", "a plan file, as prune writes it")
+	nonEmpty(c, "drop", "plan")
+	exclusive(c, "drop", "plan")
 }
 
 // chatFlags put a text into a model's chat template.

@@ -27,7 +27,7 @@ func newHeal(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "heal MODEL --out DIR --data DATA",
 		Short: "Fine-tune what is left of a model after layers were cut",
-		Long: `Fine-tune a model, or with --drop, --keep or --plan a pruning of it that was never
+		Long: `Fine-tune a model, or with --drop or --plan a pruning of it that was never
 written, and write the result to --out.
 
 --method partial trains head, final norm and the last layers (--last 3); lora trains
@@ -53,7 +53,7 @@ same command goes on from there as if nothing had happened.`,
 	f.StringVar(&o.Out, "out", "", "directory for the result and what training keeps")
 	f.BoolVar(&o.Force, "force", false, "start over, whatever --out holds of an earlier run")
 	f.StringVar(&o.Method, "method", o.Method, "partial, lora or full")
-	layerFlags(c, &o.Layers)
+	cutFlags(c, &o.Layers)
 	engineFlags(c, &o.Engine)
 	o.trainedFlags(f)
 	o.trainDataFlags(f)
