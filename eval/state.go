@@ -33,7 +33,7 @@ type stateLine struct {
 var ErrState = errors.New("another run left off there")
 
 // ErrInUse is a state file that another process is writing to.
-var ErrInUse = journal.ErrInUse
+var ErrInUse = errors.New("another run is writing to it")
 
 // OpenState opens or begins the state file of a run that the settings
 // describe: names and values, as JSON has them. A file of other settings, of
@@ -53,6 +53,9 @@ func OpenState(path string, settings map[string]any) (*State, error) {
 	var other *journal.OtherError
 	if errors.As(err, &other) || errors.Is(err, journal.ErrForeign) || errors.Is(err, journal.ErrVersion) {
 		return nil, fmt.Errorf("%w: %w", ErrState, err)
+	}
+	if errors.Is(err, journal.ErrInUse) {
+		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
 	}
 	if err != nil {
 		return nil, err
