@@ -1,5 +1,9 @@
 // Package all lists the engines of this build: the one place that names them.
-// Commands, benches, the doctor and tests open engines through it.
+// Commands, benches, the doctor and tests open engines through it, and learn from
+// it which devices there are and which variables of the environment engines read.
+//
+// A new engine is one line of the table here. How it computes belongs in its own
+// package, what is asked of it in those that use package engine.
 package all
 
 import (

@@ -89,12 +89,12 @@ func (g goMultiplier) narrow(_ *worker, s shape, m, lo, hi int, a, b operand, ds
 
 func (g goMultiplier) reduce(w *worker, s shape, m int, a, b operand, dst []float32) {
 	turned := w.floats(slotTurned, m*s.k)
-	turn(turned, a.f32, m, s.k, s.stride)
+	turnRows(turned, a.f32, m, s.k, s.stride)
 	g.k.productsPlain(m, s.n, s.k, turned, b.f32, dst)
 }
 
-// turn: dst [m, k] = the first m columns of a [k, stride], transposed.
-func turn(dst, a []float32, m, k, stride int) {
+// turnRows: dst [m, k] = the first m columns of a [k, stride], transposed.
+func turnRows(dst, a []float32, m, k, stride int) {
 	const block = 16 // of both stay in cache
 	for lo := 0; lo < m; lo += block {
 		columns := min(block, m-lo)

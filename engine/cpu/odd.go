@@ -56,7 +56,7 @@ func (o *oddRows) multiply(worker int, key shapeKey, m int, a, b operand, dst []
 	}
 	if key.stride != 0 {
 		turned := make([]float32, m*key.k)
-		turn(turned, a.f32, m, key.k, key.stride)
+		turnRows(turned, a.f32, m, key.k, key.stride)
 		o.k.productsPlain(m, key.n, key.k, turned, b.f32[:key.n*key.k], dst[:m*key.n])
 		return nil
 	}
