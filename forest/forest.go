@@ -21,6 +21,8 @@ type Options struct {
 	Memory int64
 	// DeviceMemory is the same of a device that has memory of its own.
 	DeviceMemory int64
+	// Trained are adapters that run beside the weights; nil: none.
+	Trained *engine.Trained
 	// BatchTokens is how many tokens are packed into one batch; 0 means 2048.
 	// It changes speed and memory, never a result.
 	BatchTokens int
@@ -45,7 +47,7 @@ func New(m *model.Model, e engine.Engine, opt Options) *Runner {
 	if opt.BatchTokens <= 0 {
 		opt.BatchTokens = 2048
 	}
-	set := resident.New(m, e, resident.Options{Budget: resident.Budget{Host: opt.Memory, Device: opt.DeviceMemory}, Heap: opt.Heap})
+	set := resident.New(m, e, resident.Options{Budget: resident.Budget{Host: opt.Memory, Device: opt.DeviceMemory}, Trained: opt.Trained, Heap: opt.Heap})
 	return &Runner{set: set, m: m, e: e, opt: opt}
 }
 

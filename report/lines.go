@@ -92,6 +92,8 @@ type Compute struct {
 	Provider string `json:"provider"`
 	Threads  int    `json:"threads"`
 	Keep     []int  `json:"keep,omitempty"` // layers run, where not all of them
+	// Adapter is the SHA-256 of the files of an adapter that ran beside the weights.
+	Adapter string `json:"adapter,omitempty"`
 }
 
 // Summary closes the lines of logprobs.

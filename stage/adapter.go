@@ -2,6 +2,11 @@ package stage
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/heal"
@@ -19,5 +24,22 @@ func (s *Session) adapt(ctx context.Context, dir string) (*heal.Set, error) {
 	if err != nil {
 		return nil, failed("{adapter} %w", err)
 	}
+	if s.adapterHash, err = hashAdapter(dir); err != nil {
+		return nil, err
+	}
 	return heal.Frozen(ctx, trainer, a)
+}
+
+// hashAdapter identifies an adapter: the SHA-256 of its two files.
+func hashAdapter(dir string) (string, error) {
+	h := sha256.New()
+	for _, name := range []string{adapter.ConfigFile, adapter.WeightsFile} {
+		raw, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s %d\n", name, len(raw))
+		h.Write(raw)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -21,6 +21,7 @@ type Engine struct {
 	Device  string `yaml:"device"`  // one of Devices; "": auto
 	DType   string `yaml:"dtype"`   // matrix inputs: auto, bfloat16 or float32; "": auto
 	Threads int    `yaml:"threads"` // 0: one for each usable core
+	Adapter string `yaml:"adapter"` // directory of a PEFT adapter that runs beside the weights; "": none
 	Memory  string `yaml:"memory"`  // most the process may hold, such as 4GiB; "": DefaultMemory
 }
 

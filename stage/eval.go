@@ -258,12 +258,15 @@ func (r *evalRun) openStates() error {
 	c := r.s.Compute()
 	for i := range r.session.Prunings {
 		p := &r.session.Prunings[i]
-		var err error
-		p.State, err = r.openState(r.outs[i]+".partial", map[string]any{
+		identity := map[string]any{
 			"model": r.hash, "keep": p.Keep, "dtype": c.DType, "device": c.Device, "provider": c.Provider,
 			"add-bos": r.q.encoder.AddBOS, "limit": r.Limit, "num-fewshot": r.Shots, "fewshot-seed": r.FewshotSeed,
-		})
-		if err != nil {
+		}
+		if c.Adapter != "" {
+			identity["adapter"] = c.Adapter
+		}
+		var err error
+		if p.State, err = r.openState(r.outs[i]+".partial", identity); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/coppice-ml/coppice/heal/adapter"
 	"github.com/coppice-ml/coppice/prune"
 	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/resident"
 )
 
 // Heal fine-tunes a model, or a pruning of it that was never written, and writes
@@ -177,7 +178,7 @@ type healJob struct {
 	options  heal.Options
 	set      *heal.Set
 	fit      healFit
-	parts    *healParts
+	parts    *resident.Set
 	identity map[string]string
 	dir      *healDir
 }
@@ -416,7 +417,9 @@ func (j *healJob) makeSet(ctx context.Context) (err error) {
 			return failed("{init_from} %s: %w", j.InitFrom, err)
 		}
 	}
-	j.parts = newHealParts(j.s.Engine, j.s.Model, &j.set.Trained, j.fit.resident)
+	j.parts.Close()
+	j.parts = j.residents(j.s.Model, &j.set.Trained)
+	j.parts.Use(j.fit.Fit)
 	return nil
 }
 

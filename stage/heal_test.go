@@ -17,6 +17,7 @@ import (
 	"github.com/coppice-ml/coppice/internal/number"
 	"github.com/coppice-ml/coppice/internal/testkit"
 	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/resident"
 	"github.com/coppice-ml/coppice/safetensors"
 )
 
@@ -192,7 +193,7 @@ func TestMergeGoldens(t *testing.T) {
 func logitsOf(t *testing.T, dir, adapterDir string, ids [][]int32, vocab int) []float32 {
 	t.Helper()
 	ctx := context.Background()
-	s, err := openDir(Env{Getenv: os.Getenv, Talk: Silent{}}, dir, Layers{})
+	s, err := openDir(Env{Getenv: os.Getenv, Talk: Silent{}, Engines: slowEngine}, dir, Layers{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +210,7 @@ func logitsOf(t *testing.T, dir, adapterDir string, ids [][]int32, vocab int) []
 		defer set.Release()
 		trained = &set.Trained
 	}
-	parts := newHealParts(s.Engine, s.Model, trained, true)
+	parts := resident.New(s.Model, s.Engine, resident.Options{Trained: trained})
 	defer parts.Close()
 	var out []float32
 	for _, seq := range ids {
@@ -218,7 +219,7 @@ func logitsOf(t *testing.T, dir, adapterDir string, ids [][]int32, vocab int) []
 	return out
 }
 
-func forwardLogits(ctx context.Context, t *testing.T, s *Session, parts *healParts, seq []int32, vocab int) []float32 {
+func forwardLogits(ctx context.Context, t *testing.T, s *Session, parts *resident.Set, seq []int32, vocab int) []float32 {
 	t.Helper()
 	var b engine.Batch
 	b.Add(seq, engine.NoParent)

@@ -14,6 +14,7 @@ import (
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/prune"
 	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/resident"
 )
 
 // finish writes what training came to, and evaluates it as it was written.
@@ -142,12 +143,13 @@ func (j *healJob) evaluateWritten(ctx context.Context, dir string, done *report.
 	if err != nil {
 		return err
 	}
-	parts := newHealParts(j.s.Engine, m, nil, j.fit.resident)
-	defer parts.Close()
 	layers := make([]int, m.Spec.Layers)
 	for i := range layers {
 		layers[i] = i
 	}
+	parts := j.residents(m, nil)
+	defer parts.Close()
+	parts.Use(parts.Plan(resident.Need{Layers: layers, Head: true, Tokens: int64(j.fit.group), Longest: j.fit.Rows, Batch: j.fit.Rows, States: 1}))
 	loss, err := heal.MeanLoss(ctx, j.s.Engine, m, layers, parts, j.data.valid, j.options.MicroTokens, j.fit.group)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/heal"
 	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/internal/doctor"
 	"github.com/coppice-ml/coppice/model"
@@ -22,9 +23,11 @@ type Session struct {
 	Runner     *forest.Runner // nil until Start
 	Keep       []int          // of a pruning; nil: the whole model
 
-	env      Env
-	progress func(done, total int64) // of passes; may be nil
-	memory   int64                   // bound on the process; 0: none
+	env         Env
+	adapter     *heal.Set // runs beside the weights; nil: none
+	adapterHash string
+	progress    func(done, total int64) // of passes; may be nil
+	memory      int64                   // bound on the process; 0: none
 }
 
 // Open finds a model, a directory or a name on the hub, checks every tensor's
@@ -83,7 +86,14 @@ func (s *Session) Start(e Engine, progress func(done, total int64)) error {
 	for _, n := range info.Notes {
 		s.env.Talk.Detail("engine: %s", n)
 	}
-	s.Runner = forest.New(s.Model, s.Engine, bounded(forest.Options{}, s.memory))
+	var o forest.Options
+	if e.Adapter != "" {
+		if s.adapter, err = s.adapt(context.Background(), e.Adapter); err != nil {
+			return err
+		}
+		o.Trained = &s.adapter.Trained
+	}
+	s.Runner = forest.New(s.Model, s.Engine, bounded(o, s.memory))
 	s.progress = progress
 	return nil
 }
@@ -92,6 +102,9 @@ func (s *Session) Start(e Engine, progress func(done, total int64)) error {
 func (s *Session) Close() {
 	if s.Runner != nil {
 		s.Runner.Close()
+	}
+	if s.adapter != nil {
+		s.adapter.Release()
 	}
 	if s.Engine != nil {
 		_ = s.Engine.Close()
@@ -102,7 +115,7 @@ func (s *Session) Close() {
 // Compute says what makes results.
 func (s *Session) Compute() report.Compute {
 	i := s.Engine.Info()
-	return report.Compute{Device: i.Device, DType: string(i.DType), Provider: i.Provider, Threads: i.Threads, Keep: s.Keep}
+	return report.Compute{Device: i.Device, DType: string(i.DType), Provider: i.Provider, Threads: i.Threads, Keep: s.Keep, Adapter: s.adapterHash}
 }
 
 // warnOfMemory says where the bound on memory cannot be kept.

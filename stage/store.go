@@ -29,7 +29,11 @@ func (s *Session) openStore(ctx context.Context, seqs [][]int32) (*score.Store, 
 		return nil, err
 	}
 	by := s.Compute()
-	store, err := score.OpenStore(filepath.Join(dir, "scores"), hash, data.HashTokens(seqs), by.Device, by.DType, by.Provider, strconv.Itoa(by.Threads), s.env.Version)
+	identity := []string{hash, data.HashTokens(seqs), by.Device, by.DType, by.Provider, strconv.Itoa(by.Threads), s.env.Version}
+	if by.Adapter != "" {
+		identity = append(identity, "adapter "+by.Adapter)
+	}
+	store, err := score.OpenStore(filepath.Join(dir, "scores"), identity...)
 	if err != nil {
 		s.env.Talk.Warn("partial results are not kept: %v", err)
 		return nil, nil

@@ -53,6 +53,7 @@ With --order angular each n drops its own best block.`,
 	nonEmpty(c, "tasks", "data-dir", "task-dir")
 	dataFlags(c, &o.Data, true)
 	engineFlags(c, &o.Engine)
+	adapterFlag(c, &o.Engine)
 	return c
 }
 

@@ -80,6 +80,7 @@ and results.PLAN.json, beside it, that of each plan.
 	exclusive(c, "show", "tasks")
 	layerFlags(c, &o.Layers)
 	engineFlags(c, &o.Engine)
+	adapterFlag(c, &o.Engine)
 	return c
 }
 

@@ -17,6 +17,12 @@ func engineFlags(c *cobra.Command, e *stage.Engine) {
 	c.Flags().StringVar(&e.Memory, "memory", "", "most memory the process may hold, mapped files included, such as 4GiB: with less of it layers stream (default 0.8 of what is free)")
 }
 
+// adapterFlag runs an adapter beside a model's weights.
+func adapterFlag(c *cobra.Command, e *stage.Engine) {
+	c.Flags().StringVar(&e.Adapter, "adapter", "", "directory of a PEFT adapter (LoRA) that runs beside the weights")
+	nonEmpty(c, "adapter")
+}
+
 func orAuto(s string) string {
 	if s == "" {
 		return "auto"

@@ -51,6 +51,7 @@ or after --max-tokens.`,
 	chatFlags(c, &o.Chat)
 	layerFlags(c, &o.Layers)
 	engineFlags(c, &o.Engine)
+	adapterFlag(c, &o.Engine)
 	return c
 }
 

@@ -32,6 +32,7 @@ their SHA-256, and --tokens-out writes them down.`,
 	dataFlags(c, &o.Data, false)
 	layerFlags(c, &o.Layers)
 	engineFlags(c, &o.Engine)
+	adapterFlag(c, &o.Engine)
 	return c
 }
 

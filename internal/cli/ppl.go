@@ -43,6 +43,7 @@ their own. In --join, \n, \t and \\ mean newline, tab and backslash.`,
 	nonEmpty(c, "data")
 	layerFlags(c, &o.Layers)
 	engineFlags(c, &o.Engine)
+	adapterFlag(c, &o.Engine)
 	return c
 }
 

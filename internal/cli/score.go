@@ -51,6 +51,7 @@ kept: after an interruption the same command goes on from there (exit code 3).
 	nonEmpty(c, "protect")
 	dataFlags(c, &o.Data, true)
 	engineFlags(c, &o.Engine)
+	adapterFlag(c, &o.Engine)
 	return c
 }
 
