@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,6 +18,7 @@ import (
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/engine/cpu"
 	"github.com/coppice-ml/coppice/engine/enginetest"
+	"github.com/coppice-ml/coppice/engine/enginetest/slow"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/internal/testkit"
 	"github.com/coppice-ml/coppice/tokenizer"
@@ -286,6 +288,35 @@ func TestNotFiniteNamesTheDocument(t *testing.T) {
 	want := fmt.Sprintf("task %s: document %d: layer 1: sequence", a.Task.Name, at)
 	if !errors.Is(err, forest.ErrNotFinite) || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("error %v, want %q", err, want)
+	}
+}
+
+// TestOnADevice: an engine whose calls are queued answers as one whose are not,
+// and what fails late ends the task.
+func TestOnADevice(t *testing.T) {
+	run, e := modelAt(t, testkit.Llama(t, testkit.Options{Layers: 2, Tokenizer: true}), forest.Options{})
+	task := task(t, "lambada_openai")
+	a := build(t, task, docs(t, "testdata/data", task, "test"), nil, BuildOptions{})
+	want := scoreAll(t, run, e, a, 512)
+	var armed atomic.Bool
+	broken := errors.New("broken")
+	device := slow.New(slow.Options{Fail: func(call string) error {
+		if armed.Load() && call == "Head.LogProbs" {
+			return broken
+		}
+		return nil
+	}})
+	t.Cleanup(func() { _ = device.Close() })
+	on := forest.New(run.Model(), device, forest.Options{DeviceMemory: 1})
+	t.Cleanup(on.Close)
+	for i, got := range scoreAll(t, on, e, a, 64) {
+		if math.Abs(got.LogProb-want[i].LogProb) > 1e-4 || got.Greedy != want[i].Greedy {
+			t.Errorf("request %d: %+v, want %+v", i, got, want[i])
+		}
+	}
+	armed.Store(true)
+	if _, err := ScoreAll(context.Background(), on, [][]int{nil}, []*Asked{a}, e, 64, nil); !errors.Is(err, broken) {
+		t.Errorf("a call that fails late: %v", err)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/engine/cpu"
+	"github.com/coppice-ml/coppice/engine/enginetest/slow"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/generate"
 	"github.com/coppice-ml/coppice/internal/testkit"
@@ -84,6 +85,44 @@ func TestGoldenGreedy(t *testing.T) {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
 			})
+		}
+	}
+}
+
+// On an engine with memory of its own, whose calls are queued, within too little
+// memory for its layers, too.
+func TestOnADevice(t *testing.T) {
+	for _, family := range []string{"llama", "chatglm2", "gemma2"} {
+		g := testkit.Golden(t, family)
+		m := open(t, g.Checkpoint)
+		var prompt, want []int32
+		g.Decode(t, &prompt, "greedy", "prompt")
+		g.Decode(t, &want, "greedy", "continuation")
+		broken, armed := errors.New("broken"), false // armed: touched between calls that wait
+		e := slow.New(slow.Options{Fail: func(call string) error {
+			if armed && call == "Layer.Forward" {
+				return broken
+			}
+			return nil
+		}})
+		t.Cleanup(func() { _ = e.Close() })
+		for memory := range 2 { // the second time less than the first took
+			_, peak := e.DeviceMemory()
+			memory := int64(memory) * (peak - 1)
+			run := forest.New(m, e, forest.Options{DeviceMemory: memory})
+			opt := generate.Options{MaxTokens: len(want)}
+			if diff := cmp.Diff(want, continuations(t, run, nil, [][]int32{prompt}, opt)[0]); diff != "" {
+				t.Errorf("%s with %d bytes (-want +got):\n%s", family, memory, diff)
+			}
+			if there := len(run.Resident().Layers()); (there == m.Spec.Layers) != (memory == 0) {
+				t.Errorf("%s with %d bytes: %d of %d layers stay", family, memory, there, m.Spec.Layers)
+			}
+			armed = true
+			if err := generate.Run(context.Background(), run.Resident(), nil, [][]int32{prompt}, opt, nil); !errors.Is(err, broken) {
+				t.Errorf("%s: a call that fails late: %v", family, err)
+			}
+			armed = false
+			run.Close()
 		}
 	}
 }
