@@ -19,6 +19,9 @@ const importRule = `
 	internal/mmap < safetensors torchfile checkpoint
 	internal/pyjson    < checkpoint model tokenizer chat
 	internal/layerlist < report prune model
+	internal/meter     < checkpoint hub
+	internal/hubid     < hub prune
+	internal/pyjson    < prune
 	safetensors < checkpoint model torchfile internal/number
 	internal/number < heal/adapter
 	torchfile   < checkpoint

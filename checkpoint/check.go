@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/coppice-ml/coppice/internal/meter"
 	"github.com/coppice-ml/coppice/safetensors"
 	"github.com/coppice-ml/coppice/torchfile"
 )
@@ -55,7 +56,7 @@ func (c *Checkpoint) scan(ctx context.Context, progress func(done, total int64))
 	for _, j := range jobs {
 		total += j.t.Bytes
 	}
-	count := newCounter(total, progress)
+	count := meter.New(0, total, progress)
 	found := make([][]Problem, len(jobs))
 	next := make(chan int)
 	var wg sync.WaitGroup
@@ -110,7 +111,7 @@ func (s *shard) scans() []scanned {
 
 // run reads a tensor through buf rather than mapping it: one embedding can be
 // larger than the memory a check may take.
-func (j scanned) run(ctx context.Context, buf []byte, count *counter) []Problem {
+func (j scanned) run(ctx context.Context, buf []byte, count *meter.Meter) []Problem {
 	read, done, err := j.s.reader(j.t)
 	if err != nil {
 		return []Problem{problemOf(j.s.path, err)}
@@ -139,7 +140,7 @@ func (j scanned) run(ctx context.Context, buf []byte, count *counter) []Problem 
 			sum.Write(part)
 		}
 		at += int64(len(part))
-		count.add(int64(len(part)))
+		count.Add(int64(len(part)))
 	}
 	var problems []Problem
 	if j.crc != 0 && sum.Sum32() != j.crc {
@@ -163,27 +164,4 @@ func unravel(n int64, shape []int) []int64 {
 		n /= int64(shape[i])
 	}
 	return at
-}
-
-// counter adds up progress from many goroutines and reports it from one at a time.
-type counter struct {
-	mu     sync.Mutex
-	done   int64
-	total  int64
-	report func(done, total int64)
-}
-
-func newCounter(total int64, report func(done, total int64)) *counter {
-	c := &counter{total: total, report: report}
-	c.add(0)
-	return c
-}
-
-func (c *counter) add(n int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.done += n
-	if c.report != nil {
-		c.report(c.done, c.total)
-	}
 }

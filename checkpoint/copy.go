@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+
+	"github.com/coppice-ml/coppice/internal/meter"
 )
 
 const (
@@ -28,11 +30,11 @@ type copyRange func(dst, src *os.File, dstOff, srcOff, n int64) (int64, error)
 type copier struct {
 	dir    string
 	kernel copyRange
-	count  *counter
+	count  *meter.Meter
 	pool   sync.Pool
 }
 
-func newCopier(dir string, kernel copyRange, count *counter) *copier {
+func newCopier(dir string, kernel copyRange, count *meter.Meter) *copier {
 	return &copier{dir: dir, kernel: kernel, count: count,
 		pool: sync.Pool{New: func() any { return new([bufferSize]byte) }}}
 }
@@ -81,7 +83,7 @@ func (c *copier) write(ctx context.Context, f *outFile) (err error) {
 	if _, err := dst.Write(f.content); err != nil {
 		return diskError(f.name, err)
 	}
-	c.count.add(int64(len(f.content)))
+	c.count.Add(int64(len(f.content)))
 	at := int64(len(f.content))
 	for _, p := range f.pieces {
 		if err := c.copyPiece(ctx, dst, at, p); err != nil {
@@ -114,7 +116,7 @@ func (c *copier) copyPiece(ctx context.Context, dst *os.File, at int64, p piece)
 		}
 		startWriteBack(dst, at+done, n)
 		done += n
-		c.count.add(n)
+		c.count.Add(n)
 	}
 	return nil
 }
@@ -135,7 +137,7 @@ func (c *copier) gather(ctx context.Context, dst *os.File, at int64, p piece) er
 			return err
 		}
 		done += int64(len(part))
-		c.count.add(int64(len(part)))
+		c.count.Add(int64(len(part)))
 	}
 	return nil
 }

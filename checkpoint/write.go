@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/coppice-ml/coppice/internal/meter"
 )
 
 // WriteOptions says how a copy is written.
@@ -85,7 +87,7 @@ func write(ctx context.Context, c *Checkpoint, out string, s Surgery, opt WriteO
 		return Written{}, err
 	}
 	defer done()
-	if err := newCopier(tmp, sys.copy, newCounter(b.bytes, opt.Progress)).writeAll(ctx, b.largestFirst()); err != nil {
+	if err := newCopier(tmp, sys.copy, meter.New(0, b.bytes, opt.Progress)).writeAll(ctx, b.largestFirst()); err != nil {
 		return Written{}, err
 	}
 	if err := install(tmp, out, opt.Force); err != nil {

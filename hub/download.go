@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
+
+	"github.com/coppice-ml/coppice/internal/meter"
 )
 
 // defaultParallel is how many files are downloaded at once.
@@ -118,7 +119,7 @@ type download struct {
 	c     *Client
 	s     *store
 	info  *Info
-	meter *meter
+	meter *meter.Meter
 }
 
 // all downloads the files side by side, the largest first. The first error
@@ -143,7 +144,7 @@ func (d *download) one(ctx context.Context, f File) error {
 	}
 	defer release()
 	if ok, err := d.s.has(d.info.Commit, f); ok || err != nil {
-		d.meter.add(f.Size)
+		d.meter.Add(f.Size)
 		return err
 	}
 	blob, err := d.s.stat(d.s.blob(f.ETag()))
@@ -152,7 +153,7 @@ func (d *download) one(ctx context.Context, f File) error {
 	}
 	there := err == nil && blob.Mode().IsRegular() && blob.Size() == f.Size
 	if there {
-		d.meter.add(f.Size)
+		d.meter.Add(f.Size)
 	} else if err := d.fetch(ctx, f); err != nil {
 		return err
 	}
@@ -178,7 +179,7 @@ func (d *download) room(files []File) error {
 
 // stopped says how far it came.
 func (d *download) stopped(ctx context.Context, err error, files int) error {
-	done, total := d.meter.state()
+	done, total := d.meter.State()
 	so := fmt.Sprintf("%d of %d bytes in %d files have been downloaded", done, total, files)
 	e := &Error{Err: err, Remedy: "run the same command again: it goes on where this one stopped", Partial: true}
 	switch {
@@ -214,37 +215,15 @@ func (c *Client) storeError(r Repo, err error) error {
 	return fmt.Errorf("%s: the hub's cache %s: %w", r, c.Cache, err)
 }
 
-// meter adds up what has been downloaded.
-type meter struct {
-	mu          sync.Mutex
-	done, total int64
-	show        Progress
-}
-
-func newMeter(files, missing []File, show Progress) *meter {
-	m := &meter{show: show}
+// newMeter counts the files that are there as done.
+func newMeter(files, missing []File, show Progress) *meter.Meter {
+	var done, total int64
 	for _, f := range files {
-		m.total += f.Size
+		total += f.Size
 	}
-	m.done = m.total
+	done = total
 	for _, f := range missing {
-		m.done -= f.Size
+		done -= f.Size
 	}
-	m.add(0)
-	return m
-}
-
-func (m *meter) add(n int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.done += n
-	if m.show != nil {
-		m.show(m.done, m.total)
-	}
-}
-
-func (m *meter) state() (done, total int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.done, m.total
+	return meter.New(done, total, show)
 }

@@ -126,12 +126,12 @@ const bufferSize = 1 << 20
 func (t *transfer) keep(p []byte) {
 	_, _ = t.hash.Write(p) // never fails
 	t.at += int64(len(p))
-	t.d.meter.add(int64(len(p)))
+	t.d.meter.Add(int64(len(p)))
 }
 
 // reset throws away what has arrived.
 func (t *transfer) reset() error {
-	t.d.meter.add(-t.at)
+	t.d.meter.Add(-t.at)
 	t.at, t.etag, t.hash = 0, "", t.f.newHash()
 	return t.out.Truncate(0)
 }

@@ -42,7 +42,7 @@ func (p *push) sendLarge(ctx context.Context, i *item) error {
 	}
 	up := o.Actions.Upload
 	if up == nil {
-		p.meter.add(i.Size)
+		p.meter.Add(i.Size)
 		return nil
 	}
 	if size, ok := up.number("chunk_size"); ok {
@@ -165,16 +165,16 @@ func (p *push) put(ctx context.Context, i *item, address string, header http.Hea
 	r := request{
 		method: http.MethodPut, url: p.c.here(address), header: header, size: n,
 		body: func() (io.Reader, error) {
-			p.meter.add(-sent.Swap(0))
+			p.meter.Add(-sent.Swap(0))
 			return io.TeeReader(io.NewSectionReader(in, from, n), counter(func(k int64) {
 				sent.Add(k)
-				p.meter.add(k)
+				p.meter.Add(k)
 			})), nil
 		},
 	}
 	res, err := p.c.do(ctx, r)
 	if err != nil {
-		p.meter.add(-sent.Load())
+		p.meter.Add(-sent.Load())
 		return "", err
 	}
 	defer res.Body.Close()

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+
+	"github.com/coppice-ml/coppice/internal/meter"
 )
 
 // PushOptions of Push.
@@ -83,7 +85,7 @@ type push struct {
 	opt   PushOptions
 	head  string // the commit pushed onto
 	items []*item
-	meter *meter
+	meter *meter.Meter
 	out   *Pushed
 	begun bool // something has been sent
 }
@@ -210,15 +212,16 @@ func (p *push) askAbout(ctx context.Context, items []*item) error {
 
 // hash names the contents and finds out which files are new.
 func (p *push) hash(ctx context.Context) error {
-	m := &meter{show: p.opt.Progress}
+	var total int64
 	for _, i := range p.items {
-		m.total += i.Size
+		total += i.Size
 	}
+	m := meter.New(0, total, p.opt.Progress)
 	return forEach(ctx, p.items, uploadsAtOnce, func(ctx context.Context, i *item) (err error) {
 		if i.lfs {
-			i.hash, err = i.sha256(ctx, m.add)
+			i.hash, err = i.sha256(ctx, m.Add)
 		} else {
-			i.hash, err = i.blobHash(ctx, m.add)
+			i.hash, err = i.blobHash(ctx, m.Add)
 		}
 		return err
 	})
@@ -226,17 +229,18 @@ func (p *push) hash(ctx context.Context) error {
 
 // send uploads the large files that are new.
 func (p *push) send(ctx context.Context) error {
-	p.meter = &meter{show: p.opt.Progress}
 	var large []*item
+	var total int64
 	for _, i := range p.items {
 		switch {
 		case i.unchanged():
 			p.out.Skipped++
 		case i.lfs:
 			large = append(large, i)
-			p.meter.total += i.Size
+			total += i.Size
 		}
 	}
+	p.meter = meter.New(0, total, p.opt.Progress)
 	p.begun = true
 	return forEach(ctx, large, uploadsAtOnce, p.sendLarge)
 }
@@ -315,7 +319,7 @@ func (p *push) commitBody() ([]byte, int, error) {
 func (p *push) stopped(ctx context.Context, err error) error {
 	so := "nothing has been committed"
 	if p.meter != nil {
-		done, total := p.meter.state()
+		done, total := p.meter.State()
 		so = fmt.Sprintf("%d of %d bytes have been uploaded, and nothing has been committed", done, total)
 	}
 	again := "run the same command again: files that are uploaded are not sent twice"

@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
-	"regexp"
 	"strings"
+
+	"github.com/coppice-ml/coppice/internal/hubid"
 )
 
 // Kind is what a repository holds.
@@ -59,14 +60,10 @@ func (r Repo) check() error {
 	if r.Kind != Model && r.Kind != Dataset {
 		return fmt.Errorf("%q is not a kind of repository: want model or dataset", r.Kind)
 	}
-	org, name, _ := strings.Cut(r.ID, "/")
-	part := regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?$`)
-	switch {
-	case !part.MatchString(org) || !part.MatchString(name):
-		return fmt.Errorf("%q is not the id of a repository: want org/name, of letters, digits and -_. between them", r.ID)
-	case strings.Contains(r.ID, "--"), strings.Contains(r.ID, ".."), strings.HasSuffix(name, ".git"):
-		return fmt.Errorf("%q is not the id of a repository: -- and .. are not allowed in it, nor .git at its end", r.ID)
-	case !isRevision(r.revision()):
+	if err := hubid.Check(r.ID); err != nil {
+		return err
+	}
+	if !isRevision(r.revision()) {
 		return fmt.Errorf("%q is not a revision: want a branch, a tag or a commit", r.Revision)
 	}
 	return nil

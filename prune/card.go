@@ -1,33 +1,45 @@
 package prune
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/internal/hubid"
+	"github.com/coppice-ml/coppice/internal/pyjson"
 )
 
-// carriedKeys are what a pruned model's card takes over from the original's:
-// the licence holds for what is left, and so do the languages.
+// carriedKeys are what a pruned model's card takes over from the original's: the
+// licence holds for what is left, and so do the languages.
 func carriedKeys() []string {
-	return []string{"license", "license_name", "license_link", "language", "pipeline_tag", "library_name"}
+	return []string{"license", "license_name", "license_link", "language"}
 }
 
 // card is the README.md of a pruned checkpoint: YAML front matter for the hub,
-// then what was cut from what. note is what other programs make of it, and old
-// the original's card; either may be empty.
-func card(p Plan, note, old string, opt Options) string {
+// then what was cut from what and how to use it. note is what other programs make
+// of it, or "". A missing or unreadable card of the original is no reason not to
+// prune.
+func card(p Plan, note string, c *checkpoint.Checkpoint, opt Options) string {
+	matter := frontMatter(string(c.Beside("README.md")))
 	var b strings.Builder
 	b.WriteString("---\n")
-	if isHubID(opt.SourceName) {
+	if hubid.Is(opt.SourceName) {
 		fmt.Fprintf(&b, "base_model: %s\n", quote(opt.SourceName))
+	} else {
+		b.WriteString(matter["base_model"]) // of the chain's first model
 	}
-	matter := frontMatter(old)
 	for _, key := range carriedKeys() {
 		b.WriteString(matter[key])
 	}
+	b.WriteString(cmp.Or(matter["library_name"], "library_name: transformers\n"))
+	b.WriteString(cmp.Or(matter["pipeline_tag"], "pipeline_tag: text-generation\n"))
 	b.WriteString("tags:\n- pruned\n- layer-pruning\n- coppice\n---\n\n")
 	cardText(&b, p, opt)
+	cardLayers(&b, p, opt)
+	cardUse(&b, matter, c)
 	if note != "" {
 		fmt.Fprintf(&b, "\nBefore you run this with other programs: %s.\n", note)
 	}
@@ -35,24 +47,59 @@ func card(p Plan, note, old string, opt Options) string {
 }
 
 func cardText(b *strings.Builder, p Plan, opt Options) {
-	name := opt.SourceName
+	name := plain(opt.SourceName)
 	fmt.Fprintf(b, "# %s, %d of %d layers\n\n", name, len(p.Keep), p.Layers)
 	fmt.Fprintf(b, "This is `%s` with %s whole %s removed by [Coppice](https://github.com/coppice-ml/coppice)%s. ",
 		name, number(len(p.Drop)), plural(len(p.Drop), "layer"), version(opt.Version))
+	if o := p.Origin; o != nil && o.Model != "" {
+		fmt.Fprintf(b, "`%s` was itself pruned: all began with `%s`, of whose %d layers these are %s. ", name, plain(o.Model), o.Layers, FormatLayers(o.Keep))
+	}
 	b.WriteString("The weights of the layers that are left are the original's, byte for byte. " +
 		"Pruning costs quality until the model is fine-tuned: evaluate it before use.\n\n")
 	b.WriteString("| | before | after |\n|---|---|---|\n")
 	fmt.Fprintf(b, "| layers | %d | %d |\n", p.Layers, len(p.Keep))
 	fmt.Fprintf(b, "| parameters | %d | %d |\n", p.ParametersBefore, p.Parameters)
 	fmt.Fprintf(b, "| bytes of weights | %d | %d |\n\n", p.BytesBefore, p.Bytes)
-	b.WriteString("Layers are counted from 0, in the original's numbering.\n\n")
+}
+
+func cardLayers(b *strings.Builder, p Plan, opt Options) {
+	fmt.Fprintf(b, "Layers are counted from 0, in the numbering of `%s`.\n\n", plain(opt.SourceName))
 	fmt.Fprintf(b, "- dropped: %s\n", orNone(FormatLayers(p.Drop)))
 	fmt.Fprintf(b, "- kept: %s\n", FormatLayers(p.Keep))
 	if p.Source != "" {
 		fmt.Fprintf(b, "- chosen by: %s\n", p.Source)
 	}
 	fmt.Fprintf(b, "\nThe same again, or from `%s` with `--plan`:\n\n", PlanFile)
-	fmt.Fprintf(b, "```\ncoppice prune %s --keep %s --out DIR\n```\n", name, FormatLayers(p.Keep))
+	fmt.Fprintf(b, "```\ncoppice prune %s --keep %s --out DIR\n```\n", shell(opt.SourceName), FormatLayers(p.Keep))
+}
+
+// cardUse says how to load the model, and under which licence.
+func cardUse(b *strings.Builder, matter map[string]string, c *checkpoint.Checkpoint) {
+	remote := ""
+	var config struct {
+		AutoMap map[string]any `json:"auto_map"`
+	}
+	if pyjson.Unmarshal(c.Config(), &config) == nil && len(config.AutoMap) > 0 {
+		remote = ", trust_remote_code=True"
+	}
+	fmt.Fprintf(b, "\nTo use it, with this directory or its name on the hub in place of `PATH`:\n\n"+
+		"```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"+
+		"model = AutoModelForCausalLM.from_pretrained(\"PATH\", torch_dtype=\"auto\"%s)\ntokenizer = AutoTokenizer.from_pretrained(\"PATH\"%s)\n```\n", remote, remote)
+	if matter["license"] == "" {
+		b.WriteString("\nThe original's licence holds for this model too; its card names none.\n")
+	}
+}
+
+// plain keeps a name inside a line and its quotes.
+func plain(name string) string { return strings.NewReplacer("`", "'", "\n", " ").Replace(name) }
+
+// shell quotes a word for a command line where it needs it.
+func shell(word string) string {
+	const safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./@:+,="
+	if word != "" && strings.Trim(word, safe) == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
 // frontMatter splits the YAML between a card's "---" lines into its top-level
@@ -78,17 +125,6 @@ func frontMatter(card string) map[string]string {
 		entries[key] = line
 	}
 	return entries
-}
-
-// isHubID reports whether a name is org/name as the Hugging Face hub allows it.
-func isHubID(name string) bool {
-	org, repo, ok := strings.Cut(name, "/")
-	return ok && isHubName(org) && isHubName(repo)
-}
-
-func isHubName(s string) bool {
-	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
-	return s != "" && s[0] != '.' && strings.Trim(s, allowed) == ""
 }
 
 // quote makes a YAML string of any text: JSON's are a subset.

@@ -29,6 +29,8 @@ type Plan struct {
 	// Source says where the choice comes from, for people: "bi on 10 x 128
 	// tokens, seed 42" or "--drop 3,7".
 	Source string `json:"source"`
+
+	Provenance
 }
 
 // New plans the pruning that drops the given layers, in any order, and counts
@@ -82,6 +84,9 @@ func (p *Plan) fits(spec *model.Spec) error {
 	if p.Layers != spec.Layers {
 		return fmt.Errorf("the plan is for a model of %d layers, and this one has %d", p.Layers, spec.Layers)
 	}
+	if n := spec.Parameters(); p.ParametersBefore != 0 && p.ParametersBefore != n {
+		return fmt.Errorf("the plan is for a model of %d parameters, and this one has %d; to cut the same layers of it, keep %s", p.ParametersBefore, n, FormatLayers(p.Keep))
+	}
 	return nil
 }
 
@@ -107,7 +112,24 @@ func (p *Plan) check() error {
 	if want := Complement(p.Keep, p.Layers); !slices.Equal(p.Drop, want) {
 		return fmt.Errorf("drop = %v does not go with keep = %v of %d layers: it would be %v", p.Drop, p.Keep, p.Layers, want)
 	}
+	if n := len(p.Scores); n != 0 && n != p.Layers {
+		return fmt.Errorf("scores: %d of them for %d layers", n, p.Layers)
+	}
+	if p.Origin != nil {
+		return p.Origin.check(len(p.Keep))
+	}
 	return nil
+}
+
+// For is the plan of the same layers and provenance with the sizes of a model,
+// which it fails not to fit.
+func (p Plan) For(spec *model.Spec) (Plan, error) {
+	if err := p.fits(spec); err != nil {
+		return Plan{}, err
+	}
+	full, err := New(spec, p.Drop, p.Source)
+	full.Provenance = p.Provenance
+	return full, err
 }
 
 // ReadPlan reads a plan file: one JSON object with the keys of Plan, of which
@@ -167,7 +189,8 @@ func (p *Plan) targets() map[string]any {
 		"layers": &p.Layers, "keep": &p.Keep, "drop": &p.Drop,
 		"parameters": &p.Parameters, "parameters_before": &p.ParametersBefore,
 		"bytes": &p.Bytes, "bytes_before": &p.BytesBefore,
-		"source": &p.Source,
+		"source": &p.Source, "model": &p.Model, "model_hash": &p.ModelHash, "version": &p.Version, "metric": &p.Metric,
+		"scores": &p.Scores, "data": &p.Data, "data_hash": &p.DataHash, "origin": &p.Origin,
 	}
 }
 
@@ -178,6 +201,10 @@ func kindOf(target any) string {
 		return "a whole number"
 	case *[]int:
 		return "a list of whole numbers"
+	case *[]Score:
+		return "a list of numbers"
+	case **Origin:
+		return "an object with layers and keep"
 	}
 	return "a text"
 }

@@ -19,8 +19,11 @@ type Options struct {
 	Force bool
 	// Progress, which may be nil, counts bytes written, from one goroutine at a time.
 	Progress func(done, total int64)
-	// Version of Coppice, for the model card.
+	// Version of Coppice, for the plan and the model card.
 	Version string
+	// ModelHash is the checkpoint's Hash, where the caller has it; Write works it
+	// out, Surgery leaves it out of the plan.
+	ModelHash string
 	// SourceName is what the card calls the model that was pruned: a hub id
 	// ("org/name"), which then also becomes the card's base_model, or any other
 	// name. Empty means the name of the checkpoint's directory.
@@ -35,6 +38,12 @@ type Options struct {
 // appears complete or not at all. It fails when the plan is for another model, and
 // with the errors of [checkpoint.Write].
 func Write(ctx context.Context, c *checkpoint.Checkpoint, spec *model.Spec, plan Plan, out string, opt Options) (checkpoint.Written, error) {
+	var err error
+	if opt.ModelHash == "" {
+		if opt.ModelHash, err = c.Hash(ctx); err != nil {
+			return checkpoint.Written{}, fmt.Errorf("prune %s: %w", c.Dir(), err)
+		}
+	}
 	surgery, err := Surgery(c, spec, plan, opt)
 	if err != nil {
 		return checkpoint.Written{}, fmt.Errorf("prune %s: %w", c.Dir(), err)
@@ -44,7 +53,10 @@ func Write(ctx context.Context, c *checkpoint.Checkpoint, spec *model.Spec, plan
 
 // Surgery is what Write does to a checkpoint, for those who change more of it.
 func Surgery(c *checkpoint.Checkpoint, spec *model.Spec, plan Plan, opt Options) (checkpoint.Surgery, error) {
-	if err := plan.complete(c, spec); err != nil {
+	if opt.SourceName == "" {
+		opt.SourceName = dirName(c.Dir())
+	}
+	if err := plan.complete(c, spec, opt); err != nil {
 		return checkpoint.Surgery{}, err
 	}
 	config, err := spec.PruneConfig(c.Config(), plan.Keep)
@@ -55,30 +67,26 @@ func Surgery(c *checkpoint.Checkpoint, spec *model.Spec, plan Plan, opt Options)
 	if err != nil {
 		return checkpoint.Surgery{}, err
 	}
-	// A missing or unreadable card is no reason not to prune.
-	old := c.Beside("README.md")
-	if opt.SourceName == "" {
-		opt.SourceName = dirName(c.Dir())
-	}
 	return checkpoint.Surgery{
 		Rename: spec.Renamer(plan.Keep),
 		Config: config,
-		Card:   card(plan, spec.PruneNote(plan.Keep), string(old), opt),
+		Card:   card(plan, spec.PruneNote(plan.Keep), c, opt),
 		Extra:  map[string][]byte{PlanFile: file},
 	}, nil
 }
 
 // complete checks the plan against the model and fills in what a plan file may
-// leave out.
-func (p *Plan) complete(c *checkpoint.Checkpoint, spec *model.Spec) error {
-	if err := p.fits(spec); err != nil {
+// leave out, and what it is from.
+func (p *Plan) complete(c *checkpoint.Checkpoint, spec *model.Spec, opt Options) error {
+	if err := p.IsFor(opt.ModelHash); err != nil {
 		return err
 	}
-	full, err := New(spec, p.Drop, p.Source)
+	full, err := p.For(spec)
 	if err != nil {
 		return err
 	}
 	*p = full
+	p.Model, p.ModelHash, p.Version, p.Origin = opt.SourceName, opt.ModelHash, opt.Version, originOf(c, full)
 	return p.Measure(c)
 }
 

@@ -226,7 +226,7 @@ func TestCardAndPlanFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	card := string(raw)
-	if want := "---\nbase_model: \"org/some-model\"\nlicense: llama3.1\nlanguage:\n- en\n- de\ntags:\n- pruned\n- layer-pruning\n- coppice\n---\n"; !strings.HasPrefix(card, want) {
+	if want := "---\nbase_model: \"org/some-model\"\nlicense: llama3.1\nlanguage:\n- en\n- de\nlibrary_name: transformers\npipeline_tag: text-generation\ntags:\n- pruned\n- layer-pruning\n- coppice\n---\n"; !strings.HasPrefix(card, want) {
 		t.Errorf("front matter:\n%s", card)
 	}
 	for _, want := range []string{"# org/some-model, 6 of 8 layers", "2 whole layers removed", " v0.1.0", "- dropped: 1,3\n", "- kept: 0,2,4-7\n",
