@@ -190,7 +190,7 @@ func (p *Plan) targets() map[string]any {
 		"parameters": &p.Parameters, "parameters_before": &p.ParametersBefore,
 		"bytes": &p.Bytes, "bytes_before": &p.BytesBefore,
 		"source": &p.Source, "model": &p.Model, "model_hash": &p.ModelHash, "version": &p.Version, "metric": &p.Metric,
-		"scores": &p.Scores, "data": &p.Data, "data_hash": &p.DataHash, "origin": &p.Origin,
+		"scores": &p.Scores, "data": &p.Data, "data_hash": &p.DataHash, "origin": &p.Origin, "healed": &p.Healed,
 	}
 }
 
@@ -203,6 +203,8 @@ func kindOf(target any) string {
 		return "a list of whole numbers"
 	case *[]Score:
 		return "a list of numbers"
+	case *bool:
+		return "true or false"
 	case **Origin:
 		return "an object with layers and keep"
 	}

@@ -19,6 +19,7 @@ type Provenance struct {
 	Data      string  `json:"data,omitempty"`       // that it ran on
 	DataHash  string  `json:"data_hash,omitempty"`  // of the token ids
 	Origin    *Origin `json:"origin,omitempty"`     // where the model was itself pruned before
+	Healed    bool    `json:"healed,omitempty"`     // the weights that are left were trained on
 }
 
 // Origin is the model that a chain of prunings began with.
@@ -82,7 +83,7 @@ const (
 	After                   // what the plan leaves of it
 )
 
-// Of says what results on the layers keep (nil: all) of the model with a hash are to
+// Of says what results measured on the layers keep (nil: all) of the model with a hash are to
 // what the plan leaves.
 func (p *Plan) Of(hash string, keep []int) Measured {
 	type step struct {
@@ -97,7 +98,7 @@ func (p *Plan) Of(hash string, keep []int) Measured {
 	for _, s := range steps {
 		switch {
 		case s.hash == "" || s.hash != hash:
-		case slices.Equal(keep, s.keep):
+		case slices.Equal(keep, s.keep) && !p.Healed:
 			return After
 		case len(keep) == 0 || len(keep) == s.layers:
 			return Before
@@ -106,10 +107,13 @@ func (p *Plan) Of(hash string, keep []int) Measured {
 	return Another
 }
 
+// PlanOf reads the plan that lies in a pruned checkpoint.
+func PlanOf(c *checkpoint.Checkpoint) (Plan, error) { return parsePlan(c.Beside(PlanFile)) }
+
 // originOf composes the plan that lies in a checkpoint, if one does, with the one
 // that prunes it now.
 func originOf(c *checkpoint.Checkpoint, p Plan) *Origin {
-	before, err := parsePlan(c.Beside(PlanFile))
+	before, err := PlanOf(c)
 	if err != nil || len(before.Keep) != p.Layers {
 		return nil
 	}

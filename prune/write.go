@@ -24,6 +24,8 @@ type Options struct {
 	// ModelHash is the checkpoint's Hash, where the caller has it; Write works it
 	// out, Surgery leaves it out of the plan.
 	ModelHash string
+	// Healed says that the weights that are left are trained on.
+	Healed bool
 	// SourceName is what the card calls the model that was pruned: a hub id
 	// ("org/name"), which then also becomes the card's base_model, or any other
 	// name. Empty means the name of the checkpoint's directory.
@@ -87,6 +89,7 @@ func (p *Plan) complete(c *checkpoint.Checkpoint, spec *model.Spec, opt Options)
 	}
 	*p = full
 	p.Model, p.ModelHash, p.Version, p.Origin = opt.SourceName, opt.ModelHash, opt.Version, originOf(c, full)
+	p.Healed = opt.Healed
 	return p.Measure(c)
 }
 

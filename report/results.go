@@ -54,6 +54,30 @@ func ReadMeasured(path string) ([]Measured, error) {
 	return out, nil
 }
 
+// Subject is what results are of.
+type Subject struct {
+	Model     string
+	ModelHash string // "": the file does not say
+	Layers    int    // of the model
+	Keep      []int  // those that ran; nil: all
+}
+
+// ReadSubject reads which model a file that ReadMeasured reads is of.
+func ReadSubject(path string) (Subject, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return Subject{}, err
+	}
+	var file struct {
+		Coppice EvalOrigin `json:"coppice"`
+	}
+	if json.Unmarshal(raw, &file) != nil {
+		return Subject{}, nil // JSON lines, which name no model
+	}
+	o := file.Coppice
+	return Subject{Model: o.Model, ModelHash: o.ModelHash, Layers: o.Layers, Keep: o.Compute.Keep}, nil
+}
+
 // harnessFile is what of results.json a table needs.
 type harnessFile struct {
 	Results map[string]map[string]any `json:"results"`

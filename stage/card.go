@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
-
-	"github.com/coppice-ml/coppice/report"
 )
 
 const cardFile = "README.md"
@@ -20,7 +19,7 @@ const (
 
 // pushCard is the card at path, or a plain one where there is none, with a table
 // of the results.
-func pushCard(path, id string, results []string) ([]byte, error) {
+func pushCard(path, id string, results []result) ([]byte, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -29,18 +28,10 @@ func pushCard(path, id string, results []string) ([]byte, error) {
 	if strings.TrimSpace(card) == "" {
 		card = fmt.Sprintf("---\ntags:\n- coppice\n---\n\n# %s\n", id)
 	}
-	var all []report.Measured
-	for _, r := range results {
-		found, err := report.ReadMeasured(r)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, found...)
-	}
-	if len(all) == 0 {
+	if len(results) == 0 {
 		return []byte(card), nil
 	}
-	return []byte(withResults(card, resultsTable(all))), nil
+	return []byte(withResults(card, resultsTable(results))), nil
 }
 
 // withResults puts a table where the last push put it, or at the end.
@@ -53,21 +44,31 @@ func withResults(card, table string) string {
 	return strings.TrimRight(card, "\n") + "\n\n" + section
 }
 
-// resultsTable is a section of Markdown.
-func resultsTable(all []report.Measured) string {
+// resultsTable is a section of Markdown. Where there are results of the model before
+// it was pruned, they have a column.
+func resultsTable(all []result) string {
 	var b strings.Builder
-	b.WriteString("## Results\n\n| task | metric | value | standard error | n |\n|---|---|---|---|---|\n")
+	compared := slices.ContainsFunc(all, func(r result) bool { return r.before != "" })
+	if compared {
+		b.WriteString("## Results\n\n| task | metric | before | after | standard error | n |\n|---|---|---|---|---|---|\n")
+	} else {
+		b.WriteString("## Results\n\n| task | metric | value | standard error | n |\n|---|---|---|---|---|\n")
+	}
 	limited := false
-	for _, m := range all {
+	for _, r := range all {
 		n := ""
-		if m.N > 0 {
-			n = fmt.Sprint(m.N)
+		if r.N > 0 {
+			n = fmt.Sprint(r.N)
 		}
-		if m.Limited {
+		if r.Limited {
 			n += " (part)"
 			limited = true
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", cell(m.Task), cell(m.Metric), m.Value, m.StdErr, n)
+		before := ""
+		if compared {
+			before = cell(r.before) + " | "
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s%s | %s | %s |\n", cell(r.Task), cell(r.Metric), before, r.Value, r.StdErr, n)
 	}
 	b.WriteString("\n")
 	if limited {

@@ -192,7 +192,7 @@ func (e Eval) run(ctx context.Context, env Env, q *questions) ([][]report.Result
 	}
 	defer s.Close()
 	r := &evalRun{Eval: e, env: env, q: q, s: s, start: time.Now()}
-	if err := r.prunings(); err != nil {
+	if err := r.prunings(ctx); err != nil {
 		return nil, err
 	}
 	if err := q.encode(ctx, s, e.AddBOS); err != nil {
@@ -237,10 +237,10 @@ func (e Eval) open(ctx context.Context, env Env, q *questions) (*Session, error)
 }
 
 // prunings are the model as it was opened, and every plan.
-func (r *evalRun) prunings() (err error) {
+func (r *evalRun) prunings(ctx context.Context) (err error) {
 	r.session.Prunings = []eval.Pruning{{Keep: r.s.Keep}}
 	for _, path := range r.Plans {
-		p, err := readPlan(path, r.s.Model.Spec)
+		p, err := r.s.readPlanFor(ctx, path)
 		if err != nil {
 			return err
 		}

@@ -70,7 +70,11 @@ func (j *healJob) writeCheckpoint(ctx context.Context, dir string, done *report.
 		return err
 	}
 	if pruned {
-		if s, err = prune.Surgery(c, spec, p, prune.Options{Version: j.env.Version, SourceName: j.Model}); err != nil {
+		hash, err := j.hash(ctx)
+		if err != nil {
+			return err
+		}
+		if s, err = prune.Surgery(c, spec, p, prune.Options{Version: j.env.Version, SourceName: modelName(j.Model), ModelHash: hash, Healed: true}); err != nil {
 			return err
 		}
 	}

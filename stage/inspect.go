@@ -62,6 +62,9 @@ func (o Inspect) Run(ctx context.Context, env Env) (*Inspection, error) {
 		return nil, err
 	}
 	f := &inspector{spec: spec, files: c.Files(), line: modelLine(dir, spec)}
+	if err := spec.Runnable(); err != nil {
+		f.line.Problems = append(f.line.Problems, "its layers can be cut, but not run: "+err.Error())
+	}
 	if o.ConfigOnly {
 		f.fromConfig()
 	} else if err := f.weights(ctx, env, dir, o.Deep); err != nil {

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,16 +48,46 @@ func (f Layers) choose(spec *model.Spec) (prune.Plan, error) {
 	return p, nil
 }
 
-// keep are the layers that are left; nil where all are.
-func (f Layers) keep(spec *model.Spec) ([]int, error) {
+// narrow leaves out what a pruning drops.
+func (s *Session) narrow(ctx context.Context, f Layers) error {
 	if !f.Given() {
-		return nil, nil
+		return nil
 	}
-	p, err := f.choose(spec)
-	if err != nil || len(p.Drop) == 0 {
-		return nil, err
+	p, err := f.choose(s.Model.Spec)
+	if err != nil {
+		return err
 	}
-	return p.Keep, nil
+	if err := s.isFor(ctx, p); err != nil {
+		return fmt.Errorf("plan %s: %w", f.Plan, err)
+	}
+	if len(p.Drop) > 0 {
+		s.Keep = p.Keep
+	}
+	return nil
+}
+
+// isFor compares the model that a plan names, if it does, with this one.
+func (s *Session) isFor(ctx context.Context, p prune.Plan) error {
+	if p.ModelHash == "" {
+		return nil
+	}
+	hash, err := s.Checkpoint.Hash(ctx)
+	if err != nil {
+		return err
+	}
+	return p.IsFor(hash)
+}
+
+// readPlanFor reads a plan for this model.
+func (s *Session) readPlanFor(ctx context.Context, path string) (prune.Plan, error) {
+	p, err := readPlan(path, s.Model.Spec)
+	if err != nil {
+		return p, err
+	}
+	if err := s.isFor(ctx, p); err != nil {
+		return p, fmt.Errorf("plan %s: %w", path, err)
+	}
+	return p, nil
 }
 
 func readPlan(path string, spec *model.Spec) (prune.Plan, error) {
@@ -71,11 +102,13 @@ func readPlan(path string, spec *model.Spec) (prune.Plan, error) {
 	if p.Layers != spec.Layers {
 		return p, fmt.Errorf("plan %s is for a model of %d layers, and this one has %d", path, p.Layers, spec.Layers)
 	}
-	source := p.Source
-	if source == "" {
-		source = "--plan " + path
+	if p.Source == "" {
+		p.Source = "--plan " + path
 	}
-	return prune.New(spec, p.Drop, source)
+	if p, err = p.For(spec); err != nil {
+		return p, fmt.Errorf("plan %s: %w", path, err)
+	}
+	return p, nil
 }
 
 // parseProtect reads layers that are never dropped.

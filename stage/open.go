@@ -37,22 +37,22 @@ func Open(ctx context.Context, env Env, name string, layers Layers) (*Session, e
 	if err != nil {
 		return nil, err
 	}
-	return openDir(env, dir, layers)
+	return openDir(ctx, env, dir, layers)
 }
 
 // openDir opens a model that is here.
-func openDir(env Env, dir string, layers Layers) (*Session, error) {
+func openDir(ctx context.Context, env Env, dir string, layers Layers) (*Session, error) {
 	if err := isDir(dir); err != nil {
 		return nil, err
 	}
-	c, err := checkpoint.Open(dir)
+	c, err := checkpoint.Open(dir, checkpoint.WithHashCache(env.Cache))
 	if err != nil {
 		return nil, err
 	}
 	s := &Session{Checkpoint: c, env: env}
 	if s.Model, err = model.OpenLayout(c); err == nil {
 		s.warnOfFiles()
-		s.Keep, err = layers.keep(s.Model.Spec)
+		err = s.narrow(ctx, layers)
 	}
 	if err != nil {
 		return nil, errors.Join(err, c.Close())

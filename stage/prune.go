@@ -181,7 +181,11 @@ func (p Prune) checkOut(dir string) error {
 func (p Prune) plan(ctx context.Context, env Env, s *Session) (prune.Plan, error) {
 	spec := s.Model.Spec
 	if p.Layers.Given() {
-		return p.Layers.choose(spec)
+		plan, err := p.Layers.choose(spec)
+		if err == nil {
+			err = s.isFor(ctx, plan)
+		}
+		return plan, err
 	}
 	protect, err := parseProtect(p.Protect, spec.Layers)
 	if err != nil {
@@ -292,13 +296,15 @@ func (p Prune) ask(ctx context.Context, sc *scorer, protect, rounds []int) error
 func (p Prune) byMetric(ctx context.Context, sc *scorer, protect, rounds []int) (prune.Plan, error) {
 	spec := sc.Model.Spec
 	var drop, keep []int // keep nil: the whole model
+	var last score.Ranking
 	for i, n := range rounds {
 		sc.opt.Block, sc.opt.Rounds = n, n
 		rankings, err := sc.rank(ctx, []string{p.by()}, keep, protect)
 		if err != nil {
 			return prune.Plan{}, err
 		}
-		next, err := prune.Select(rankings[0].Order, protect, n)
+		last = rankings[0]
+		next, err := prune.Select(last.Order, protect, n)
 		if err != nil {
 			return prune.Plan{}, err
 		}
@@ -308,7 +314,15 @@ func (p Prune) byMetric(ctx context.Context, sc *scorer, protect, rounds []int) 
 		drop = append(drop, next...)
 		keep = prune.Complement(drop, spec.Layers)
 	}
-	return prune.New(spec, drop, p.source())
+	plan, err := prune.New(spec, drop, p.source())
+	plan.Metric = p.by()
+	if len(rounds) == 1 && len(last.Scores) == spec.Layers {
+		plan.Scores = prune.ScoresOf(last.Scores)
+	}
+	if sc.data != nil {
+		plan.Data, plan.DataHash = sc.data.Source, sc.data.SHA256
+	}
+	return plan, err
 }
 
 // source says where the choice comes from.
@@ -349,7 +363,12 @@ func (p Prune) byRanking(spec *model.Spec, protect []int, n int) (prune.Plan, er
 	if err != nil {
 		return prune.Plan{}, wrong("{ranking} %s: %w", p.Ranking, err)
 	}
-	return prune.New(spec, drop, fmt.Sprintf("%s of %s, %d layers", r.Metric, p.Ranking, n))
+	plan, err := prune.New(spec, drop, fmt.Sprintf("%s of %s, %d layers", r.Metric, p.Ranking, n))
+	plan.Metric = r.Metric
+	for _, v := range r.Scores {
+		plan.Scores = append(plan.Scores, prune.Score(v))
+	}
+	return plan, err
 }
 
 func (p Prune) readRanking() (report.Ranking, error) {

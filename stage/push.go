@@ -31,7 +31,7 @@ type Upload struct {
 }
 
 // Prepare lists what goes up, the card in its final form among it, and asks nobody.
-func (p Push) Prepare() (*Upload, error) {
+func (p Push) Prepare(ctx context.Context, env Env) (*Upload, error) {
 	repo, err := hub.ParseRepo(hub.Model, p.ID)
 	if err != nil {
 		return nil, wrong("%w", err)
@@ -43,13 +43,11 @@ func (p Push) Prepare() (*Upload, error) {
 		return nil, err
 	}
 	// What others could not load is not published.
-	c, err := checkpoint.Open(p.Dir)
+	c, err := checkpoint.Open(p.Dir, checkpoint.WithHashCache(env.Cache))
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Close(); err != nil {
-		return nil, err
-	}
+	defer c.Close()
 	files, err := hub.ListUploads(p.Dir)
 	if err != nil {
 		return nil, err
@@ -60,7 +58,11 @@ func (p Push) Prepare() (*Upload, error) {
 			results = append([]string{own}, results...)
 		}
 	}
-	card, err := pushCard(filepath.Join(p.Dir, cardFile), repo.ID, results)
+	shown, err := readResults(ctx, env, c, results)
+	if err != nil {
+		return nil, err
+	}
+	card, err := pushCard(filepath.Join(p.Dir, cardFile), repo.ID, shown)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +78,7 @@ func (p Push) Prepare() (*Upload, error) {
 
 // Run sends what Prepare lists.
 func (p Push) Run(ctx context.Context, env Env) (out report.Pushed, err error) {
-	up, err := p.Prepare()
+	up, err := p.Prepare(ctx, env)
 	if err != nil {
 		return out, err
 	}

@@ -46,7 +46,7 @@ func (v Variants) Run(ctx context.Context, env Env) ([]report.Variant, error) {
 	}
 	plans := []prune.Plan{whole}
 	for _, path := range v.Plans {
-		p, err := readPlan(path, spec)
+		p, err := s.readPlanFor(ctx, path)
 		if err != nil {
 			return nil, err
 		}

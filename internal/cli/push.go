@@ -40,7 +40,7 @@ HF_TOKEN or the hub's token file must hold a token with write access.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Dir, o.ID = args[0], args[1]
 			if dryRun {
-				return showPush(a, o)
+				return showPush(c.Context(), a, o)
 			}
 			return runPush(c.Context(), a, o)
 		},
@@ -68,8 +68,8 @@ func runPush(ctx context.Context, a *app, o stage.Push) error {
 }
 
 // showPush prints what would go up.
-func showPush(a *app, o stage.Push) error {
-	up, err := o.Prepare()
+func showPush(ctx context.Context, a *app, o stage.Push) error {
+	up, err := o.Prepare(ctx, a.env())
 	if err != nil {
 		return err
 	}

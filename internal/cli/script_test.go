@@ -84,10 +84,11 @@ func mkmodel() {
 	f.BoolVar(&o.Tied, "tied", false, "")
 	f.BoolVar(&o.Torch, "torch", false, "")
 	f.BoolVar(&o.Tokenizer, "tokenizer", true, "")
+	f.Uint64Var(&o.Seed, "seed", 7, "")
 	dtype := f.String("dtype", "BF16", "")
 	config := f.String("config", "", "")
 	_ = f.Parse(os.Args[1:])
-	o.DType, o.Seed = safetensors.DType(*dtype), 7
+	o.DType = safetensors.DType(*dtype)
 	write := func() error { return testkit.WriteLlama(f.Arg(0), o) }
 	if *config != "" {
 		write = func() error {
