@@ -193,7 +193,7 @@ func TestMergeGoldens(t *testing.T) {
 func logitsOf(t *testing.T, dir, adapterDir string, ids [][]int32, vocab int) []float32 {
 	t.Helper()
 	ctx := context.Background()
-	s, err := openDir(Env{Getenv: os.Getenv, Talk: Silent{}, Engines: slowEngine}, dir, Layers{})
+	s, err := openDir(ctx, Env{Getenv: os.Getenv, Talk: Silent{}, Engines: slowEngine}, dir, Layers{})
 	if err != nil {
 		t.Fatal(err)
 	}
