@@ -33,7 +33,7 @@ type stateLine struct {
 var ErrState = errors.New("another run left off there")
 
 // ErrInUse is a state file that another process is writing to.
-var ErrInUse = errors.New("another run is writing to it")
+var ErrInUse = errors.New("another process is writing to it")
 
 // OpenState opens or begins the state file of a run that the settings
 // describe: names and values, as JSON has them. A file of other settings, of
