@@ -61,6 +61,7 @@ const importRule = `
 	safetensors     < internal/synth
 	internal/synth  < internal/bench internal/demo internal/testkit
 	internal/demo   < internal/cli
+	report resident < internal/doctor
 	internal/doctor < internal/cli
 	internal/cli    < cmd/coppice
 

@@ -1,7 +1,7 @@
 package report
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -22,18 +22,16 @@ func ReadRankings(path string) ([]Ranking, error) {
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
-		var kind struct {
-			Type string `json:"type"`
-		}
-		var r Ranking
-		if err := json.Unmarshal([]byte(line), &kind); err != nil {
-			return nil, fmt.Errorf("%s: line %d: not a JSON object: %w; want the lines that `coppice score --json` prints", path, n, err)
-		}
-		if kind.Type != "ranking" {
+		l, err := Read([]byte(line))
+		if unknown := (*UnknownError)(nil); errors.As(err, &unknown) {
 			continue
 		}
-		if err := json.Unmarshal([]byte(line), &r); err != nil {
-			return nil, fmt.Errorf("%s: line %d: %w", path, n, err)
+		if err != nil {
+			return nil, fmt.Errorf("%s: line %d: %w; want the lines that `coppice score --json` prints", path, n, err)
+		}
+		r, ok := l.(Ranking)
+		if !ok {
+			continue
 		}
 		if err := r.check(); err != nil {
 			return nil, fmt.Errorf("%s: line %d: %w", path, n, err)

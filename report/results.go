@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -124,20 +125,15 @@ func filtered(metric, filter string) string {
 }
 
 func measuredLine(line []byte) (Measured, bool, error) {
-	l := struct {
-		Type, Task, Metric, Filter, Data string
-		Value, StdErr, Perplexity        Number
-		N, Tokens                        int
-		Partial                          bool
-	}{StdErr: nan()}
-	if err := json.Unmarshal(line, &l); err != nil {
-		return Measured{}, false, err
+	l, err := Read(line)
+	if unknown := (*UnknownError)(nil); errors.As(err, &unknown) {
+		return Measured{}, false, nil
 	}
-	switch l.Type {
-	case "result":
-		return Measured{Task: l.Task, Metric: filtered(l.Metric, l.Filter), Value: l.Value, StdErr: l.StdErr, N: l.N, Limited: l.Partial}, true, nil
-	case "perplexity":
-		return Measured{Task: l.Data, Metric: "perplexity", Value: l.Perplexity, StdErr: nan(), N: l.Tokens}, true, nil
+	switch l := l.(type) {
+	case Result:
+		return Measured{Task: l.Task, Metric: filtered(l.Metric, l.Filter), Value: l.Value, StdErr: l.StdErr, N: l.N, Limited: l.Partial}, true, err
+	case Perplexity:
+		return Measured{Task: l.Data, Metric: "perplexity", Value: l.Perplexity, StdErr: nan(), N: l.Tokens}, true, err
 	}
-	return Measured{}, false, nil
+	return Measured{}, false, err
 }

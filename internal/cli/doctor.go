@@ -34,20 +34,11 @@ Exits with 1 when the engine does not start.`,
 	return c
 }
 
-// doctorLine is the report with its type; doctor's fields are the contract's.
-type doctorLine struct {
-	Type string `json:"type"`
-	doctor.Report
-}
-
-// Typed implements report.Line.
-func (l doctorLine) Typed() any { l.Type = "doctor"; return l }
-
 func runDoctor(c *cobra.Command, a *app) error {
 	r := doctor.Run(c.Context(), doctor.Options{CacheDir: stage.CacheDir(a.sys.Getenv), Getenv: os.LookupEnv})
 	var err error
 	if a.json {
-		err = a.line(doctorLine{Report: r})
+		err = a.line(r)
 	} else {
 		err = printDoctor(a, r)
 	}
@@ -57,7 +48,7 @@ func runDoctor(c *cobra.Command, a *app) error {
 	return err
 }
 
-func printDoctor(a *app, r doctor.Report) error {
+func printDoctor(a *app, r report.Doctor) error {
 	t := &report.Table{Header: []string{"", ""}}
 	add := func(name, format string, args ...any) {
 		t.Add(report.String(name), report.String(fmt.Sprintf(format, args...)))

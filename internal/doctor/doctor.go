@@ -8,6 +8,8 @@ import (
 
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/engine/all"
+	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/resident"
 )
 
 // Options say where to look.
@@ -22,65 +24,16 @@ type Options struct {
 	Getenv func(name string) (value string, set bool)
 }
 
-// Report is what was found. Sizes are bytes; 0 and "" mean unknown.
-type Report struct {
-	OS          string     `json:"os"`
-	Arch        string     `json:"arch"`
-	Go          string     `json:"go"`
-	CPU         CPU        `json:"cpu"`
-	Cores       Cores      `json:"cores"`
-	Memory      Memory     `json:"memory"`
-	Disks       []Disk     `json:"disks"`
-	Kernels     Kernels    `json:"kernels"`
-	Environment []Variable `json:"environment"`
-}
-
-// CPU is the processor.
-type CPU struct {
-	Model    string   `json:"model"`
-	Features []string `json:"features"` // those that matrix kernels choose by
-}
-
-// Cores says how many cores work may use.
-type Cores struct {
-	Affinity int     `json:"affinity"` // cores this process may run on
-	Quota    float64 `json:"quota"`    // the cgroup's limit in cores; 0 without one
-	Used     int     `json:"used"`     // the default of --threads
-}
-
-// Memory is the machine's and the cgroup's.
-type Memory struct {
-	Total   int64 `json:"total"`
-	Free    int64 `json:"free"`    // to this process, the cgroup's limit considered
-	Limit   int64 `json:"limit"`   // the cgroup's; 0 without one
-	Default int64 `json:"default"` // of --memory; 0 means unbounded
-}
-
-// Disk is the file system that holds a directory.
-type Disk struct {
-	Purpose string `json:"purpose"`
-	Path    string `json:"path"`
-	Free    int64  `json:"free"` // to this user
-	Total   int64  `json:"total"`
-}
-
-// Kernels is who computes, as the engine describes itself.
-type Kernels struct {
-	Provider    string   `json:"provider"`     // of matrix products, e.g. "oneDNN 2.6.3 (AVX2)" or "Go (AVX-512)"
-	BFloat16    bool     `json:"bfloat16"`     // it multiplies bfloat16, which --dtype auto then picks
-	RowTile     int      `json:"row_tile"`     // rows are cut at multiples of so many
-	ElementWise string   `json:"element_wise"` // what computes everything else
-	Notes       []string `json:"notes"`
-	Error       string   `json:"error,omitempty"` // why the engine does not start
-}
-
-// Variable is an environment variable that Coppice reads.
-type Variable struct {
-	Name    string `json:"name"`
-	Value   string `json:"value"`
-	Set     bool   `json:"set"`
-	Meaning string `json:"meaning"`
-}
+// What is found is report's.
+type (
+	Report   = report.Doctor
+	CPU      = report.CPU
+	Cores    = report.Cores
+	Memory   = report.MachineMemory
+	Disk     = report.Disk
+	Kernels  = report.Kernels
+	Variable = report.Variable
+)
 
 // Run looks at the machine. It does not fail: what cannot be found out is left
 // empty, and an engine that does not start is an error inside the report.
@@ -103,7 +56,7 @@ func Run(_ context.Context, opt Options) Report {
 	}
 }
 
-// DefaultMemory is the default of --memory: 0.8 of what is free; 0, which
+// DefaultMemory is resident's default for what is free here; 0, which
 // means unbounded, where that is unknown.
 func DefaultMemory() int64 { return memory(os.DirFS("/")).Default }
 
@@ -113,7 +66,7 @@ func memory(root fs.FS) Memory {
 		m.Limit = c.limit
 		m.Free = min(m.Free, max(0, c.limit-c.used))
 	}
-	m.Default = m.Free / 10 * 8
+	m.Default = resident.DefaultMemory(m.Free)
 	return m
 }
 

@@ -1,0 +1,58 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// UnknownError is a line of a type that this version does not know.
+type UnknownError struct{ Type string }
+
+func (e *UnknownError) Error() string {
+	if e.Type == "" {
+		return "a JSON line without a type"
+	}
+	return fmt.Sprintf("a JSON line of an unknown type %q", e.Type)
+}
+
+// Read reads a line that Write wrote. Fields that are not known are left out. Errors:
+// what is no JSON object, values of another kind, and an *UnknownError.
+func Read(line []byte) (Line, error) {
+	var kind struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(line, &kind); err != nil {
+		return nil, fmt.Errorf("not a JSON object: %w", err)
+	}
+	read, ok := readers()[kind.Type]
+	if !ok {
+		return nil, &UnknownError{kind.Type}
+	}
+	return read(line)
+}
+
+// Types are the types of lines, sorted.
+func Types() []string { return slices.Sorted(maps.Keys(readers())) }
+
+// readers read the lines of each type.
+func readers() map[string]func([]byte) (Line, error) {
+	return map[string]func([]byte) (Line, error){
+		"bench": as(Bench{}), "blocks": as(Blocks{}), "card": as(Card{}), "curve": as(Curve{}), "difference": as(Difference{}),
+		"doctor": as(Doctor{}), "done": as(Healed{}), "error": as(Error{}), "eval": as(HealEval{}), "file": as(File{}),
+		"generation": as(Generation{}), "layer": as(Layer{}), "logprobs": as(LogProbs{}), "model": as(Model{}), "note": as(Note{}),
+		"perplexity": as(Perplexity{}), "plan": as(Plan{}), "pulled": as(Pulled{}), "pushed": as(Pushed{}), "ranking": as(Ranking{}),
+		"result": as(Result{StdErr: nan()}), "selfcheck": as(Selfcheck{}), "step": as(HealStep{}), "summary": as(Summary{}), "text": as(Text{}),
+		"tokens": as(Tokens{}), "variant": as(Variant{}), "version": as(Version{}), "warning": as(Warning{}), "written": as(Written{}),
+	}
+}
+
+// as reads a line into a copy of blank.
+func as[T Line](blank T) func([]byte) (Line, error) {
+	return func(raw []byte) (Line, error) {
+		l := blank
+		err := json.Unmarshal(raw, &l)
+		return l, err
+	}
+}
