@@ -142,6 +142,8 @@ func providerName(mul multiplier, k *kernels) string {
 }
 
 // quantum is what the rows of layers are best cut at multiples of.
-func (e *Engine) quantum() int {
-	return e.mul.quantum(e.half)
-}
+func (e *Engine) quantum() int { return e.mul.quantum(e.half) }
+
+// room rounds rows of layers up to whole quanta: what memory for products is best
+// made for.
+func (e *Engine) room(rows int) int { return roundUp(rows, e.quantum()) }

@@ -197,7 +197,7 @@ func (f *forward) prepare() {
 		t.size(f.l, n, f.outputs)
 	} else {
 		t = &f.own
-		t.sizeAttention(f.e, n*q, n*kv)
+		t.sizeAttention(f.e, f.e.room(n)*q, f.e.room(n)*kv)
 	}
 	f.q, f.k, f.v, f.att = t.q, t.k, t.v, t.att
 	f.tiles = f.cut(f.tiles[:0])
@@ -253,14 +253,14 @@ func grow[T any](xs []T, n int) []T {
 func (f *forward) project(w *worker, lo, hi int) {
 	l := f.l
 	rows, d := hi-lo, l.s.Hidden
-	x := f.e.input(w, slotInput, rows*d)
+	x := f.e.input(w, slotInput, f.e.room(rows)*d)
 	f.e.normRows(w, x, f.in[lo*d:hi*d], l.attnNorm, l.s.NormEps)
 	w.lap(lapNorms)
 	if f.rows == nil {
-		f.linear(w, l.query, rows, x, span{lo: lo}, f.q[lo*l.query.out:])
+		f.filled(w, l.query, rows, x, span{lo: lo}, f.q[lo*l.query.out:])
 	}
-	f.linear(w, l.key, rows, x, span{lo: lo}, f.k[lo*l.key.out:])
-	f.linear(w, l.value, rows, x, span{lo: lo}, f.v[lo*l.value.out:])
+	f.filled(w, l.key, rows, x, span{lo: lo}, f.k[lo*l.key.out:])
+	f.filled(w, l.value, rows, x, span{lo: lo}, f.v[lo*l.value.out:])
 	w.lap(lapProducts)
 	if f.rows == nil {
 		f.rotateQueries(lo, hi)
@@ -272,10 +272,10 @@ func (f *forward) project(w *worker, lo, hi int) {
 // query computes rotated queries of outputs [lo, hi), where only some are wanted.
 func (f *forward) query(w *worker, lo, hi int) {
 	l := f.l
-	x := f.e.input(w, slotInput, (hi-lo)*l.s.Hidden)
+	x := f.e.input(w, slotInput, f.e.room(hi-lo)*l.s.Hidden)
 	f.normOutputs(w, x, f.in, l.attnNorm, lo, hi)
 	w.lap(lapNorms)
-	f.linear(w, l.query, hi-lo, x, f.span(lo), f.q[lo*l.query.out:])
+	f.filled(w, l.query, hi-lo, x, f.span(lo), f.q[lo*l.query.out:])
 	w.lap(lapProducts)
 	f.rotateQueries(lo, hi)
 	w.lap(lapRotary)
@@ -359,27 +359,28 @@ func (f *forward) finish(w *worker, lo, hi int) {
 	}
 	l := f.l
 	rows, d, ff := hi-lo, l.s.Hidden, l.s.FF
+	room := f.e.room(rows)
 
 	// gate's scratch is free until the feed-forward products
-	gate := w.floats(slotGate, rows*max(ff, d))
-	f.linear(w, l.out, rows, f.att.from(lo*l.out.in), f.span(lo), gate)
+	gate := w.floats(slotGate, room*max(ff, d))
+	f.filled(w, l.out, rows, f.att.from(lo*l.out.in), f.span(lo), gate)
 	w.lap(lapProducts)
 	f.addTo(f.in, lo, gate[:rows*d], l.outBias, l.attnPostNorm, nil)
 	w.lap(lapResidual)
 
-	x := f.e.input(w, slotInput, rows*d)
+	x := f.e.input(w, slotInput, room*d)
 	f.normOutputs(w, x, f.out, l.mlpNorm, lo, hi)
 	w.lap(lapNorms)
-	up := w.floats(slotUp, rows*max(ff, d))
-	f.linear(w, l.gate, rows, x, f.span(lo), gate)
-	f.linear(w, l.up, rows, x, f.span(lo), up)
+	up := w.floats(slotUp, room*max(ff, d))
+	f.filled(w, l.gate, rows, x, f.span(lo), gate)
+	f.filled(w, l.up, rows, x, f.span(lo), up)
 	w.lap(lapProducts)
-	act := f.e.input(w, slotAct, rows*ff)
+	act := f.e.input(w, slotAct, room*ff)
 	for i := 0; i < rows*ff; i += ff {
 		l.activate(act.from(i), gate[i:i+ff], up[i:i+ff], 0)
 	}
 	w.lap(lapActivation)
-	f.linear(w, l.down, rows, act, f.span(lo), up)
+	f.filled(w, l.down, rows, act, f.span(lo), up)
 	w.lap(lapProducts)
 	f.addTo(f.out, lo, up[:rows*d], l.downBias, l.mlpPostNorm, f.mlp)
 	w.lap(lapResidual)

@@ -286,7 +286,7 @@ func (s *scoring) run(h *head, x engine.Hidden) error {
 		return err
 	}
 	s.h, s.in = h, floats(x, x.Rows(), h.s.Hidden)
-	s.x = s.x.grow(len(s.rows)*h.s.Hidden, s.e.half)
+	s.x = s.x.grow(s.e.room(len(s.rows))*h.s.Hidden, s.e.half)
 	s.e.pool.evenly(&s.job.phases[0], len(s.rows), rowTile, 1)
 	s.job.phases[1].n, s.job.phases[1].step = blocksOf(h.s.Vocab), 1
 	err := s.e.pool.run(&s.job)
@@ -319,11 +319,11 @@ func (s *scoring) blocks(w *worker, from, to int) {
 		weights := h.block(w, column, column+p.n)
 		for lo := 0; lo < n; lo += tile {
 			hi := min(lo+tile, n)
-			logits := w.floats(slotHeadLogits, (hi-lo)*p.n)
+			logits := w.floats(slotHeadLogits, s.e.room(hi-lo)*p.n)
 			if n <= fewRows {
 				s.e.mul.narrow(w, p, n, 0, p.n, s.x, weights, logits)
 			} else {
-				s.e.mul.product(w, p, hi-lo, s.x.from(lo*d), weights, logits)
+				s.e.mul.filled(w, p, hi-lo, s.e.room(hi-lo), s.x.from(lo*d), weights, logits)
 			}
 			w.lap(lapProducts)
 			h.finish(logits[:(hi-lo)*p.n], column, p.n)

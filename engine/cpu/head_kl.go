@@ -26,7 +26,7 @@ func (h *head) KL(ctx context.Context, p engine.Hidden, q []engine.Hidden, rows 
 	}
 	var xs []operand
 	for _, y := range append([]engine.Hidden{p}, q...) {
-		x, in := operand{}.grow(len(rows)*h.s.Hidden, h.e.half), floats(y, y.Rows(), h.s.Hidden)
+		x, in := operand{}.grow(h.e.room(len(rows))*h.s.Hidden, h.e.half), floats(y, y.Rows(), h.s.Hidden)
 		err := h.e.pool.split(len(rows), rowTile, 1, func(w *worker, lo, hi int) { h.gather(w, x, in, rows, lo, hi) })
 		if err != nil {
 			return err
@@ -67,11 +67,11 @@ func (h *head) compare(w *worker, xs []operand, weights operand, rows, column, w
 	tile := roundUp(klTile, h.e.quantum())
 	for lo := 0; lo < rows; lo += tile {
 		n := min(tile, rows-lo)
-		room := n * width
+		room := h.e.room(n) * width
 		logits := w.floats(slotHeadLogits, 2*room+width)
 		a, b, exps := logits[:room], logits[room:2*room], logits[2*room:]
 		project := func(x operand, dst []float32) {
-			h.e.mul.product(w, shape{n: width, k: d}, n, x.from(lo*d), weights, dst)
+			h.e.mul.filled(w, shape{n: width, k: d}, n, h.e.room(n), x.from(lo*d), weights, dst)
 			h.finish(dst[:n*width], column, width)
 		}
 		project(xs[0], a)

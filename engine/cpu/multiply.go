@@ -46,6 +46,9 @@ type multiplier interface {
 	// nothing is read or written beyond so many values.
 	// It panics with a *productError when the provider fails.
 	product(w *worker, s shape, m int, a, b operand, dst []float32)
+	// filled is product where a and dst have room for so many rows: those beyond m
+	// are read, whatever they hold, and overwritten, where that saves a call.
+	filled(w *worker, s shape, m, room int, a, b operand, dst []float32)
 	// narrow sets columns [lo, hi) of dst [m, n] to what product gives, bit for
 	// bit, for at most fewRows rows; b is not plain.
 	narrow(w *worker, s shape, m, lo, hi int, a, b operand, dst []float32)
@@ -81,6 +84,10 @@ func (g goMultiplier) product(_ *worker, s shape, m int, a, b operand, dst []flo
 	} else {
 		g.k.products(m, s.n, s.k, a.f32, b.f32, dst)
 	}
+}
+
+func (g goMultiplier) filled(w *worker, s shape, m, _ int, a, b operand, dst []float32) {
+	g.product(w, s, m, a, b, dst)
 }
 
 func (g goMultiplier) narrow(_ *worker, s shape, m, lo, hi int, a, b operand, dst []float32) {

@@ -44,7 +44,7 @@ func (t *tape) open(n int) *tape {
 func (t *tape) size(l *layer, n, m int) {
 	s := l.s
 	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
-	t.sizeAttention(t.e, m*q, n*kv)
+	t.sizeAttention(t.e, t.e.room(m)*q, t.e.room(n)*kv)
 	t.lse, t.mid = grow(t.lse, m*s.Heads), grow(t.mid, m*s.Hidden)
 	t.gate, t.up = t.gate.grow(m*s.FF, t.e.half), t.up.grow(m*s.FF, t.e.half)
 	if l.queryNorm != nil {
