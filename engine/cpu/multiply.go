@@ -191,7 +191,8 @@ func productPlain(m, n, k int, a, b, dst []float32) {
 	}
 }
 
-// noise returns n pseudo-random values in (-1, 1), the same for the same seed.
+// noise returns n pseudo-random values in (-1, 1), the same for the same seed. Those
+// of bfloat16 have many exponents: sums of others would be exact, in any order.
 func noise(n int, half bool, seed uint32) operand {
 	o := operand{}
 	if half {
@@ -203,7 +204,7 @@ func noise(n int, half bool, seed uint32) operand {
 		seed = seed*1664525 + 1013904223
 		v := float32(int32(seed)) / (1 << 31)
 		if half {
-			o.bf16[i] = roundBF16(v)
+			o.bf16[i] = roundBF16(v / float32(uint32(1)<<(seed>>12&15)))
 		} else {
 			o.f32[i] = v
 		}

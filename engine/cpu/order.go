@@ -83,17 +83,18 @@ func (l *rowLaw) findOrder(w *worker, key shapeKey, b operand) (run int, telling
 	if l.kernels.name == "scalar" || key.half && l.kernels.name != "AVX-512" { // slower than the provider
 		return 0, true
 	}
-	a := noise(key.k, key.half, 5)
-	want, got := make([]float32, key.n), make([]float32, key.n)
-	l.product(w, key.shape, 1, a, b, want)
+	const rows = 2
+	a := noise(rows*key.k, key.half, 5)
+	want, got := make([]float32, rows*key.n), make([]float32, rows*key.n)
+	l.product(w, key.shape, rows, a, b, want)
 	if !differ(want) {
 		return 0, false
 	}
 	for _, run := range []int{key.k, 1024, 512, 2048, 256, 4096, 128, 64, 384, 192, 768} {
 		if key.half {
-			l.kernels.columnsHalf(1, key.n, key.k, run, 0, key.n, a.bf16, b.bf16, got)
+			l.kernels.columnsHalf(rows, key.n, key.k, run, 0, key.n, a.bf16, b.bf16, got)
 		} else {
-			l.kernels.columns(1, key.n, key.k, run, 0, key.n, a.f32, b.f32, got)
+			l.kernels.columns(rows, key.n, key.k, run, 0, key.n, a.f32, b.f32, got)
 		}
 		if sameBits(got, want) {
 			return run, true
