@@ -14,7 +14,7 @@ import (
 
 // TestReferenceScript runs docs/reference.py as users do, except that the
 // transformers it imports is a stand-in that computes with the forward pass of
-// scripts/goldens.py, and compares with what selfcheck makes of its output.
+// scripts/forward.py, and compares with what selfcheck makes of its output.
 func TestReferenceScript(t *testing.T) {
 	testkit.Slow(t)
 	python := testkit.Torch(t)
@@ -26,7 +26,7 @@ func TestReferenceScript(t *testing.T) {
 		t.Run(family, func(t *testing.T) {
 			dir := filepath.Join(testkit.GoldenDir(t, family), "checkpoint")
 			c := exec.Command(python, filepath.Join(root, "docs", "reference.py"), dir, "30")
-			c.Env = append(os.Environ(), "PYTHONPATH="+filepath.Join(root, "internal", "cli", "testdata", "python"), "GOLDENS="+filepath.Join(root, "scripts"), "PYTHONDONTWRITEBYTECODE=1")
+			c.Env = append(os.Environ(), "PYTHONPATH="+filepath.Join(root, "internal", "cli", "testdata", "python"), "SCRIPTS="+filepath.Join(root, "scripts"), "PYTHONDONTWRITEBYTECODE=1")
 			var stderr bytes.Buffer
 			c.Stderr = &stderr
 			raw, err := c.Output()
