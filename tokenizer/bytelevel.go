@@ -94,7 +94,8 @@ type byteDecoder struct {
 	raw []string // "" for special tokens
 }
 
-func newByteDecoder(tokens, raw []string, added []addedToken) *byteDecoder {
+// newByteDecoder reads the first own tokens as bytes spelled, and the added ones after them as they are.
+func newByteDecoder(tokens, raw []string, own int, added []addedToken) *byteDecoder {
 	d := &byteDecoder{raw: slices.Clone(raw)}
 	for id, token := range tokens {
 		if raw[id] == "" {
@@ -102,8 +103,11 @@ func newByteDecoder(tokens, raw []string, added []addedToken) *byteDecoder {
 		}
 	}
 	for _, tok := range added {
-		if tok.Special {
+		switch {
+		case tok.Special:
 			d.raw[tok.ID] = ""
+		case tok.ID >= own: // "é" is the letter here, not the byte it spells in the vocabulary
+			d.raw[tok.ID] = tok.Content
 		}
 	}
 	return d

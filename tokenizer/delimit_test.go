@@ -147,3 +147,29 @@ func TestEmptyDelimiters(t *testing.T) {
 		}
 	}
 }
+
+// TestBeheaded: where the beginning of a text is taken away there is no first piece, as in Hugging Face's library.
+func TestBeheaded(t *testing.T) {
+	const metaspace = `{"type":"Metaspace","replacement":"▁","prepend_scheme":"first"}`
+	const model = `{"type":"BPE","vocab":{"a":0,"b":1,"▁":2},"merges":[]}`
+	for _, tt := range []struct {
+		normalizer, pre, text string
+		want                  []int
+	}{
+		{"null", metaspace, "ab", []int{2, 0, 1}},
+		{`{"type":"Strip","strip_left":true}`, metaspace, "ab", []int{2, 0, 1}},
+		{`{"type":"Strip","strip_left":true}`, metaspace, " ab", []int{0, 1}},
+		{`{"type":"Strip","strip_right":true}`, metaspace, " ab ", []int{2, 0, 1}},
+		{`{"type":"Sequence","normalizers":[{"type":"NFD"},{"type":"StripAccents"}]}`, metaspace, "\u0301ab", []int{0, 1}},
+		{"null", `{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"String":"a"},"behavior":"Removed"},` + metaspace + `]}`, "ab", []int{1}},
+		{"null", `{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"String":"a"},"behavior":"Removed"},` + metaspace + `]}`, "bab", []int{2, 1, 1}},
+	} {
+		tok, err := parseJSON([]byte(jsonWith(map[string]string{"normalizer": tt.normalizer, "pre_tokenizer": tt.pre, "decoder": `{"type":"Fuse"}`, "model": model})), config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tok.Encode(tt.text, false); !cmp.Equal(got, tt.want) {
+			t.Errorf("%s, %s on %q: %v, want %v", tt.normalizer, tt.pre, tt.text, got, tt.want)
+		}
+	}
+}

@@ -91,7 +91,7 @@ func (f *jsonFile) byteModel(t *Tokenizer, vocab map[string]int32, added []added
 	if err != nil {
 		return err
 	}
-	t.model, t.dec = model, newByteDecoder(t.tokens, raw, added)
+	t.model, t.dec = model, newByteDecoder(t.tokens, raw, vocabSize(vocab), added)
 	return nil
 }
 
@@ -152,6 +152,7 @@ func (f *jsonFile) stages(t *Tokenizer) (bytes bool, err error) {
 	if t.pre, bytes, err = newPreTokenizer(f.PreTokenizer); err != nil {
 		return false, err
 	}
+	t.headMatters = marksHead(t.pre)
 	t.post, err = newTemplate(f.PostProcessor, &stages{})
 	return bytes, err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 )
@@ -42,11 +43,15 @@ func newNormalizer(raw json.RawMessage, s *stages) (normalizer, error) {
 	case "NFKD":
 		return unicodeForm(norm.NFKD), nil
 	case "Lowercase":
-		return rewriter{lower, true}, nil
+		return rewriter{lower, true, nil}, nil
 	case "StripAccents":
-		return rewriter{stripAccents, false}, nil
+		return rewriter{stripAccents, false, func(r rune) bool { return unicode.Is(unicode.M, r) }}, nil
 	case "Strip":
-		return rewriter{n.strip, false}, nil
+		head := unicode.IsSpace
+		if !n.StripLeft {
+			head = nil
+		}
+		return rewriter{n.strip, false, head}, nil
 	case "Prepend":
 		return prepend(n.Prepend), checkInsert("normalizer Prepend", n.Prepend)
 	case "Replace":
@@ -84,7 +89,26 @@ func (n *normalizerJSON) strip(text string) string {
 // rewriter is a function of the text alone.
 type rewriter struct {
 	rewrite func(string) string
-	longer  bool // it may make a text longer
+	longer  bool              // it may make a text longer
+	drops   func(r rune) bool // characters that it takes from the head of a text; nil: none
+}
+
+// beheads reports whether normalisation takes away what a text begins with: Hugging Face's library then knows of no
+// beginning to put a space before.
+func beheads(n normalizer, text string) bool {
+	switch n := n.(type) {
+	case rewriter:
+		r, size := utf8.DecodeRuneInString(text)
+		return n.drops != nil && size > 0 && n.drops(r)
+	case normalizers:
+		for _, one := range n {
+			if beheads(one, text) {
+				return true
+			}
+			text = one.normalize(text)
+		}
+	}
+	return false
 }
 
 func (f rewriter) normalize(text string) string { return f.rewrite(text) }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -184,6 +185,19 @@ func (p *preJSON) metaspace() (preTokenizer, error) {
 	return m, nil
 }
 
+// marksHead reports whether a stage is Metaspace that puts a space before the first piece alone.
+func marksHead(p preTokenizer) bool {
+	switch p := p.(type) {
+	case *metaspace:
+		return p.prepend == prependFirst
+	case *spelled:
+		return marksHead(p.stage)
+	case preSequence:
+		return slices.ContainsFunc(p, marksHead)
+	}
+	return false
+}
+
 // preSequence applies each stage to the pieces of the one before.
 type preSequence []preTokenizer
 
@@ -192,7 +206,12 @@ func (ps preSequence) split(text string, first bool, yield func(string)) {
 		ps[0].split(text, first, yield)
 		return
 	}
+	d, ok := ps[0].(*delimited)
+	removes := ok && d.how == removed
 	ps[0].split(text, first, func(piece string) {
+		if removes && !strings.HasPrefix(text, piece) {
+			first = false // what the text begins with is gone
+		}
 		ps[1:].split(piece, first, yield)
 		first = false
 	})

@@ -95,7 +95,7 @@ func parseTiktoken(data []byte, cfg config, rules tiktokenRules) (*Tokenizer, er
 	if err != nil {
 		return nil, err
 	}
-	t.model, t.dec = m, newByteDecoder(t.tokens, rawTokens(t.tokens), added)
+	t.model, t.dec = m, newByteDecoder(t.tokens, rawTokens(t.tokens), vocabSize(vocab), added)
 	t.added = newAddedTokens(added, t.normalize)
 	t.marked = t.added
 	t.finish()

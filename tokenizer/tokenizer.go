@@ -36,17 +36,18 @@ type Tokenizer struct {
 	tokens []string
 	known  []bool // an id inside the vocabulary may name no token
 
-	added     addedTokens
-	marked    addedTokens // what EncodeMarked finds in text
-	opening   []string    // what stands for always at the head of EncodeMarked's text
-	always    []int       // what EncodeMarked begins with
-	turnEnds  []int       // tokens that end an answer, besides EOS
-	normalize normalizer  // nil: text is left as it is
-	inner     normalizer  // for text after an added token; nil: normalize
-	pre       preTokenizer
-	model     model
-	post      template
-	dec       decoder
+	added       addedTokens
+	marked      addedTokens // what EncodeMarked finds in text
+	opening     []string    // what stands for always at the head of EncodeMarked's text
+	always      []int       // what EncodeMarked begins with
+	turnEnds    []int       // tokens that end an answer, besides EOS
+	normalize   normalizer  // nil: text is left as it is
+	inner       normalizer  // for text after an added token; nil: normalize
+	pre         preTokenizer
+	headMatters bool // pre treats the beginning of a text apart
+	model       model
+	post        template
+	dec         decoder
 
 	bos, eos int // -1: none
 	scratch  sync.Pool
@@ -116,6 +117,7 @@ func (t *Tokenizer) encodePart(ids []int, part string, first bool, added *addedT
 	case !first && t.inner != nil:
 		part = t.inner.normalize(part)
 	case t.normalize != nil:
+		first = first && !(t.headMatters && beheads(t.normalize, part))
 		part = t.normalize.normalize(part)
 	}
 	added.normalized.cut(part, func(text string) {

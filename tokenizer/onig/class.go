@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // class reads what follows a [.
@@ -117,6 +118,9 @@ func (p *parser) inner() ([]span, error) {
 		name = name[1:]
 		bare, negate := strings.CutPrefix(name, "^")
 		spans, ok := posix(bare)
+		if bare == "punct" { // since Oniguruma 6.9.10, and unlike \p{Punct}
+			spans = merged(append(spans, tables(unicode.S)...))
+		}
 		if bare == "ascii" {
 			spans, ok = []span{{0, 127}}, true
 		}

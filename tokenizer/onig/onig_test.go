@@ -152,3 +152,14 @@ func FuzzMatch(f *testing.F) {
 		}
 	})
 }
+
+// TestLaterVersions: where the engine that Hugging Face's library brings along (6.9.10) differs from cases.py's.
+func TestLaterVersions(t *testing.T) {
+	re, err := Compile(`[[:punct:]]|\p{Punct}x`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := found(re, "a$,▁\u200d", false), [][2]int{{1, 2}, {2, 3}, {3, 6}}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}

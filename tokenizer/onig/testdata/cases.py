@@ -47,7 +47,7 @@ def matches(reg, text):
 
 CHOSEN = r"""a$ ^a \Aa a\Z a\z $ ^ (?m:.) . \N \O a(?i)b|c (?x)\ a\ b (?i:'s|'t|'re|'ve|'m|'ll|'d) (?i:k) (?i)\p{Lu} (?i)[b-d]+ (?i)[^b]
 a{,2} a{1,2}+ a{2}+ a{2}? a{2,}? a{1,2}? a{,} a{ a{x} a{2}{3} a++b a?+ a*+ a** a+? a?? (?:a|b)++ (?>a+)ab (?:a|ab)(?:c|bcd) (a*)* (a*)+ (?:a|b*)*c
-[\w&&[^a]]+ [a-c&&b-d]+ [[:alpha:]]+ [[:^alpha:]]+ [[:word:]]+ [[:punct:]] [:alpha:] [a[b]] []a] [^]a] [a-] [-a] [a-c-e] [&&a] [a&&] [^a&&b] [a&b] [^(\s|[.,!?])]+
+[\w&&[^a]]+ [a-c&&b-d]+ [[:alpha:]]+ [[:^alpha:]]+ [[:word:]]+ [:alpha:] [a[b]] []a] [^]a] [a-] [-a] [a-c-e] [&&a] [a&&] [^a&&b] [a&b] [^(\s|[.,!?])]+
 [[a-z]&&[^aeiou]]+ [^[a]b] [\p{L}&&\p{Lu}] [\d.] [\[\]] [\b] [\x41-\x43]
 \h+ \H \e \a \v \f \x41 \x{1F600} \u00e9 \101 \0 \_ \- \é \i \p{^L} \P{L} \p{Letter} \p{Han} \pL \p{alpha} \p{Punct} \p{ASCII} \p{Any} \p{lowercase_letter} \p{l-u} \p{Greek}
 \d \w+ \W [\w]+ \s \S+ \b \B \bA (?=\w+\s)\w (?!\S) \s+(?!\S)|\s+ (?<=a)b (?<!a)b (?<=ab|c)a (?<![\w'])b (?#x)a (?:) () a||b (?<n>a)(b) (?'n'a)
