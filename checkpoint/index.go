@@ -24,7 +24,7 @@ type index struct {
 // Errors are *safetensors.FormatError.
 func parseIndex(raw []byte, path, extension string) (*index, error) {
 	fail := func(at int64, format string, args ...any) error {
-		return &safetensors.FormatError{Path: path, Offset: at, Problem: fmt.Sprintf(format, args...)}
+		return &safetensors.FormatError{Path: path, Offset: at, Problem: fmt.Sprintf(format, args...), Remedy: "correct the index, or get it again"}
 	}
 	var top struct {
 		Metadata  map[string]json.RawMessage `json:"metadata"`

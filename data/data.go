@@ -104,14 +104,26 @@ func withField(err error) error {
 	return err
 }
 
+// maxUnpacked bounds the bytes of a packed file that is one text.
+const maxUnpacked = 1 << 30
+
 // readWhole reads a text file as one text.
-func readWhole(path string) ([]string, error) {
-	t, err := openText(source{path: path, limit: math.MaxInt})
+func readWhole(path string) ([]string, error) { return readWithin(path, maxUnpacked) }
+
+func readWithin(path string, unpacked int) ([]string, error) {
+	limit := math.MaxInt
+	if _, packed := formatOf(path); packed != "" {
+		limit = unpacked // a few bytes may unpack to anything
+	}
+	t, err := openText(source{path: path, limit: limit})
 	if err != nil {
 		return nil, err
 	}
 	defer t.Close()
 	raw, err := io.ReadAll(t)
+	if errors.Is(err, errTooLong) {
+		return nil, &Error{Path: path, What: fmt.Sprintf("it unpacks to more than the limit of %d bytes for one text", unpacked), Remedy: "unpack it, or make rows of it"}
+	}
 	if err != nil {
 		return nil, t.damaged(err)
 	}

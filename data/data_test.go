@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"compress/gzip"
 	"io"
 	"os"
 	"path/filepath"
@@ -143,5 +144,24 @@ func TestNewlinesByAnySteps(t *testing.T) {
 		if got, err := io.ReadAll(&newlines{r: r}); err != nil || string(got) != want {
 			t.Errorf("%q, %v, want %q", got, err, want)
 		}
+	}
+}
+
+// A few bytes that unpack to many.
+func TestPackedTextIsBounded(t *testing.T) {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write(bytes.Repeat([]byte("a"), 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := write(t, "a.txt.gz", b.String())
+	if texts, err := readWithin(path, 200_000); err != nil || len(texts[0]) != 100_000 {
+		t.Errorf("within the limit: %v", err)
+	}
+	if _, err := readWithin(path, 50_000); err == nil || !strings.Contains(err.Error(), "unpacks to more than the limit of 50000 bytes") {
+		t.Errorf("over the limit: %v", err)
 	}
 }

@@ -47,7 +47,7 @@ func ParseLayout(raw []byte, beside Beside) (*Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := familyOf(architecture)
+	f, err := familyOf(architecture, c.stringOr("model_type", ""))
 	if err != nil {
 		return nil, err
 	}

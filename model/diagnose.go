@@ -21,7 +21,7 @@ func (s *Spec) Diagnose(tensors []checkpoint.TensorInfo, r CheckReport) string {
 	for _, t := range tensors {
 		names[t.Name] = true
 	}
-	for _, cause := range []string{packedWeights(tensors), s.otherPrefix(names), s.otherLayers(names)} {
+	for _, cause := range []string{packedWeights(tensors), s.otherPrefix(names), s.otherLayers(names), s.noHead(r)} {
 		if cause != "" {
 			return cause
 		}
@@ -102,6 +102,15 @@ func (s *Spec) otherLayers(names map[string]bool) string {
 	}
 	return fmt.Sprintf("the files have layers %s and config.json wants %s: layers were removed by hand and the rest not renumbered; rename their tensors in order (and set the layer count to %d), or cut the original with `coppice prune --keep`",
 		layerlist.Format(layers), layerlist.Format(upTo(s.Layers)), len(layers))
+}
+
+// noHead recognises a head that is tied, and a config that does not say so.
+func (s *Spec) noHead(r CheckReport) string {
+	head := s.untiedHead()
+	if s.Tied || len(r.Missing) != 1 || len(r.Misshapen) != 0 || !strings.HasPrefix(r.Missing[0], head+" ") {
+		return ""
+	}
+	return fmt.Sprintf("%s is missing; if the head is the embedding, set tie_word_embeddings to true, else the model was saved without its head", head)
 }
 
 func upTo(n int) []int {

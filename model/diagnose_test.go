@@ -53,6 +53,7 @@ func TestDiagnose(t *testing.T) {
 			return n, !strings.Contains(n, "layers.1.") && !strings.Contains(n, "layers.2.")
 		}, []string{`"num_hidden_layers": 4`, `"num_hidden_layers": 2`}, "layers 0,3 and config.json wants 0-1: layers were removed by hand"},
 		"gap, config as it was": {func(n string) (string, bool) { return n, !strings.Contains(n, "layers.1.") }, nil, "layers 0,2-3 and config.json wants 0-3"},
+		"no head":               {func(n string) (string, bool) { return n, n != "lm_head.weight" }, nil, "lm_head.weight is missing; if the head is the embedding, set tie_word_embeddings to true"},
 		"too few":               {func(n string) (string, bool) { return n, !strings.Contains(n, "layers.3.") }, nil, "layers 0-2 and config.json wants 4 of them"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -67,7 +67,10 @@ func spelledAs(name string) string {
 		return name
 	}
 	for _, k := range known {
-		if strings.EqualFold(k, name) {
+		// Of a model that was saved without its head transformers makes the class
+		// with one, too.
+		bare := strings.Replace(k, "ForCausalLM", "Model", 1)
+		if strings.EqualFold(k, name) || strings.EqualFold(bare, name) {
 			return k
 		}
 	}
@@ -83,7 +86,9 @@ func architectureOf(modelType string) string {
 	}[modelType]
 }
 
-func familyOf(architecture string) (*family, error) {
+// familyOf finds the family of a class. modelType, which may be "", is what the
+// config says beside it.
+func familyOf(architecture, modelType string) (*family, error) {
 	reason := strangers()[architecture]
 	for _, f := range families() {
 		if slices.Contains(f.architectures, architecture) {
@@ -95,6 +100,8 @@ func familyOf(architecture string) (*family, error) {
 	}
 	if reason != "" {
 		reason = ": " + reason
+	} else if known := architectureOf(modelType); known != "" {
+		reason = fmt.Sprintf(", though its model_type is %q; if it is a plain one, write \"architectures\": [\"%s\"]", modelType, known)
 	}
 	return nil, fmt.Errorf("%w: architecture %q%s; known architectures: %s", ErrUnsupported, architecture, reason, strings.Join(Architectures(), ", "))
 }

@@ -123,10 +123,15 @@ func TestArchitectureByOtherNames(t *testing.T) {
 		{"architectures": nil, "model_type": "llama"},
 		{"architectures": []string{}, "model_type": "llama"},
 		{"architectures": []any{nil}, "model_type": "llama"},
+		{"architectures": []string{"LlamaModel"}},
 	} {
 		if s := parse(t, llama31, changes); s.Architecture != "LlamaForCausalLM" || s.Parameters() != 8_030_261_248 {
 			t.Errorf("%v: %s", changes, s.Architecture)
 		}
+	}
+	if _, err := ParseConfig(edit(t, llama31, map[string]any{"architectures": []string{"MyLlama"}, "model_type": "llama"})); !errors.Is(err, ErrUnsupported) ||
+		!strings.Contains(err.Error(), `its model_type is "llama"; if it is a plain one, write "architectures": ["LlamaForCausalLM"]`) {
+		t.Errorf("a class of one's own: %v", err)
 	}
 	// Two classes of Baichuan differ in case alone.
 	if s := parse(t, published(t, "baichuan2-7b"), map[string]any{"architectures": []string{"BaiChuanForCausalLM"}}); s.HeadUnitRows {
