@@ -78,6 +78,7 @@ func TestGoldens(t *testing.T) {
 			checkGoldens(t, tok, readGoldens(t, filepath.Join(dir, "goldens.jsonl")))
 		})
 	}
+	t.Run("other forms", func(t *testing.T) { otherFormsGoldens(t, published) })
 	t.Run("prefix of chatglm2", func(t *testing.T) { prefixOfChatGLM2(t, filepath.Join(published, "chatglm2")) })
 }
 

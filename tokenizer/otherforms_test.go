@@ -45,8 +45,8 @@ func readVocabAndMerges(t *testing.T, path string) vocabAndMerges {
 	return f
 }
 
-// TestOtherFormsGoldens: the published tokenizers written in the older forms give the same ids.
-func TestOtherFormsGoldens(t *testing.T) {
+// otherFormsGoldens: the published tokenizers written in the older forms give the same ids.
+func otherFormsGoldens(t *testing.T, published string) {
 	tests := []struct {
 		name, from string
 		files      func(f vocabAndMerges) map[string]string
@@ -67,7 +67,7 @@ func TestOtherFormsGoldens(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			dir := shared(t, "data", "tokenizers", tt.from)
+			dir := filepath.Join(published, tt.from)
 			tok, err := loadFrom(t, tt.files(readVocabAndMerges(t, filepath.Join(dir, jsonName))))
 			if err != nil {
 				t.Fatal(err)
