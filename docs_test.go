@@ -1,6 +1,7 @@
-package coppice_test
+package coppice
 
 import (
+	"go/parser"
 	"os"
 	"path"
 	"path/filepath"
@@ -36,6 +37,28 @@ func TestDocsName(t *testing.T) {
 		}
 		if !strings.Contains(families, "`"+name+"`") {
 			t.Errorf("docs/families.md lacks %s", name)
+		}
+	}
+}
+
+// TestHouse: ARCHITECTURE.md lists every package, and the files it names are there.
+func TestHouse(t *testing.T) {
+	doc := readDoc(t, "ARCHITECTURE.md")
+	house := strings.Split(doc, "```")[1]
+	packages := map[string]bool{}
+	for _, s := range sources(t, parser.PackageClauseOnly) {
+		packages[s.dir] = true
+	}
+	delete(packages, ".")
+	for dir := range packages {
+		name := strings.TrimPrefix(strings.TrimPrefix(dir, "internal/"), "engine/")
+		if !regexp.MustCompile(`(^|[\s,/])` + regexp.QuoteMeta(name) + `([\s,;:]|$)`).MatchString(house) {
+			t.Errorf("ARCHITECTURE.md lacks %s", dir)
+		}
+	}
+	for _, m := range regexp.MustCompile("`([a-z0-9_/.-]+/[a-z0-9_.-]+)`").FindAllStringSubmatch(doc, -1) {
+		if _, err := os.Stat(m[1]); err != nil {
+			t.Errorf("ARCHITECTURE.md names %s: %v", m[1], err)
 		}
 	}
 }
