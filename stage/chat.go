@@ -1,6 +1,8 @@
 package stage
 
 import (
+	"strings"
+
 	"github.com/coppice-ml/coppice/chat"
 	"github.com/coppice-ml/coppice/tokenizer"
 )
@@ -34,5 +36,8 @@ func (c Chat) ids(env Env, dir string, t *tokenizer.Tokenizer, text string) ([]i
 		return nil, err
 	}
 	env.Talk.Detail("chat template: %s\n%s", template.Source(), written)
+	if lost := t.Unmarked(written, text, c.System); len(lost) > 0 {
+		env.Talk.Warn("chat template: %s: no such token in this vocabulary, so it is spelled in pieces: the model may not know this template", strings.Join(lost, ", "))
+	}
 	return t.EncodeMarked(written), nil
 }

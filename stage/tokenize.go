@@ -3,6 +3,11 @@ package stage
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode"
 
 	"github.com/coppice-ml/coppice/data"
 	"github.com/coppice-ml/coppice/hub"
@@ -13,7 +18,7 @@ import (
 // Tokenize turns texts into token ids, or back.
 type Tokenize struct {
 	Model   string  `yaml:"model"`
-	Text    *string `yaml:"text"`    // nil: File
+	Text    *string `yaml:"text"`    // or ids to decode; nil: File
 	File    string  `yaml:"file"`    // texts, or ids to decode
 	Field   string  `yaml:"field"`   // column that holds the text; "": data.DefaultField
 	Special bool    `yaml:"special"` // add the special tokens that the tokenizer puts around a text
@@ -27,7 +32,7 @@ func (o Tokenize) Check() error {
 		return nil
 	}
 	if o.Decode {
-		return wrong("{decode}: which ids?").with("pass {file} with [[ids…], …]")
+		return wrong("{decode}: which ids?").with("pass {file} with [[ids…], …], or {text} with ids")
 	}
 	return wrong("tokenize: which text?").with("pass {text} or {file}")
 }
@@ -77,7 +82,7 @@ func (o Tokenize) Run(ctx context.Context, env Env, emit func(report.Line) error
 }
 
 func (o Tokenize) decode(ctx context.Context, t *tokenizer.Tokenizer, emit func(report.Line) error) error {
-	seqs, err := data.ReadTokens(o.File, 0)
+	seqs, from, err := o.idLists()
 	if err != nil {
 		return err
 	}
@@ -87,11 +92,42 @@ func (o Tokenize) decode(ctx context.Context, t *tokenizer.Tokenizer, emit func(
 		}
 		text, err := t.Decode(ints(seq))
 		if err != nil {
-			return fmt.Errorf("%s: sequence %d: %w", o.File, i, err)
+			return fmt.Errorf("%s: sequence %d: %w", from, i, err)
 		}
 		if err := emit(report.Text{Index: i, Text: text}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// idLists are the ids to decode, and where they are from: JSON, or lines of numbers as Tokenize's are printed.
+func (o Tokenize) idLists() (seqs [][]int32, from string, err error) {
+	text := ""
+	switch {
+	case o.Text != nil:
+		text, from = *o.Text, "the ids"
+	case filepath.Ext(o.File) == ".txt":
+		from = o.File
+		raw, err := os.ReadFile(o.File)
+		if err != nil {
+			return nil, from, err
+		}
+		text = string(raw)
+	default:
+		seqs, err = data.ReadTokens(o.File, 0)
+		return seqs, o.File, err
+	}
+	for i, line := range strings.Split(strings.TrimSpace(text), "\n") {
+		seq := []int32{}
+		for _, word := range strings.FieldsFunc(line, func(r rune) bool { return r == ',' || r == '[' || r == ']' || unicode.IsSpace(r) }) {
+			id, err := strconv.ParseInt(word, 10, 32)
+			if err != nil {
+				return nil, from, failed("%s: line %d: %.20q is no token id", from, i+1, word).with("pass ids with spaces or commas between, such as 1 2 3")
+			}
+			seq = append(seq, int32(id))
+		}
+		seqs = append(seqs, seq)
+	}
+	return seqs, from, nil
 }

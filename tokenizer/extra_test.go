@@ -182,3 +182,15 @@ func TestContinue(t *testing.T) {
 		t.Errorf("nothing before: %q, %v", got, err)
 	}
 }
+
+func TestUnmarked(t *testing.T) {
+	_, model := loadStories(t)
+	tok, err := loadFrom(t, map[string]string{modelName: string(model), addedName: `{"<|im_start|>":512}`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := tok.Unmarked("<|im_start|>user\na <| b |> <|own|><|im_end|>\n<|im_start|>x<|im_end|>", "a <| b |> <|own|>", "")
+	if !slices.Equal(got, []string{"<|im_end|>"}) {
+		t.Errorf("%q", got)
+	}
+}

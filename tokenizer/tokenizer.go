@@ -97,6 +97,27 @@ func (t *Tokenizer) EncodeMarked(text string) []int {
 	return t.encode(append(make([]int, 0, len(text)/4+8), t.always...), text, &t.marked)
 }
 
+// Unmarked lists the markers of a chat template ("<|im_start|>") in text that are none of EncodeMarked's tokens. Those
+// that are in the users' own words do not count.
+func (t *Tokenizer) Unmarked(text string, own ...string) []string {
+	var lost []string
+	for rest := text; ; {
+		_, after, ok := strings.Cut(rest, "<|")
+		if !ok {
+			return lost
+		}
+		rest = after
+		name, _, ok := strings.Cut(after, "|>")
+		marker := "<|" + name + "|>"
+		if !ok || name == "" || len(name) > 64 || strings.ContainsAny(name, " \n<|>") || slices.Contains(lost, marker) {
+			continue
+		}
+		if _, known := t.lookup(marker); !known && !slices.ContainsFunc(own, func(s string) bool { return strings.Contains(s, marker) }) {
+			lost = append(lost, marker)
+		}
+	}
+}
+
 func (t *Tokenizer) encode(ids []int, text string, added *addedTokens) []int {
 	s := t.scratch.Get().(*scratch)
 	defer t.release(s)

@@ -18,11 +18,12 @@ func newTokenize(a *app) *cobra.Command {
 		Long: `Turn texts into token ids with a model's tokenizer, or ids into text.
 
 --file is a .json list of strings, a .jsonl, or a .txt; with --decode it is a
-JSON list of lists of token ids. With --chat each text is a user's message in
+JSON list of lists of token ids, or a .txt of ids as this command prints them,
+which --text takes, too. With --chat each text is a user's message in
 the model's chat template, ready for an answer; -v shows what is written. Only the tokenizer's files are read.`,
 		Example: `  coppice tokenize ./model --text "Once upon a time"
   coppice tokenize ./model --chat --text "Who are you?" -v
-  coppice tokenize ./model --file ids.json --decode`,
+  coppice tokenize ./model --text "403 407 261 378" --decode`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Model = args[0]
@@ -33,14 +34,13 @@ the model's chat template, ready for an answer; -v shows what is written. Only t
 		},
 	}
 	a.workFlags(c)
-	c.Flags().StringVar(&text, "text", "", "the text")
+	c.Flags().StringVar(&text, "text", "", "the text, or ids with --decode")
 	c.Flags().StringVar(&o.File, "file", "", "a file of texts, or of id lists with --decode")
 	fieldFlag(c, &o.Field, "field that holds the text, where the file holds objects")
 	c.Flags().BoolVar(&o.Special, "special", false, "add the special tokens that the tokenizer puts around a text")
 	c.Flags().BoolVar(&o.Decode, "decode", false, "turn ids into text; special tokens are left out")
 	nonEmpty(c, "file")
 	exclusive(c, "text", "file")
-	exclusive(c, "text", "decode")
 	exclusive(c, "decode", "special")
 	exclusive(c, "decode", "field")
 	exclusive(c, "text", "field")
