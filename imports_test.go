@@ -23,7 +23,7 @@ const importRule = `
 	internal/hubid     < hub prune
 	internal/pyjson    < prune
 	safetensors < checkpoint model torchfile internal/number
-	internal/number < heal/adapter
+	internal/number < heal/adapter engine/cpu score internal/synth
 	torchfile   < checkpoint
 	checkpoint  < model prune
 	model       < engine prune internal/bench

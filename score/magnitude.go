@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/internal/number"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/safetensors"
 )
@@ -150,7 +151,7 @@ func (n *norms) add(v float64) {
 }
 
 func bf16(bits uint64) float64 {
-	return float64(math.Float32frombits(uint32(bits) << 16))
+	return float64(number.FromBF16(uint16(bits)))
 }
 
 func sumBF16(b []byte) norms {

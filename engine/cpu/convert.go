@@ -5,33 +5,13 @@ import (
 	"math"
 	"unsafe"
 
+	"github.com/coppice-ml/coppice/internal/number"
 	"github.com/coppice-ml/coppice/safetensors"
 )
 
-// roundBF16 rounds to the nearest bfloat16, ties to even, and keeps NaN a NaN.
-func roundBF16(x float32) uint16 {
-	bits := math.Float32bits(x)
-	if bits&0x7fffffff > 0x7f800000 {
-		return uint16(bits>>16) | 0x40
-	}
-	return uint16((bits + 0x7fff + bits>>16&1) >> 16)
-}
-
-func fromBF16(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
-
-// fromF16 widens an IEEE half-precision number exactly.
-func fromF16(h uint16) float32 {
-	sign := uint32(h&0x8000) << 16
-	exp, frac := uint32(h>>10)&0x1f, uint32(h)&0x3ff
-	switch {
-	case exp == 0x1f:
-		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
-	case exp != 0:
-		return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
-	}
-	v := float32(frac) * (1.0 / (1 << 24)) // subnormal: frac * 2^-24
-	return math.Float32frombits(math.Float32bits(v) | sign)
-}
+func roundBF16(x float32) uint16 { return number.ToBF16(x) }
+func fromBF16(h uint16) float32  { return number.FromBF16(h) }
+func fromF16(h uint16) float32   { return number.FromF16(h) }
 
 // widen converts stored values to float32. src holds at least len(dst) values of dtype.
 func (e *Engine) widen(dst []float32, src []byte, dtype safetensors.DType) {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 
+	"github.com/coppice-ml/coppice/internal/number"
 	"github.com/coppice-ml/coppice/safetensors"
 )
 
@@ -74,28 +75,9 @@ func appendValue(b []byte, d safetensors.DType, f float32) []byte {
 	}
 }
 
-// BFloat16 rounds a finite f to the nearest bfloat16, ties to even.
-func BFloat16(f float32) uint16 {
-	u := math.Float32bits(f)
-	return uint16((u + 0x7fff + u>>16&1) >> 16)
-}
+// BFloat16 rounds f to the nearest bfloat16, ties to even.
+func BFloat16(f float32) uint16 { return number.ToBF16(f) }
 
-// Float16 rounds a finite f to the nearest IEEE half, ties to even; what is
-// too large becomes an infinity.
-func Float16(f float32) uint16 {
-	sign := uint16(math.Float32bits(f) >> 16 & 0x8000)
-	a := math.Abs(float64(f))
-	_, exp := math.Frexp(a) // a = m * 2^exp, m in [0.5, 1)
-	exp = max(exp, -13)     // subnormals share the smallest exponent
-	// Ten bits follow the leading one: the step is 2^(exp-11).
-	n := uint16(min(math.RoundToEven(math.Ldexp(a, 11-exp)), 1<<11))
-	if exp > 16 || exp == 16 && n == 1<<11 {
-		return sign | 0x7c00
-	}
-	if a == 0 {
-		return sign
-	}
-	// The leading one of n adds 1 to the exponent field; of a subnormal it is
-	// absent, and a carry to the next power of two comes out right.
-	return sign | (uint16(exp+13)<<10 + n)
-}
+// Float16 rounds f to the nearest IEEE half, ties to even; what is too large
+// becomes an infinity.
+func Float16(f float32) uint16 { return number.ToF16(f) }
