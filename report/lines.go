@@ -138,6 +138,8 @@ type Generation struct {
 	Index int     `json:"index"`
 	IDs   []int32 `json:"ids"`
 	Text  *string `json:"text"` // null without a tokenizer
+	// Finish says why it ends: "eos_token", "stop_sequence" (--stop) or "length" (--max-tokens).
+	Finish string `json:"finish"`
 	Compute
 }
 

@@ -23,9 +23,11 @@ type Generate struct {
 	TopK        int     `yaml:"top_k"`       // draw from this many likeliest tokens; 0: all
 	TopP        float64 `yaml:"top_p"`       // draw from the fewest tokens that have this share together
 	Seed        uint64  `yaml:"seed"`
-	Chat        `yaml:",inline"`
-	Layers      `yaml:",inline"`
-	Engine      `yaml:",inline"`
+	// Stop are strings that end a text, which ends before the first of them.
+	Stop   []string `yaml:"stop"`
+	Chat   `yaml:",inline"`
+	Layers `yaml:",inline"`
+	Engine `yaml:",inline"`
 }
 
 // DefaultGenerate has every field that is not given.
@@ -44,6 +46,8 @@ func (g Generate) Check() error {
 		return wrong("{top_k} %d: want 0 (all) or more", g.TopK)
 	case !(g.TopP > 0 && g.TopP <= 1):
 		return wrong("{top_p} %v: want a share above 0 and up to 1", g.TopP)
+	case slices.Contains(g.Stop, ""):
+		return wrong("{stop}: an empty text ends every text").with("leave it out")
 	}
 	return g.Engine.Check()
 }
@@ -77,12 +81,9 @@ func (g Generate) Run(ctx context.Context, env Env, listen Listener) ([]report.G
 	if err := s.Start(g.Engine, nil); err != nil {
 		return nil, err
 	}
-	out := &generations{t: t, listen: listen, before: prompts, ids: make([][]int32, len(prompts)), streams: make([]*tokenizer.Stream, len(prompts))}
-	if g.Chat.On {
-		out.before = make([][]int32, len(prompts)) // an answer stands for itself
-	}
+	out := g.generations(t, prompts, listen)
 	err = generate.Run(ctx, s.Runner.Resident(), s.Keep, prompts, generate.Options{
-		MaxTokens: g.MaxTokens, Temperature: g.Temperature, TopK: g.TopK, TopP: g.TopP, Seed: g.Seed, Stop: stop,
+		MaxTokens: g.MaxTokens, Temperature: g.Temperature, TopK: g.TopK, TopP: g.TopP, Seed: g.Seed, Stop: stop, Finished: out.finished,
 	}, out.token)
 	if err == nil {
 		err = out.flush()
@@ -90,13 +91,13 @@ func (g Generate) Run(ctx context.Context, env Env, listen Listener) ([]report.G
 	if err != nil {
 		return nil, err
 	}
-	return out.lines(s.Compute())
+	return out.lines(s.Compute()), nil
 }
 
 // tokenizer is nil where ids are given and the model has none.
 func (g Generate) tokenizer(s *Session) (*tokenizer.Tokenizer, error) {
 	t, err := tokenizer.Load(s.Checkpoint.Dir())
-	if err != nil && g.Prompt == nil && errors.Is(err, tokenizer.ErrNone) {
+	if err != nil && g.Prompt == nil && len(g.Stop) == 0 && errors.Is(err, tokenizer.ErrNone) {
 		return nil, nil
 	}
 	return t, err
@@ -154,50 +155,49 @@ func (g Generate) promptIDs(env Env, s *Session, t *tokenizer.Tokenizer) ([]int,
 	return t.Encode(*g.Prompt, true), nil
 }
 
-// generations collects tokens.
+// generations collects tokens, and the text that goes on from each prompt.
 type generations struct {
-	t       *tokenizer.Tokenizer
-	listen  Listener
-	before  [][]int32 // the prompts that text goes on from; nil entries in a chat
-	ids     [][]int32
-	streams []*tokenizer.Stream
+	listen Listener
+	ids    [][]int32
+	ends   []generate.Reason
+	texts  []*generate.Text // nil without a tokenizer
+	said   []strings.Builder
+}
+
+func (g Generate) generations(t *tokenizer.Tokenizer, prompts [][]int32, listen Listener) *generations {
+	out := &generations{listen: listen, ids: make([][]int32, len(prompts)), ends: make([]generate.Reason, len(prompts)), said: make([]strings.Builder, len(prompts))}
+	if t == nil {
+		return out
+	}
+	for _, before := range prompts {
+		if g.Chat.On {
+			before = nil // an answer stands for itself
+		}
+		out.texts = append(out.texts, generate.NewText(t.Continue(ints(before)), g.Stop))
+	}
+	return out
 }
 
 func (g *generations) token(seq int, id int32) error {
 	g.ids[seq] = append(g.ids[seq], id)
-	if g.listen == nil || g.t == nil {
+	if g.texts == nil {
 		return nil
 	}
-	if g.streams[seq] == nil {
-		g.streams[seq] = g.decoder(seq)
+	text, err := g.texts[seq].Next(id)
+	if err != nil && !errors.Is(err, generate.ErrEnd) {
+		return fmt.Errorf("prompt %d: %w", seq, err)
 	}
-	text, err := g.streams[seq].Next(int(id))
-	if err != nil {
-		return err
+	if told := g.tell(seq, text); told != nil {
+		return told
 	}
-	return g.tell(seq, text)
+	return err
 }
 
-// decoder writes the text that goes on from a prompt.
-func (g *generations) decoder(i int) *tokenizer.Stream { return g.t.Continue(ints(g.before[i])) }
-
-// text is what a prompt is continued with.
-func (g *generations) text(i int) (string, error) {
-	s := g.decoder(i)
-	var out strings.Builder
-	for _, id := range g.ids[i] {
-		part, err := s.Next(int(id))
-		if err != nil {
-			return "", err
-		}
-		out.WriteString(part)
-	}
-	out.WriteString(s.Flush())
-	return out.String(), nil
-}
+func (g *generations) finished(seq int, why generate.Reason) { g.ends[seq] = why }
 
 func (g *generations) tell(seq int, text string) error {
-	if text == "" {
+	g.said[seq].WriteString(text)
+	if text == "" || g.listen == nil {
 		return nil
 	}
 	return g.listen(seq, text)
@@ -205,29 +205,22 @@ func (g *generations) tell(seq int, text string) error {
 
 // flush tells what no further token will complete.
 func (g *generations) flush() error {
-	for seq, s := range g.streams {
-		if s == nil {
-			continue
-		}
-		if err := g.tell(seq, s.Flush()); err != nil {
+	for seq, t := range g.texts {
+		if err := g.tell(seq, t.Flush()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (g *generations) lines(by report.Compute) ([]report.Generation, error) {
+func (g *generations) lines(by report.Compute) []report.Generation {
 	lines := make([]report.Generation, len(g.ids))
 	for i, ids := range g.ids {
-		lines[i] = report.Generation{Index: i, IDs: ids, Compute: by}
-		if g.t == nil {
-			continue
+		lines[i] = report.Generation{Index: i, IDs: ids, Finish: string(g.ends[i]), Compute: by}
+		if g.texts != nil {
+			text := g.said[i].String()
+			lines[i].Text = &text
 		}
-		text, err := g.text(i)
-		if err != nil {
-			return nil, fmt.Errorf("prompt %d: %w", i, err)
-		}
-		lines[i].Text = &text
 	}
-	return lines, nil
+	return lines
 }

@@ -19,8 +19,8 @@ func newGenerate(a *app) *cobra.Command {
 (--drop, --keep, --plan). Text comes out as it is made. Prompts of --prompt get
 the special tokens that the tokenizer puts before a text; those of --tokens are
 used as they are, several at a time. With --chat the prompt is a user's message
-in the model's chat template. Generation ends at the model's end-of-text tokens
-or after --max-tokens.`,
+in the model's chat template. Generation ends at the model's end-of-text tokens,
+before a --stop text, or after --max-tokens; JSON says which ("finish").`,
 		Example: `  coppice generate ./model --prompt "Once upon a time" --max-tokens 100
   coppice generate ./model --chat --prompt "Who are you?" --drop 24-31`,
 		Args: modelArg,
@@ -45,6 +45,7 @@ or after --max-tokens.`,
 	c.Flags().IntVar(&o.TopK, "top-k", 0, "draw from this many likeliest tokens (0: all)")
 	c.Flags().Float64Var(&o.TopP, "top-p", o.TopP, "draw from the fewest tokens that have this share together")
 	c.Flags().Uint64Var(&o.Seed, "seed", o.Seed, "seed of drawing")
+	c.Flags().StringArrayVar(&o.Stop, "stop", nil, "end before this text; may be given several times")
 	nonEmpty(c, "tokens")
 	exclusive(c, "prompt", "tokens")
 	exclusive(c, "tokens", "chat")
