@@ -25,7 +25,7 @@ import (
 func healed(t *testing.T, h Heal) (*report.Healed, []report.HealStep) {
 	t.Helper()
 	var steps []report.HealStep
-	done, err := h.Run(context.Background(), Env{Getenv: os.Getenv, Cache: t.TempDir(), Talk: Silent{}, Engines: slowEngine}, func(l report.Line) error {
+	done, err := h.Run(context.Background(), Env{Getenv: os.Getenv, Cache: t.TempDir(), Talk: Silent{}}, func(l report.Line) error {
 		if s, ok := l.(report.HealStep); ok {
 			steps = append(steps, s)
 		}
@@ -193,7 +193,7 @@ func TestMergeGoldens(t *testing.T) {
 func logitsOf(t *testing.T, dir, adapterDir string, ids [][]int32, vocab int) []float32 {
 	t.Helper()
 	ctx := context.Background()
-	s, err := openDir(ctx, Env{Getenv: os.Getenv, Talk: Silent{}, Engines: slowEngine}, dir, Layers{})
+	s, err := openDir(ctx, Env{Getenv: os.Getenv, Talk: Silent{}}, dir, Layers{})
 	if err != nil {
 		t.Fatal(err)
 	}
