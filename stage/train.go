@@ -113,8 +113,11 @@ func (s *trainSet) remarks() string {
 
 // divide draws samples and holds some out.
 func (s *trainSet) divide(all []heal.Sample, d TrainData) error {
+	if len(all) == 0 && s.skipped == 0 {
+		return failed("%s: there are no rows", s.source)
+	}
 	if len(all) == 0 {
-		return failed("{data}: none of %s has anything to learn", report.Plural(s.skipped, "row")).with("the prompts may be longer than {max_length}")
+		return failed("%s: none of %s has anything to learn", s.source, report.Plural(s.skipped, "row")).with("the prompts may be longer than {max_length}")
 	}
 	order := rand.New(rand.NewPCG(d.Seed, 0x76616c6964)).Perm(len(all))
 	if d.Samples > 0 && d.Samples < len(order) {

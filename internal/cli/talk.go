@@ -45,7 +45,11 @@ func (t talk) Detail(format string, args ...any) { t.a.detail(stage.Named(format
 func (t talk) Warn(format string, args ...any) { t.a.warn(stage.Named(format, flagName), args...) }
 
 func (t talk) Progress(what string, unit stage.Unit) (tell func(done, total int64), end func()) {
-	return t.a.newProgress(what, unit == stage.Bytes), t.a.stopProgress
+	tell = t.a.newProgress(what, unit == stage.Bytes)
+	if tell == nil { // nobody looks
+		tell = func(int64, int64) {}
+	}
+	return tell, t.a.stopProgress
 }
 
 // askAbove is the estimate from which on work wants --yes.
