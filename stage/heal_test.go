@@ -12,7 +12,6 @@ import (
 
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/engine"
-	"github.com/coppice-ml/coppice/engine/enginetest/slow"
 	"github.com/coppice-ml/coppice/heal/adapter"
 	"github.com/coppice-ml/coppice/internal/number"
 	"github.com/coppice-ml/coppice/internal/testkit"
@@ -254,9 +253,4 @@ func forwardLogits(ctx context.Context, t *testing.T, s *Session, parts *residen
 		t.Fatal(err)
 	}
 	return logits
-}
-
-// slowEngine computes in float64.
-func slowEngine(Engine, func(string) string) (engine.Engine, error) {
-	return slow.New(slow.Options{}), nil
 }

@@ -102,7 +102,7 @@ func TestHealResumes(t *testing.T) {
 func interruptedAfter(h Heal, cache string, events int) (*report.Healed, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	return h.Run(ctx, Env{Getenv: os.Getenv, Cache: cache, Talk: Silent{}, Engines: slowEngine}, func(report.Line) error {
+	return h.Run(ctx, Env{Getenv: os.Getenv, Cache: cache, Talk: Silent{}}, func(report.Line) error {
 		if events--; events < 0 {
 			cancel()
 		}
