@@ -102,10 +102,9 @@ func (l *layer) of(h int) int { return h / (l.s.Heads / l.s.KVHeads) * l.s.HeadD
 
 // backAttend adds the gradients of queries, keys and values of head h for
 // wanted row i, given those of the attention's output.
-func (l *layer) backAttend(c *call, p *pass, i, h int, datt, dq, dk, dv []float64) {
-	s := l.sees(c, c.rows[i])
+func (l *layer) backAttend(c *call, p *pass, s *seen, i, h int, datt, dq, dk, dv []float64) {
 	d, stride := l.s.HeadDim, l.s.KVHeads*l.s.HeadDim
-	weights, slopes := l.weights(c, p, &s, i, h)
+	weights, slopes := l.weights(c, p, s, i, h)
 	at := (i*l.s.Heads + h) * d
 	out := datt[at:][:d]
 	mean := dot(out, p.att[at:][:d])

@@ -81,8 +81,9 @@ func (l *layer) back(c *call, p *pass, dy []float64) []float64 {
 	dq, dk, dv := make([]float64, len(p.q)), make([]float64, len(p.k)), make([]float64, len(p.v))
 	parallel(s.KVHeads, func(kv int) {
 		for i := range c.rows {
+			seen := l.sees(c, c.rows[i])
 			for h := range s.Heads / s.KVHeads {
-				l.backAttend(c, p, i, kv*(s.Heads/s.KVHeads)+h, datt, dq, dk, dv)
+				l.backAttend(c, p, &seen, i, kv*(s.Heads/s.KVHeads)+h, datt, dq, dk, dv)
 			}
 		}
 	})

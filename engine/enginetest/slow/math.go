@@ -104,7 +104,9 @@ func capped(x, c float64) (y, slope float64) {
 func softmax(x []float64) float64 {
 	top := math.Inf(-1)
 	for _, v := range x {
-		top = math.Max(top, v)
+		if v > top || math.IsNaN(v) {
+			top = v
+		}
 	}
 	var total float64
 	for i, v := range x {

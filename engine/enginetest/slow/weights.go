@@ -248,6 +248,7 @@ func addScaled(dst []float64, by float64, x []float64) {
 	if by == 0 {
 		return
 	}
+	dst = dst[:len(x)]
 	for i, v := range x {
 		dst[i] += by * v
 	}
