@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/coppice-ml/coppice/engine"
-	"github.com/coppice-ml/coppice/engine/cpu"
+	"github.com/coppice-ml/coppice/engine/all"
 	"github.com/coppice-ml/coppice/engine/enginetest"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/internal/testkit"
@@ -52,7 +52,7 @@ func BenchmarkAgainstHarness(b *testing.B) {
 	m := enginetest.Open(b, testkit.Llama(b, testkit.Options{
 		Layers: 30, Hidden: 576, Heads: 9, KVHeads: 3, FF: 1536, Vocab: 49152, MaxPositions: 2048, Tied: true, DType: safetensors.BF16, Seed: 1,
 	}))
-	e, err := cpu.New(cpu.Options{DType: "auto", OneDNN: os.Getenv("COPPICE_ONEDNN"), Kernels: os.Getenv("COPPICE_KERNELS")})
+	e, err := all.Open("cpu", all.Options{DType: "auto", Getenv: os.Getenv})
 	if err != nil {
 		b.Fatal(err)
 	}

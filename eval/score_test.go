@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/coppice-ml/coppice/engine"
-	"github.com/coppice-ml/coppice/engine/cpu"
+	"github.com/coppice-ml/coppice/engine/all"
 	"github.com/coppice-ml/coppice/engine/enginetest"
 	"github.com/coppice-ml/coppice/engine/enginetest/slow"
 	"github.com/coppice-ml/coppice/forest"
@@ -28,7 +28,7 @@ import (
 func modelAt(t testing.TB, dir string, opt forest.Options) (*forest.Runner, *Encoder) {
 	t.Helper()
 	m := enginetest.Open(t, dir)
-	e, err := cpu.New(cpu.Options{DType: "float32", OneDNN: os.Getenv("COPPICE_ONEDNN"), Kernels: os.Getenv("COPPICE_KERNELS")})
+	e, err := all.Open("cpu", all.Options{DType: "float32", Getenv: os.Getenv})
 	if err != nil {
 		t.Fatal(err)
 	}

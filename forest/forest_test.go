@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/coppice-ml/coppice/engine"
-	"github.com/coppice-ml/coppice/engine/cpu"
+	"github.com/coppice-ml/coppice/engine/all"
 	"github.com/coppice-ml/coppice/engine/enginetest"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/internal/testkit"
@@ -20,7 +20,7 @@ import (
 
 func newEngine(t testing.TB) engine.Engine {
 	t.Helper()
-	e, err := cpu.New(cpu.Options{DType: "float32", OneDNN: os.Getenv("COPPICE_ONEDNN"), Kernels: os.Getenv("COPPICE_KERNELS")})
+	e, err := all.Open("cpu", all.Options{DType: "float32", Getenv: os.Getenv})
 	if err != nil {
 		t.Fatal(err)
 	}

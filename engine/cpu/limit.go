@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/engine/block"
 	"github.com/coppice-ml/coppice/model"
 )
 
@@ -83,8 +84,9 @@ const readRun = 1 << 20
 // from: the source's own memory, so the dtype should be one the engine computes in.
 func (e *Engine) Reads(m *model.Model) (func() time.Duration, error) {
 	r := &reads{e: e}
+	table, head := block.EmbeddingOf(m.Spec), block.HeadOf(m.Spec)
 	for w := range m.Spec.Weights() {
-		if w.Role == model.Embedding && !m.Spec.Tied {
+		if w.Name == table.Name && w.Name != head.Projection.Name {
 			continue
 		}
 		raw, err := m.Source.Data(w.Name)

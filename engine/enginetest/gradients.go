@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -81,6 +82,7 @@ func testGradients(t *testing.T, build New) {
 	}
 	t.Run("adapters", func(t *testing.T) { testAdapters(t, build) })
 	t.Run("distillation", func(t *testing.T) { testDistil(t, build) })
+	t.Run("cancelled", func(t *testing.T) { testTrainingCancelled(t, build) })
 	t.Run("differences", func(t *testing.T) { testDifferences(t, build) })
 }
 
@@ -290,5 +292,35 @@ func differences(t *testing.T, r *training, q question, x engine.Trainable, g []
 	}
 	if d := high - low; !(math.Abs(d-want) <= 0.02*math.Abs(want)+1e-3*math.Abs(by*size)) {
 		t.Errorf("%s: the loss moves by %g, its gradient says %g", x.Name(), d, want)
+	}
+}
+
+// testTrainingCancelled expects every call to say why its context ended.
+func testTrainingCancelled(t *testing.T, build New) {
+	e, m := build(t, engine.Float32), pico(t)
+	r := train(t, e, m, everything, nil)
+	q := question{batch: pack([]int32{1, 2}), targets: []engine.Target{{Row: 0, Token: 2}}, weights: []float32{1}}
+	r.loss(q)
+	why := errors.New("stopped by the test")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(why)
+	x, w := r.states[0].Slice(0, 2), r.all()[0]
+	values := make([]float32, len(read(t, w, engine.Master)))
+	_, loss := r.head.Loss(ctx, x, q.targets, q.weights, x)
+	_, distil := r.head.Distil(ctx, r.head, x, x, []int{0}, q.weights, 1, x)
+	_, squares := w.GradSquares(ctx)
+	for name, err := range map[string]error{
+		"Layer.Backward":        r.layers[0].Backward(ctx, &engine.Call{Batch: q.batch}, x, x, x),
+		"Embedding.Backward":    r.embed.Backward(ctx, q.batch, x),
+		"Head.Loss":             loss,
+		"Head.Distil":           distil,
+		"Trainable.GradSquares": squares,
+		"Trainable.Step":        w.Step(ctx, engine.AdamW{Step: 1}),
+		"Trainable.Read":        w.Read(ctx, engine.Master, values),
+		"Trainable.Write":       w.Write(ctx, engine.Master, values),
+	} {
+		if !errors.Is(err, why) {
+			t.Errorf("%s on a cancelled context: %v, want %v", name, err, why)
+		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/coppice-ml/coppice/engine/cpu"
+	"github.com/coppice-ml/coppice/engine/all"
 	"github.com/coppice-ml/coppice/engine/enginetest"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/internal/selfcheck"
@@ -22,7 +22,7 @@ func golden(t *testing.T, family string) (*forest.Runner, *selfcheck.Reference) 
 	t.Helper()
 	g := testkit.Golden(t, family)
 	m := enginetest.Open(t, g.Checkpoint)
-	e, err := cpu.New(cpu.Options{DType: "float32"})
+	e, err := all.Open("cpu", all.Options{DType: "float32", Getenv: os.Getenv})
 	if err != nil {
 		t.Fatal(err)
 	}
