@@ -242,6 +242,31 @@ func TestSpill(t *testing.T) {
 	}
 }
 
+// TestLongPassesAreCut: where layers stream, variants that are scored take work in
+// groups, so that an interrupted pass has finished some of it, each large enough
+// that bringing layers in is little of it. Observers, who have nothing before the
+// end, take it at once.
+func TestLongPassesAreCut(t *testing.T) {
+	m, e := enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 8, Hidden: 64, FF: 4096})), newEngine(t)
+	var seqs [][]int32
+	for i := range 200 {
+		seqs = append(seqs, slices.Repeat([]int32{int32(i)}, 100))
+	}
+	var lists [][]int
+	for l := range 8 {
+		lists = append(lists, without(8, l))
+	}
+	r := newRunner(t, m, e, forest.Options{Memory: 96 << 20})
+	scored := costOf(t, r, variants(lists, func(int, int, []engine.TokenScore) {}), forest.Sequences(seqs))
+	if scored.Resident || scored.Passes < 2 || scored.TokenLayers/int64(scored.Loads) < 1<<14 {
+		t.Errorf("%+v: want at least two groups, and each layer brought in for 16384 tokens at least", scored)
+	}
+	seen := costOf(t, r, []forest.Variant{{Observe: func(context.Context, forest.Step) error { return nil }}}, forest.Sequences(seqs))
+	if seen.Resident || seen.Passes != 1 {
+		t.Errorf("%+v: want one group", seen)
+	}
+}
+
 func TestObserversShareAPass(t *testing.T) {
 	m, e := enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 4})), newEngine(t)
 	type seen struct{ layers, tokens int }
