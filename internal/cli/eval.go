@@ -56,11 +56,20 @@ and results.PLAN.json, beside it, that of each plan.
 		},
 	}
 	a.workFlags(c)
+	c.Flags().StringVar(&show, "show", "", "print the requests of these tasks and stop")
+	evalFlags(c, &o)
+	exclusive(c, "show", "tasks")
+	layerFlags(c, &o.Layers)
+	engineFlags(c, &o.Engine)
+	adapterFlag(c, &o.Engine)
+	return c
+}
+
+func evalFlags(c *cobra.Command, o *stage.Eval) {
 	f := c.Flags()
 	f.StringVar(&o.Names, "tasks", "", "tasks, groups and tags, separated by commas")
 	f.StringVar(&o.DataDir, "data-dir", "", "directory of datasets (default: the hub)")
 	f.StringVar(&o.TaskDir, "task-dir", "", "directory of your own task files")
-	f.StringVar(&show, "show", "", "print the requests of these tasks and stop")
 	f.IntVar(&o.Limit, "limit", 0, "ask the first so many documents of each task only; marks the results as partial")
 	f.IntVar(&o.Shots, "num-fewshot", o.Shots, "examples before each question (default: what the task says, mostly 0)")
 	f.Uint64Var(&o.FewshotSeed, "fewshot-seed", o.FewshotSeed, "seed of drawing examples")
@@ -77,11 +86,6 @@ and results.PLAN.json, beside it, that of each plan.
 		exclusive(c, "plans", other)
 	}
 	nonEmpty(c, "tasks", "data-dir", "task-dir", "show", "out", "samples-out", "requests-out")
-	exclusive(c, "show", "tasks")
-	layerFlags(c, &o.Layers)
-	engineFlags(c, &o.Engine)
-	adapterFlag(c, &o.Engine)
-	return c
 }
 
 func showRequests(ctx context.Context, a *app, o stage.Eval) error {
