@@ -55,7 +55,8 @@ const importRule = `
 	internal/filelock < hub internal/journal
 	internal/plot    < internal/cli
 	internal/journal < score eval
-	internal/nearest < score prune hub eval internal/cli
+	internal/nearest < score prune hub internal/strictyaml internal/cli
+	internal/strictyaml < eval stage
 	hub              < internal/cli
 	forest             < internal/selfcheck
 	safetensors     < internal/synth

@@ -13,7 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/coppice-ml/coppice/internal/nearest"
+	"github.com/coppice-ml/coppice/internal/strictyaml"
 )
 
 // file reads task files of one directory.
@@ -107,75 +107,12 @@ func find(n *yaml.Node, key string) int {
 
 // strict decodes a mapping and refuses keys that the type does not have.
 func strict(n *yaml.Node, into any) error {
-	if err := checkKeys(n, reflect.TypeOf(into).Elem(), ""); err != nil {
-		return err
-	}
-	if err := n.Decode(into); err != nil {
-		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	return nil
-}
-
-// refusedKeys are the schema's, and need what is not here.
-func refusedKeys() map[string]string {
-	return map[string]string{
-		"class":        "Python classes do not run here; write the task as YAML",
-		"use_prompt":   "promptsource is Python; write the prompt as doc_to_text",
-		"doc_to_image": "models here read text only",
-	}
-}
-
-func checkKeys(n *yaml.Node, t reflect.Type, place string) error {
-	switch {
-	case t.Kind() == reflect.Slice && n.Kind == yaml.SequenceNode && t.Elem().Kind() == reflect.Struct:
-		for i, item := range n.Content {
-			if err := checkKeys(item, t.Elem(), fmt.Sprintf("%s[%d].", strings.TrimSuffix(place, "."), i)); err != nil {
-				return err
-			}
-		}
-		return nil
-	case t.Kind() != reflect.Struct || n.Kind != yaml.MappingNode || t == reflect.TypeFor[Field]():
-		return nil
-	}
-	known, open := yamlKeys(t)
-	for i := 0; i < len(n.Content); i += 2 {
-		key := n.Content[i]
-		field, ok := known[key.Value]
-		if !ok && !open {
-			return unknownKey(key, place, known)
-		}
-		if ok {
-			if err := checkKeys(n.Content[i+1], field, place+key.Value+"."); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func unknownKey(key *yaml.Node, place string, known map[string]reflect.Type) error {
-	if why, ok := refusedKeys()[key.Value]; ok {
-		return fmt.Errorf("line %d: %s%s: %s", key.Line, place, key.Value, why)
-	}
-	names := make([]string, 0, len(known))
-	for name := range known {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return fmt.Errorf("line %d: unknown key %s%s; did you mean %s?", key.Line, place, key.Value, nearest.Sorted(key.Value, names)[0])
-}
-
-// yamlKeys are a struct's keys; open says that others may stand beside them.
-func yamlKeys(t reflect.Type) (known map[string]reflect.Type, open bool) {
-	known = map[string]reflect.Type{}
-	for i := range t.NumField() {
-		name, opt, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
-		switch {
-		case opt == "inline":
-			open = true
-		case name != "":
-			known[name] = t.Field(i).Type
-		}
-	}
-	return known, open
+	return strictyaml.Decode(n, into, strictyaml.Rules{
+		Refused: map[string]string{ // the schema's, which need what is not here
+			"class":        "Python classes do not run here; write the task as YAML",
+			"use_prompt":   "promptsource is Python; write the prompt as doc_to_text",
+			"doc_to_image": "models here read text only",
+		},
+		Own: func(t reflect.Type) bool { return t == reflect.TypeFor[Field]() },
+	})
 }

@@ -21,7 +21,7 @@ import (
 // the result: a checkpoint or, for lora, an adapter.
 type Heal struct {
 	Model  string    `yaml:"model"`
-	Layers Layers    `yaml:",inline"`
+	Layers Cut       `yaml:",inline"`
 	Engine Engine    `yaml:",inline"`
 	Data   TrainData `yaml:",inline"`
 	Out    string    `yaml:"out"`
@@ -136,7 +136,7 @@ func (h Heal) Run(ctx context.Context, env Env, hear Healing) (*report.Healed, e
 	if err := h.Check(); err != nil {
 		return nil, err
 	}
-	s, err := Open(ctx, env, h.Model, h.Layers)
+	s, err := Open(ctx, env, h.Model, Layers{Cut: h.Layers})
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func recipes(t *testing.T) map[string]Heal {
 	lora := goldenHeal(t, g, "lora_clip1")
 	lora.Dropout, lora.LoRAInit, lora.NoShuffle, lora.Data.Validation, lora.EvalEvery, lora.Keep = .3, "", false, 2, 2, "last"
 	dropped := goldenHeal(t, g, "partial")
-	dropped.Layers, dropped.Moments, dropped.Schedule = Layers{Drop: "1-2"}, "bfloat16", "cosine"
+	dropped.Layers, dropped.Moments, dropped.Schedule = Cut{Drop: "1-2"}, "bfloat16", "cosine"
 	return map[string]Heal{"partial": partial, "lora, dropout": lora, "of a pruning": dropped}
 }
 

@@ -57,7 +57,7 @@ func optional(x *float64) *report.Number {
 
 // plan is the pruning that was healed; ok is false where there was none.
 func (j *healJob) plan() (prune.Plan, bool, error) {
-	p, err := j.Layers.choose(j.s.Model.Spec)
+	p, err := Layers{Cut: j.Layers}.choose(j.s.Model.Spec)
 	return p, len(p.Drop) > 0, err
 }
 

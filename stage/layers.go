@@ -13,8 +13,13 @@ import (
 // Layers choose a pruning that is run without being written, one field of the
 // three; none is the whole model.
 type Layers struct {
-	Drop string `yaml:"drop"` // layers to leave out, such as 3,7,24-31
+	Cut  `yaml:",inline"`
 	Keep string `yaml:"keep"` // layers to keep
+}
+
+// Cut is Layers for stages in which keep means something else.
+type Cut struct {
+	Drop string `yaml:"drop"` // layers to leave out, such as 3,7,24-31
 	Plan string `yaml:"plan"` // a plan file
 }
 

@@ -70,14 +70,14 @@ func fieldFlag(c *cobra.Command, field *string, help string) {
 
 // layerFlags choose a pruning that is run without being written.
 func layerFlags(c *cobra.Command, l *stage.Layers) {
-	cutFlags(c, l)
+	cutFlags(c, &l.Cut)
 	c.Flags().StringVar(&l.Keep, "keep", "", "layers to keep; the rest is left out")
 	nonEmpty(c, "keep")
 	exclusive(c, "drop", "keep", "plan")
 }
 
 // cutFlags are those without --keep, for a command in which that means something else.
-func cutFlags(c *cobra.Command, l *stage.Layers) {
+func cutFlags(c *cobra.Command, l *stage.Cut) {
 	c.Flags().StringVar(&l.Drop, "drop", "", "layers to leave out, such as 3,7,24-31")
 	c.Flags().StringVar(&l.Plan, "plan", "", "a plan file, as prune writes it")
 	nonEmpty(c, "drop", "plan")

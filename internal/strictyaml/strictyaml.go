@@ -1,0 +1,107 @@
+// Package strictyaml decodes YAML into structs and refuses keys that they do not
+// have, naming the nearest one that they do.
+//
+// What the keys mean, and where the YAML comes from, is the callers' business.
+package strictyaml
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/coppice-ml/coppice/internal/nearest"
+)
+
+// Rules are exceptions.
+type Rules struct {
+	Refused map[string]string       // keys that somebody may expect, and why there are none such
+	Own     func(reflect.Type) bool // types that look at their keys themselves; may be nil
+}
+
+// Decode decodes a mapping into a struct. What has no key stays as it is.
+func Decode(n *yaml.Node, into any, r Rules) error {
+	if err := r.check(n, reflect.TypeOf(into).Elem(), ""); err != nil {
+		return err
+	}
+	if err := n.Decode(into); err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	return nil
+}
+
+// check looks at the keys of a node and of those in it.
+func (r Rules) check(n *yaml.Node, t reflect.Type, place string) error {
+	switch {
+	case t.Kind() == reflect.Slice && n.Kind == yaml.SequenceNode && t.Elem().Kind() == reflect.Struct:
+		for i, item := range n.Content {
+			if err := r.check(item, t.Elem(), fmt.Sprintf("%s[%d].", strings.TrimSuffix(place, "."), i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	case t.Kind() != reflect.Struct || n.Kind != yaml.MappingNode || r.Own != nil && r.Own(t):
+		return nil
+	}
+	k := keys{known: map[string]reflect.Type{}}
+	if err := k.add(t); err != nil {
+		return err
+	}
+	for i := 0; i < len(n.Content); i += 2 {
+		key := n.Content[i]
+		field, ok := k.known[key.Value]
+		if !ok && !k.open {
+			return r.unknown(key, place, k.known)
+		}
+		if ok {
+			if err := r.check(n.Content[i+1], field, place+key.Value+"."); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r Rules) unknown(key *yaml.Node, place string, known map[string]reflect.Type) error {
+	if why, ok := r.Refused[key.Value]; ok {
+		return fmt.Errorf("line %d: %s%s: %s", key.Line, place, key.Value, why)
+	}
+	names := make([]string, 0, len(known))
+	for name := range known {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return fmt.Errorf("line %d: unknown key %s%s; did you mean %s?", key.Line, place, key.Value, nearest.Sorted(key.Value, names)[0])
+}
+
+// keys are a struct's keys; open says that others may stand beside them.
+type keys struct {
+	known map[string]reflect.Type
+	open  bool
+}
+
+// add takes in the keys of a struct, those of the structs in it that are inline
+// too. One that stands twice is a mistake of the program.
+func (k *keys) add(t reflect.Type) error {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, opt, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		switch {
+		case opt == "inline" && f.Type.Kind() == reflect.Struct:
+			if err := k.add(f.Type); err != nil {
+				return err
+			}
+		case opt == "inline":
+			k.open = true
+		case name != "" && name != "-":
+			if k.known[name] != nil {
+				return fmt.Errorf("%v has two keys %s", t, name)
+			}
+			k.known[name] = f.Type
+		}
+	}
+	return nil
+}
