@@ -94,13 +94,14 @@ type Need struct {
 	// most; 0: they cannot.
 	Embedding, Head, Lookup int64
 
-	Row     int64 // work space for each row of a call
-	Back    int64 // and for each row of a backward call
-	Fixed   int64 // work space whatever the rows
-	Hidden  int64 // each row of hidden states
-	Tape    int64 // each row of one layer's Tape
-	KVToken int64 // each token of one layer's KV
-	Trained int64 // each parameter that trains: master, what products take, gradient, moments
+	Row       int64 // work space for each row of a call
+	Back      int64 // and for each row of a backward call
+	Fixed     int64 // work space whatever the rows
+	FixedBack int64 // and of backward calls beside it
+	Hidden    int64 // each row of hidden states
+	Tape      int64 // each row of one layer's Tape
+	KVToken   int64 // each token of one layer's KV
+	Trained   int64 // each parameter that trains: master, what products take, gradient, moments
 }
 
 // DType is the dtype of matrix inputs.

@@ -176,6 +176,9 @@ func (m memory) token(n Need) int64 {
 // fixed is what does not grow with the tokens in flight.
 func (m memory) fixed(s *Set, n Need, f Fit, holds int64) int64 {
 	sum := m.Fixed + m.row(n)*int64(f.Rows) + m.KVToken*n.Cached*int64(len(n.Layers)) + m.Trained*n.Trained
+	if n.Backward {
+		sum += m.FixedBack
+	}
 	if m.host {
 		sum += holds + spare
 	}

@@ -85,7 +85,9 @@ type queryTiles struct {
 
 func (b *backward) attendTile(w *worker, u *attentionUnit, t tile) {
 	d, f := b.l.s.HeadDim, b.f
-	x := b.stack(w, t)
+	var tiles queryTiles
+	x := &tiles
+	b.stack(w, t, x)
 	keys := (f.position(t, 0)/queryTile + 1) * queryTile
 	for lo := f.firstKey(t) / keyBlock * keyBlock; lo < keys; lo += keyBlock {
 		n := min(keyBlock, keys-lo)
@@ -112,13 +114,13 @@ func (b *backward) attendTile(w *worker, u *attentionUnit, t tile) {
 }
 
 // stack gathers a tile's queries and their outputs' gradients.
-func (b *backward) stack(w *worker, t tile) *queryTiles {
+func (b *backward) stack(w *worker, t tile, x *queryTiles) {
 	s := b.l.s
 	d, group, padded := s.HeadDim, s.Heads/s.KVHeads, roundUp(t.queries(), queryUnit)
 	n := group * padded
 	rows := w.floats(slotBackB, 3*n*d+2*n+d)
 	block := w.floats(slotBackC, 3*keyBlock*n)
-	x := &queryTiles{
+	*x = queryTiles{
 		n: n, q: rows[:n*d], dout: rows[n*d : 2*n*d], dq: rows[2*n*d : 3*n*d], less: rows[3*n*d:][:n], delta: rows[3*n*d+n:][:n],
 		scores: block[:keyBlock*n], probs: block[keyBlock*n : 2*keyBlock*n], d: block[2*keyBlock*n:], part: w.floats(slotBackD, max(keyBlock, n)*d),
 	}
@@ -141,7 +143,6 @@ func (b *backward) stack(w *worker, t tile) *queryTiles {
 		}
 	}
 	w.lap(lapGather)
-	return x
 }
 
 // softmaxBack makes of row j of a block, the scores and the gradients of the

@@ -15,7 +15,8 @@ type backKernels struct {
 	// gateBack is the partner of gate: of d, the gradient of its output, it makes
 	// those of g and up, and the output itself.
 	gateBack func(out, dg, du, d, g, up []float32, linear, cubic float32)
-	// expLess: dst = exp(src * scale - less), value by value.
+	// expLess: dst = exp(src * scale - less), value by value, the exponent being 88
+	// at most.
 	expLess func(dst, src, less []float32, scale float32)
 	// softmaxBack: dst = p * (dp - delta) * scale.
 	softmaxBack func(dst, p, dp, delta []float32, scale float32)

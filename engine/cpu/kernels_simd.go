@@ -21,7 +21,7 @@ func vectorKernels() (ks []*kernels) {
 
 func avx512Kernels() *kernels {
 	k := scalarKernels()
-	k.name = "AVX-512"
+	k.name, k.backKernels = "AVX-512", backKernels512()
 	k.sumSquares, k.norm, k.add, k.scale, k.gate = sumSquares512, norm512, add512, scale512, gate512
 	k.rotate, k.rotatePairs = rotate512, rotatePairs512
 	k.scaleMax, k.argmax, k.expSum, k.softCap = scaleMax512, argmax512, expSum512, softCap512
@@ -37,7 +37,7 @@ func avx512Kernels() *kernels {
 // avx2Kernels leaves rounding to bfloat16 to Go: AVX2 cannot narrow integers.
 func avx2Kernels() *kernels {
 	k := scalarKernels()
-	k.name = "AVX2"
+	k.name, k.backKernels = "AVX2", backKernels256()
 	k.sumSquares, k.norm, k.add, k.scale, k.gate = sumSquares256, norm256, add256, scale256, gate256
 	k.rotate, k.rotatePairs = rotate256, rotatePairs256
 	k.scaleMax, k.argmax, k.expSum, k.softCap = scaleMax256, argmax256, expSum256, softCap256

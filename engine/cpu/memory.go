@@ -34,13 +34,36 @@ func (e *Engine) Memory(m *model.Model, _ engine.LayerOptions) engine.Memory {
 		}
 	}
 	if s.HeadUnitRows {
-		need.Head = 4 * v
+		need.Head += 4 * v
 	}
 	for i := range s.Layers {
 		copied, mapped := e.layerBytes(m, i)
 		need.Layer, need.Mapped = max(need.Layer, copied), max(need.Mapped, mapped)
 	}
+	e.training(s, &need)
 	return engine.Memory{Host: need}
+}
+
+// training is what backward calls, tapes and what trains take.
+func (e *Engine) training(s *model.Spec, need *engine.Need) {
+	in, threads := e.elementBytes(), int64(e.info.Threads)
+	q, kv := int64(s.Heads*s.HeadDim), int64(s.KVHeads*s.HeadDim)
+	d, f, v := int64(s.Hidden), int64(s.FF), int64(s.Vocab)
+
+	need.Tape = (q+2*kv+int64(s.Heads)+d)*4 + (q+2*f)*in
+	need.Tape += (q + kv + 2*d) * 4 // head norms' and post-norms' inputs, where there are any
+	operands := (3*d+3*f+q+2*kv+2*d)*in + (2*d+2*q+2*kv)*4
+	need.Back = need.Tape + operands
+	need.Trained = 4 * 4
+	if e.bf16 {
+		need.Trained += in
+	}
+
+	tile := rowTile * (2*f + 3*max(f, d, q)) * 4
+	reduce := reduceBlock * max(f, d, q) * 4
+	group := int64(s.Heads/s.KVHeads) * queryTile
+	heads := (group*(3*int64(s.HeadDim)+3*keyBlock) + (4*int64(min(s.MaxPositions, 1<<15))+max(keyBlock, group))*int64(s.HeadDim)) * 4
+	need.FixedBack = threads*(tile+reduce+heads) + reduceRows*(v*(4+in)+2*d*4+d*in)
 }
 
 // providerBytes is what a provider keeps of its own: primitives and their code.

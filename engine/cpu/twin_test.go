@@ -21,11 +21,12 @@ func TestTwin(t *testing.T) {
 		"// The AVX-512 kernels. simd256.go, with the AVX2 ones, is made from this file\n"+
 			"// by the substitutions in twin_test.go: go test ./engine/cpu -run Twin -update.\n",
 		"// The AVX2 kernels, made from simd512.go: see there.\n",
+		"The AVX-512 kernels of the backward pass; simd_back256.go is their AVX2 twin\n// (see simd512.go).", "The AVX2 kernels of the backward pass, made from simd_back512.go.",
 		"The AVX-512 products; gemm256.go is their AVX2 twin (see simd512.go).", "The AVX2 products, made from gemm512.go.",
 		"panelDepth512   = 256", "panelDepth256   = 512",
 		"512", "256",
 	)
-	for from, to := range map[string]string{"simd512.go": "simd256.go", "gemm512.go": "gemm256.go"} {
+	for from, to := range map[string]string{"simd512.go": "simd256.go", "gemm512.go": "gemm256.go", "simd_back512.go": "simd_back256.go"} {
 		source, err := os.ReadFile(from)
 		if err != nil {
 			t.Fatal(err)

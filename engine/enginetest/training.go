@@ -22,6 +22,7 @@ type training struct {
 	head    engine.TrainHead
 	states  []engine.Hidden // [L+1] of the last batch: what enters each layer, what leaves the last
 	tapes   []engine.Tape   // [L], or nil
+	every   bool            // ask for every row of the last layer too
 }
 
 // train loads a model of whose stored tensors those chosen train.
@@ -102,7 +103,7 @@ func (r *training) keep(rows int) {
 }
 
 // question is what a loss is taken of. Of the last layer only the rows that
-// targets name are asked for.
+// targets name are asked for, unless every one is wanted.
 type question struct {
 	batch   *engine.Batch
 	targets []engine.Target
@@ -124,7 +125,7 @@ func (r *training) call(q question, layer int) *engine.Call {
 	if r.tapes != nil {
 		c.Tape = r.tapes[layer]
 	}
-	if layer == len(r.layers)-1 {
+	if layer == len(r.layers)-1 && !r.every {
 		c.Rows = q.rows()
 	}
 	return c
@@ -134,7 +135,7 @@ func (r *training) call(q question, layer int) *engine.Call {
 func (r *training) forward(q question) {
 	ctx := context.Background()
 	for len(r.states) <= len(r.layers) {
-		x, err := r.e.NewHidden(r.m, 512)
+		x, err := r.e.NewHidden(r.m, max(512, q.batch.Len()))
 		r.must(err)
 		r.t.Cleanup(x.Release)
 		r.states = append(r.states, x)
