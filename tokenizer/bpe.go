@@ -16,7 +16,7 @@ const longPiece = 48
 type pairTable struct {
 	slots   []pairSlot
 	shift   uint
-	crowded bool // some pair lay further than maxProbes from its place
+	crowded bool // looking some pair up takes more than maxProbes
 }
 
 // maxProbes bounds what looking a pair up takes; in a table half full, hundreds come about by intent alone.
@@ -57,6 +57,17 @@ func (p *pairTable) put(left, right int32, rank uint32, sym int32) {
 
 // check refuses merges that were made to be slow to find.
 func (p *pairTable) check() error {
+	run := 0
+	for i := range p.slots {
+		if p.slots[i].rank == noRank {
+			run = 0
+			continue
+		}
+		if run++; run > 8*maxProbes {
+			p.crowded = true
+			break
+		}
+	}
 	if p.crowded {
 		return fmt.Errorf("merges: over %d pairs share a place in the table: %w", maxProbes, ErrUnsupported)
 	}
@@ -66,14 +77,11 @@ func (p *pairTable) check() error {
 // get returns the rank and the merged symbol, or noRank.
 func (p *pairTable) get(left, right int32) (uint32, int32) {
 	key := pairKey(left, right)
-	i := p.slot(key)
-	for range maxProbes {
+	for i := p.slot(key); ; i = (i + 1) & (len(p.slots) - 1) {
 		if s := &p.slots[i]; s.key == key || s.rank == noRank {
 			return s.rank, s.sym
 		}
-		i = (i + 1) & (len(p.slots) - 1)
 	}
-	return noRank, 0
 }
 
 // merge applies merges to syms in place, always the lowest rank first and the leftmost among equals, and
