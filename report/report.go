@@ -3,8 +3,9 @@
 //
 // Here belong result structs, their JSON form and their text form. How a result
 // is computed, where it is written, and whether it is JSON or text that is
-// wanted do not. The package imports the standard library only, so that
-// anything that reads run directories can use it without an engine.
+// wanted do not. The package imports the standard library and how lists of layers
+// are written, so that anything that reads run directories can use it without an
+// engine.
 package report
 
 import (

@@ -61,6 +61,8 @@ type Subject struct {
 	ModelHash string // "": the file does not say
 	Layers    int    // of the model
 	Keep      []int  // those that ran; nil: all
+	Version   string // of Coppice
+	DType     string // of the inputs of matrix products
 }
 
 // ReadSubject reads which model a file that ReadMeasured reads is of.
@@ -76,7 +78,7 @@ func ReadSubject(path string) (Subject, error) {
 		return Subject{}, nil // JSON lines, which name no model
 	}
 	o := file.Coppice
-	return Subject{Model: o.Model, ModelHash: o.ModelHash, Layers: o.Layers, Keep: o.Compute.Keep}, nil
+	return Subject{Model: o.Model, ModelHash: o.ModelHash, Layers: o.Layers, Keep: o.Compute.Keep, Version: o.Version, DType: o.Compute.DType}, nil
 }
 
 // harnessFile is what of results.json a table needs.
@@ -86,25 +88,70 @@ type harnessFile struct {
 		Original  int `json:"original"`
 		Effective int `json:"effective"`
 	} `json:"n-samples"`
-	Config struct {
+	Subtasks map[string][]string `json:"group_subtasks"`
+	Config   struct {
 		Limit *float64 `json:"limit"`
 	} `json:"config"`
+}
+
+// shown lists the tasks of a table: those that were asked for and, of groups, what
+// they are directly made of, which stands before them. The subjects of a benchmark
+// are two hundred rows that say less than its mean.
+func (f harnessFile) shown() []string {
+	inside := map[string]bool{}
+	for _, members := range f.Subtasks {
+		for _, m := range members {
+			inside[m] = true
+		}
+	}
+	var names, groups []string
+	for _, name := range slices.Sorted(maps.Keys(f.Results)) {
+		switch members := f.Subtasks[name]; {
+		case inside[name]:
+		case len(members) == 0:
+			names = append(names, name)
+		default:
+			groups = append(groups, name)
+		}
+	}
+	for _, g := range groups {
+		names = append(names, slices.Sorted(slices.Values(f.Subtasks[g]))...)
+		names = append(names, g)
+	}
+	if len(names) == 0 { // groups that are in each other
+		return slices.Sorted(maps.Keys(f.Results))
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return f.Results[name] == nil })
+}
+
+// documents counts those of a task, or of all that a group is made of.
+func (f harnessFile) documents(task string, depth int) (effective, original int) {
+	n, ok := f.Samples[task]
+	if ok || depth == 0 {
+		return n.Effective, n.Original
+	}
+	for _, m := range f.Subtasks[task] {
+		e, o := f.documents(m, depth-1)
+		effective, original = effective+e, original+o
+	}
+	return effective, original
 }
 
 // measured lists the metrics: keys such as "acc,none", with "acc_stderr,none"
 // beside them.
 func (f harnessFile) measured() []Measured {
 	var out []Measured
-	for _, task := range slices.Sorted(maps.Keys(f.Results)) {
+	for _, task := range f.shown() {
 		metrics := f.Results[task]
+		effective, original := f.documents(task, 4)
 		for _, key := range slices.Sorted(maps.Keys(metrics)) {
 			value, isNumber := metrics[key].(float64)
 			name, filter, _ := strings.Cut(key, ",")
 			if !isNumber || strings.HasSuffix(name, "_stderr") || !strings.Contains(key, ",") {
 				continue
 			}
-			m := Measured{Task: task, Metric: filtered(name, filter), Value: Number(value), StdErr: nan(), N: f.Samples[task].Effective}
-			m.Limited = f.Config.Limit != nil || m.N < f.Samples[task].Original
+			m := Measured{Task: task, Metric: filtered(name, filter), Value: Number(value), StdErr: nan(), N: effective}
+			m.Limited = f.Config.Limit != nil || m.N < original
 			if e, ok := metrics[name+"_stderr,"+filter].(float64); ok {
 				m.StdErr = Number(e)
 			}

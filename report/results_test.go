@@ -26,6 +26,13 @@ func TestReadMeasured(t *testing.T) {
 			{Task: "a", Metric: "acc_norm", Value: .5, StdErr: nan(), N: 10},
 			{Task: "b", Metric: "exact_match (strict-match)", Value: .5, StdErr: nan(), N: 4, Limited: true},
 		}},
+		"groups": {`{"results":{"all":{"acc,none":0.5},"mmlu":{"acc,none":0.4},"mmlu_law":{"acc,none":0.3},"mmlu_art":{"acc,none":0.5},"piqa":{"acc,none":0.6},"alone":{"acc,none":1}},
+"group_subtasks":{"all":["piqa","mmlu"],"mmlu":["mmlu_law","mmlu_art"],"piqa":[]},"n-samples":{"piqa":{"original":9,"effective":9},"alone":{"original":1,"effective":1},"mmlu_law":{"original":5,"effective":5},"mmlu_art":{"original":8,"effective":6}}}`, []Measured{
+			{Task: "alone", Metric: "acc", Value: 1, StdErr: nan(), N: 1},
+			{Task: "mmlu", Metric: "acc", Value: .4, StdErr: nan(), N: 11, Limited: true},
+			{Task: "piqa", Metric: "acc", Value: .6, StdErr: nan(), N: 9},
+			{Task: "all", Metric: "acc", Value: .5, StdErr: nan(), N: 20, Limited: true},
+		}},
 		"lines": {lines, []Measured{
 			{Task: "a", Metric: "acc", Value: .5, StdErr: .1, N: 4, Limited: true},
 			{Task: "x.txt", Metric: "perplexity", Value: 3.5, StdErr: nan(), N: 7},

@@ -4,9 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+
+	"github.com/coppice-ml/coppice/report"
 )
 
 const cardFile = "README.md"
@@ -68,13 +72,30 @@ func resultsTable(all []result) string {
 		if compared {
 			before = cell(r.before) + " | "
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s%s | %s | %s |\n", cell(r.Task), cell(r.Metric), before, r.Value, r.StdErr, n)
+		fmt.Fprintf(&b, "| %s | %s | %s%s | %s | %s |\n", cell(r.Task), cell(r.Metric), before, digits(r.Value), digits(r.StdErr), n)
 	}
 	b.WriteString("\n")
+	var by []string
+	for _, r := range all {
+		if r.by != "" && !slices.Contains(by, r.by) {
+			by = append(by, r.by)
+		}
+	}
+	if len(by) > 0 {
+		fmt.Fprintf(&b, "Measured with %s.\n\n", strings.Join(by, "; "))
+	}
 	if limited {
 		b.WriteString("Where n says \"part\", only the first documents of the task were used: such numbers cannot be compared with others.\n\n")
 	}
 	return b.String()
+}
+
+// digits rounds to what a table needs: four of them say more than is known.
+func digits(n report.Number) string {
+	if v := float64(n); n.Finite() && math.Abs(v) < 1000 {
+		return strconv.FormatFloat(v, 'g', 4, 64)
+	}
+	return n.String()
 }
 
 // cell keeps a text inside its cell.

@@ -14,6 +14,7 @@ import (
 type result struct {
 	report.Measured
 	before string // the same of the model that was pruned; "" where it is not known
+	by     string // the program and the number format that measured it; "" where it is not known
 }
 
 // readResults reads the results that a card shows. They are of the checkpoint, of
@@ -27,7 +28,11 @@ func readResults(ctx context.Context, env Env, c *checkpoint.Checkpoint, paths [
 		if err != nil {
 			return nil, err
 		}
-		is, err := subjectOf(ctx, env, c, path)
+		of, err := report.ReadSubject(path)
+		if err != nil {
+			return nil, err
+		}
+		is, err := subjectOf(ctx, env, c, path, of)
 		if err != nil {
 			return nil, err
 		}
@@ -36,13 +41,13 @@ func readResults(ctx context.Context, env Env, c *checkpoint.Checkpoint, paths [
 			continue
 		}
 		for _, m := range found {
-			out = append(out, result{Measured: m})
+			out = append(out, result{Measured: m, by: measuredBy(of)})
 		}
 	}
 	for i := range out {
 		at := slices.IndexFunc(before, func(m report.Measured) bool { return m.Task == out[i].Task && m.Metric == out[i].Metric })
 		if at >= 0 {
-			out[i].before = before[at].Value.String()
+			out[i].before = digits(before[at].Value)
 		}
 	}
 	if len(out) == 0 && len(before) > 0 {
@@ -51,12 +56,16 @@ func readResults(ctx context.Context, env Env, c *checkpoint.Checkpoint, paths [
 	return out, nil
 }
 
-// subjectOf says what a file of results is to the checkpoint.
-func subjectOf(ctx context.Context, env Env, c *checkpoint.Checkpoint, path string) (prune.Measured, error) {
-	of, err := report.ReadSubject(path)
-	if err != nil {
-		return prune.Another, err
+// measuredBy names the program and the format of the inputs of matrix products.
+func measuredBy(of report.Subject) string {
+	if of.Version == "" {
+		return ""
 	}
+	return fmt.Sprintf("`coppice eval` %s, %s", of.Version, of.DType)
+}
+
+// subjectOf says what a file of results is to the checkpoint.
+func subjectOf(ctx context.Context, env Env, c *checkpoint.Checkpoint, path string, of report.Subject) (prune.Measured, error) {
 	if of.ModelHash == "" {
 		env.Talk.Warn("%s does not say of which model it is: see that it is of %s", path, c.Dir())
 		return prune.After, nil
