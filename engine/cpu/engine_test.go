@@ -1,6 +1,7 @@
 package cpu_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -69,6 +70,24 @@ func TestOddRows(t *testing.T) {
 				return e
 			})
 		})
+	}
+}
+
+// TestManyWorkers: what an engine says of memory holds for up to 64 workers.
+func TestManyWorkers(t *testing.T) {
+	for _, threads := range []int{1, 4, 16, 64} {
+		for _, oneDNN := range []string{"", "off"} {
+			t.Run(fmt.Sprint(threads, oneDNN), func(t *testing.T) {
+				enginetest.Memory(t, func(t testing.TB, dtype engine.DType) engine.Engine {
+					e, err := cpu.Start(cpu.Options{DType: string(dtype), Threads: threads, OneDNN: oneDNN})
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(func() { _ = e.Close() })
+					return e
+				})
+			})
+		}
 	}
 }
 

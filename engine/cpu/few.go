@@ -1,11 +1,13 @@
 package cpu
 
-// The phases of a forward call of few rows, as decoding makes them: every
-// product is cut by columns, what lies between is little enough for one worker.
-// Each computes what its counterpart for many rows does, bit for bit.
+// The phases of a forward call of few rows, as decoding makes them, or of few
+// for each worker: every product is cut by columns, so that each worker reads its
+// own part of the weights. What lies between is cut by rows, or is little enough
+// for one worker. Each computes what its counterpart for many rows does, bit for bit.
 
-func (f *forward) fewNorm(w *worker, _, _ int) {
-	f.e.normRows(w, f.x, f.in, f.l.attnNorm, f.l.s.NormEps)
+func (f *forward) fewNorm(w *worker, lo, hi int) {
+	d := f.l.s.Hidden
+	f.e.normRows(w, f.x.from(lo*d), f.in[lo*d:hi*d], f.l.attnNorm, f.l.s.NormEps)
 	if f.rows != nil {
 		f.normOutputs(w, f.xq, f.in, f.l.attnNorm, 0, f.outputs)
 	}
@@ -33,13 +35,13 @@ func (f *forward) columns(w *worker, x *matrix, m int, in operand, lo, hi int, d
 	}
 }
 
-func (f *forward) fewRotate(w *worker, _, _ int) {
-	f.rotateQueries(0, f.outputs)
-	f.rotateKeys(0, f.b.Len())
-	w.lap(lapRotary)
-	if f.cache != nil {
-		f.remember(w, 0, len(f.b.Segments))
+func (f *forward) fewRotate(w *worker, lo, hi int) {
+	f.rotateKeys(lo, hi)
+	if f.rows != nil { // then one worker has all
+		hi = f.outputs
 	}
+	f.rotateQueries(lo, hi)
+	w.lap(lapRotary)
 }
 
 func (f *forward) fewOut(w *worker, lo, hi int) {
@@ -47,10 +49,11 @@ func (f *forward) fewOut(w *worker, lo, hi int) {
 	w.lap(lapProducts)
 }
 
-func (f *forward) fewMiddle(w *worker, _, _ int) {
-	f.addTo(f.in, 0, f.sum[:f.outputs*f.l.s.Hidden], f.l.outBias, f.l.attnPostNorm, nil)
+func (f *forward) fewMiddle(w *worker, lo, hi int) {
+	d := f.l.s.Hidden
+	f.addTo(f.in, lo, f.sum[lo*d:hi*d], f.l.outBias, f.l.attnPostNorm, nil)
 	w.lap(lapResidual)
-	f.normOutputs(w, f.x, f.out, f.l.mlpNorm, 0, f.outputs)
+	f.normOutputs(w, f.x.from(lo*d), f.out, f.l.mlpNorm, lo, hi)
 	w.lap(lapNorms)
 }
 
@@ -69,7 +72,77 @@ func (f *forward) fewDown(w *worker, lo, hi int) {
 	w.lap(lapProducts)
 }
 
-func (f *forward) fewFinish(w *worker, _, _ int) {
-	f.addTo(f.out, 0, f.sum[:f.outputs*f.l.s.Hidden], f.l.downBias, f.l.mlpPostNorm, f.mlp)
+func (f *forward) fewFinish(w *worker, lo, hi int) {
+	d := f.l.s.Hidden
+	f.addTo(f.out, lo, f.sum[lo*d:hi*d], f.l.downBias, f.l.mlpPostNorm, f.mlp)
 	w.lap(lapResidual)
+}
+
+// prepareSome sizes buffers and phases.
+func (f *forward) prepareSome() {
+	s, n, e := f.l.s, f.b.Len(), f.e
+	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
+	f.job.phases = f.some
+	f.x, f.act = f.x.grow(e.room(n)*s.Hidden, e.half), f.act.grow(e.room(n)*s.FF, e.half)
+	f.gate, f.up, f.sum = grow(f.gate, n*s.FF), grow(f.up, n*s.FF), grow(f.sum, n*s.Hidden)
+	step := n // rows at a time between products
+	if n > fewRows {
+		step = (n + e.info.Threads - 1) / e.info.Threads
+	}
+	if f.rows != nil {
+		f.xq = f.xq.grow(n*s.Hidden, e.half)
+	}
+	segments := 0
+	if f.cache != nil {
+		segments = len(f.b.Segments)
+	}
+	for i, p := range [...][2]int{
+		{n, step}, {q + 2*kv, e.columnStep(q + 2*kv)}, {n, step}, {segments, max(segments, 1)}, {len(f.tiles), 1},
+		{s.Hidden, e.columnStep(s.Hidden)}, {f.outputs, step}, {s.FF, e.columnStep(s.FF)}, {s.Hidden, e.columnStep(s.Hidden)}, {f.outputs, step},
+	} {
+		f.some[i].n, f.some[i].step = p[0], p[1]
+		if i > 4 && f.outputs == 0 {
+			f.some[i].n = 0
+		}
+	}
+}
+
+// wideRows is how many rows a worker should have at least for products to be cut
+// by rows: below, reading and rearranging all weights takes each of them too long.
+const wideRows = 64
+
+// few reports whether a call's products are better cut by columns, and may be.
+func (f *forward) few() bool {
+	n := f.b.Len()
+	if f.tape != nil || f.l.adapted {
+		return false
+	}
+	return n <= fewRows || f.rows == nil && n < wideRows*f.e.info.Threads && f.e.info.Threads > 1 && f.l.separable()
+}
+
+// separable finds out, once, whether blocks of columns have the bits of the whole
+// products, as the layer's phases cut them.
+func (l *layer) separable() bool {
+	if known := l.columns.Load(); known != 0 {
+		return known == 1
+	}
+	answer := int32(1)
+	if law, ok := l.e.mul.(*rowLaw); ok {
+		_ = l.e.pool.each(1, func(w *worker, _ int) {
+			at, step := 0, l.e.columnStep(l.query.out+l.key.out+l.value.out)
+			for _, x := range []*matrix{l.query, l.key, l.value} {
+				if !law.blocksAgree(w, x, at, step) {
+					answer = 2
+				}
+				at += x.out
+			}
+			for _, x := range []*matrix{l.out, l.gate, l.up, l.down} {
+				if !law.blocksAgree(w, x, 0, l.e.columnStep(x.out)) {
+					answer = 2
+				}
+			}
+		})
+	}
+	l.columns.Store(answer)
+	return answer == 1
 }

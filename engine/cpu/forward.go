@@ -41,6 +41,7 @@ const (
 	slotBackC
 	slotBackD
 	slotTurned
+	slotBlock
 	scratchSlots
 )
 
@@ -176,7 +177,7 @@ func (e *Engine) newForward() *forward {
 		return ps
 	}
 	f.many = phases(f.project, f.query, f.remember, f.attend, f.finish)
-	f.some = phases(f.fewNorm, f.fewProject, f.fewRotate, f.attend, f.fewOut, f.fewMiddle, f.fewGate, f.fewDown, f.fewFinish)
+	f.some = phases(f.fewNorm, f.fewProject, f.fewRotate, f.remember, f.attend, f.fewOut, f.fewMiddle, f.fewGate, f.fewDown, f.fewFinish)
 	return f
 }
 
@@ -201,36 +202,22 @@ func (f *forward) prepare() {
 	}
 	f.q, f.k, f.v, f.att = t.q, t.k, t.v, t.att
 	f.tiles = f.cut(f.tiles[:0])
-	if n > fewRows || f.tape != nil || f.l.adapted {
-		f.job.phases = f.many
-		f.e.pool.evenly(&f.many[0], n, rowTile, f.e.quantum())
-		f.many[1].n, f.many[1].step = 0, 1
-		if f.rows != nil {
-			f.e.pool.evenly(&f.many[1], f.outputs, rowTile, f.e.quantum())
-		}
-		f.many[2].n, f.many[2].step = 0, 1
-		if f.cache != nil {
-			f.many[2].n = len(f.b.Segments)
-		}
-		f.many[3].n, f.many[3].step = len(f.tiles), 1
-		f.e.pool.evenly(&f.many[4], f.outputs, rowTile, f.e.quantum())
+	if f.few() {
+		f.prepareSome()
 		return
 	}
-	f.job.phases = f.some
-	f.x, f.act = f.x.grow(n*s.Hidden, f.e.half), f.act.grow(n*s.FF, f.e.half)
-	f.gate, f.up, f.sum = grow(f.gate, n*s.FF), grow(f.up, n*s.FF), grow(f.sum, n*s.Hidden)
+	f.job.phases = f.many
+	f.e.pool.evenly(&f.many[0], n, rowTile, f.e.quantum())
+	f.many[1].n, f.many[1].step = 0, 1
 	if f.rows != nil {
-		f.xq = f.xq.grow(n*s.Hidden, f.e.half)
+		f.e.pool.evenly(&f.many[1], f.outputs, rowTile, f.e.quantum())
 	}
-	for i, columns := range [...]int{1, q + 2*kv, 1, len(f.tiles), s.Hidden, 1, s.FF, s.Hidden, 1} {
-		f.some[i].n, f.some[i].step = columns, 1
-		if columns > 1 && i != 3 {
-			f.some[i].step = f.e.columnStep(columns)
-		}
-		if i > 3 && f.outputs == 0 {
-			f.some[i].n = 0
-		}
+	f.many[2].n, f.many[2].step = 0, 1
+	if f.cache != nil {
+		f.many[2].n = len(f.b.Segments)
 	}
+	f.many[3].n, f.many[3].step = len(f.tiles), 1
+	f.e.pool.evenly(&f.many[4], f.outputs, rowTile, f.e.quantum())
 }
 
 // columnStep cuts columns into three parts for each worker: one that is late

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"slices"
+	"sync/atomic"
 
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/engine/block"
@@ -18,8 +19,9 @@ type layer struct {
 	grads                                  vectors // nil where they do not train
 	query, key, value, out, gate, up, down *matrix
 	owned                                  []*matrix
-	adapted                                bool   // some map has an adapter
-	leave                                  func() // lets its pages go
+	adapted                                bool         // some map has an adapter
+	columns                                atomic.Int32 // of separable: 0 unknown, 1 yes, 2 no
+	leave                                  func()       // lets its pages go
 }
 
 // vectors are a layer's norms and biases, nil where the family has none.

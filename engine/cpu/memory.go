@@ -15,12 +15,15 @@ func (e *Engine) Memory(m *model.Model, _ engine.LayerOptions) engine.Memory {
 	block := (q+2*kv)*4 + q*in                   // queries, keys, values; attention's output
 	head := d*in + 16*(v/headBlock+1) + 16 + 128 // normed row, partial sums, targets
 	tile := rowTile * (2*max(f, d)*4 + f*in + 2*d*4)
+	columns := max(q+2*kv, d, f)
+	wide := wideRows * (2*f*4 + f*in + d*(4+2*in) + 4*(columns/3+32*int64(e.info.Threads))) // of few rows, and a block of them
+	probe := rowTile*max(q, d, f)*2*4 + 2*large*4                                           // inputs and outputs, small weights
 	heads := int64(s.Heads/s.KVHeads) * queryTile * (keyBlock + 3*int64(s.HeadDim)) * 4
 	keys := 2 * int64(min(s.MaxPositions, 1<<15)) * int64(s.HeadDim) * 4 // of one head, gathered
 	project := headBlock*d*in + rowTile*headBlock*4
 	need := engine.Need{
 		Row:     max(block, head),
-		Fixed:   int64(e.info.Threads)*(tile+heads+keys+project) + providerBytes,
+		Fixed:   int64(e.info.Threads)*(tile+wide+heads+keys+project) + probe + providerBytes,
 		Hidden:  d * 4,
 		KVToken: 2 * kv * 4,
 		Lookup:  64 << 10, // the kernel maps pages around a fault, so many bytes at a time

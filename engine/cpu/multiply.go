@@ -50,7 +50,7 @@ type multiplier interface {
 	// are read, whatever they hold, and overwritten, where that saves a call.
 	filled(w *worker, s shape, m, room int, a, b operand, dst []float32)
 	// narrow sets columns [lo, hi) of dst [m, n] to what product gives, bit for
-	// bit, for at most fewRows rows; b is not plain.
+	// bit; b is not plain. Rows of a beyond m, where it has any, may be read.
 	narrow(w *worker, s shape, m, lo, hi int, a, b operand, dst []float32)
 	// reduce sets dst [m, n] = a [k, stride]ᵀ x b [k, n], taking the first m
 	// columns of a: a sum over rows. Nothing is padded. The bits depend on m, n
@@ -90,8 +90,17 @@ func (g goMultiplier) filled(w *worker, s shape, m, _ int, a, b operand, dst []f
 	g.product(w, s, m, a, b, dst)
 }
 
-func (g goMultiplier) narrow(_ *worker, s shape, m, lo, hi int, a, b operand, dst []float32) {
-	g.k.narrow(m, s.n, s.k, lo, hi, a.f32, b.f32, dst)
+func (g goMultiplier) narrow(w *worker, s shape, m, lo, hi int, a, b operand, dst []float32) {
+	if m <= fewRows {
+		g.k.narrow(m, s.n, s.k, lo, hi, a.f32, b.f32, dst)
+		return
+	}
+	width := hi - lo
+	block := w.floats(slotBlock, m*width)
+	g.k.products(m, width, s.k, a.f32, b.f32[lo*s.k:], block)
+	for i := range m {
+		copy(dst[i*s.n+lo:i*s.n+hi], block[i*width:])
+	}
 }
 
 func (g goMultiplier) reduce(w *worker, s shape, m int, a, b operand, dst []float32) {

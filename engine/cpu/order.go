@@ -1,11 +1,14 @@
 package cpu
 
-// narrow implements multiplier: by kernels of our own that sum in the provider's
-// order, where the processor has them and the order is known, for these read
-// weights as fast as memory gives them; else by the provider, a block of columns
-// as a product of its own where that gives the same bits.
+// narrow implements multiplier: few rows by kernels of our own that sum in the
+// provider's order, where the processor has them and the order is known, for these
+// read weights as fast as memory gives them; else by the provider, a block of
+// columns as a product of its own where that gives the same bits.
 func (l *rowLaw) narrow(w *worker, s shape, m, lo, hi int, a, b operand, dst []float32) {
-	run := l.order(w, s, a, b)
+	run := 0
+	if m <= fewRows {
+		run = l.order(w, s, a, b)
+	}
 	switch {
 	case run == 0:
 		l.narrowBlock(w, s, m, lo, hi, a, b, dst)
@@ -20,11 +23,15 @@ func (l *rowLaw) narrow(w *worker, s shape, m, lo, hi int, a, b operand, dst []f
 func (l *rowLaw) narrowBlock(w *worker, s shape, m, lo, hi int, a, b operand, dst []float32) {
 	own := l.workers[w.id]
 	block, first := shape{n: hi - lo, k: s.k}, lo
-	if !l.blockIsExact(w, s, lo, hi, a, b) {
+	if !l.blockAgrees(w, columnsKey{shapeKey{s, a.bf16 != nil}, lo, hi}, b) {
 		block, first = s, 0
 	}
-	own.block = grow(own.block, m*block.n)
-	l.product(w, block, m, a, b.from(first*s.k), own.block)
+	room := m
+	if up := roundUp(m, l.quantum(a.bf16 != nil)); len(a.f32)+len(a.bf16) >= up*s.k {
+		room = up
+	}
+	own.block = grow(own.block, room*block.n)
+	l.filled(w, block, m, room, a, b.from(first*s.k), own.block)
 	for i := range m {
 		copy(dst[i*s.n+lo:i*s.n+hi], own.block[i*block.n+lo-first:])
 	}
@@ -36,22 +43,55 @@ type columnsKey struct {
 	lo, hi int
 }
 
-// blockIsExact finds out, once a worker, whether columns as a product of their
-// own have the bits that they have in the whole product.
-func (l *rowLaw) blockIsExact(w *worker, s shape, lo, hi int, a, b operand) bool {
-	key := columnsKey{shapeKey{s, a.bf16 != nil}, lo, hi}
-	own := l.workers[w.id]
-	if exact, known := own.blocks[key]; known || hi-lo == s.n {
-		return exact || hi-lo == s.n
+// blocksAgree reports whether all blocks of a map agree that lie in steps of all
+// maps side by side, of which this one begins at a column.
+func (l *rowLaw) blocksAgree(w *worker, x *matrix, at, step int) bool {
+	for lo := at / step * step; lo < at+x.out; lo += step {
+		key := columnsKey{shapeKey{x.shape(), x.bf16 != nil}, max(lo-at, 0), min(lo+step-at, x.out)}
+		if !l.blockAgrees(w, key, x.operand) {
+			return false
+		}
 	}
-	const rows = 1
-	x := noise(rows*s.k, key.half, 5)
-	whole, part := make([]float32, rows*s.n), make([]float32, rows*(hi-lo))
-	l.product(w, s, rows, x, b, whole)
-	l.product(w, shape{n: hi - lo, k: s.k}, rows, x, b.from(lo*s.k), part)
-	exact := sameBits(part, whole[lo:hi])
-	own.blocks[key] = exact
-	return exact
+	return true
+}
+
+// blockAgrees finds out, once, whether columns as a product of their own have the
+// bits that they have in the whole product. One unit of rows will do: others agree
+// with it.
+func (l *rowLaw) blockAgrees(w *worker, key columnsKey, b operand) bool {
+	own := l.workers[w.id].blocks
+	if agrees, known := own[key]; known {
+		return agrees
+	}
+	l.unit(w.id, key.shapeKey, b)
+	l.unit(w.id, shapeKey{shape{n: key.hi - key.lo, k: key.k}, key.half}, b.from(key.lo*key.k))
+	l.finding.Lock()
+	defer l.finding.Unlock()
+	agrees, known := l.blocks[key]
+	if !known {
+		agrees = key.hi-key.lo == key.n || l.compareBlock(w, key, b)
+		l.blocks[key] = agrees
+	}
+	own[key] = agrees
+	return agrees
+}
+
+func (l *rowLaw) compareBlock(w *worker, key columnsKey, b operand) bool {
+	const rows = 2
+	x, width := noise(rows*key.k, key.half, 5), key.hi-key.lo
+	whole, part := make([]float32, rows*key.n), make([]float32, rows*width)
+	l.product(w, key.shape, rows, x, b, whole)
+	if !differ(whole[:key.n]) {
+		b = noise(key.n*key.k, key.half, 6)
+		l.product(w, key.shape, rows, x, b, whole)
+	}
+	l.product(w, shape{n: width, k: key.k}, rows, x, b.from(key.lo*key.k), part)
+	for i := range rows {
+		if !sameBits(part[i*width:][:width], whole[i*key.n+key.lo:]) {
+			return false
+		}
+	}
+	return true
 }
 
 // order returns how many values of the depth the provider adds up at a time for

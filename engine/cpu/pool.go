@@ -52,6 +52,7 @@ func (w *worker) halves(slot, n int) []uint16 {
 type job struct {
 	phases  []phase
 	profile *profile
+	spins   int
 
 	working atomic.Int32  // workers that have not left it
 	done    chan struct{} // capacity 1
@@ -120,7 +121,10 @@ func (p *pool) run(j *job) error {
 		j.phases[i].finished.Store(0)
 	}
 	j.failure.Store(nil)
-	j.profile = p.profile.Load()
+	j.profile, j.spins = p.profile.Load(), spins
+	if len(p.workers) > runtime.GOMAXPROCS(0) {
+		j.spins = 0
+	}
 	j.working.Store(int32(len(p.workers)))
 	for _, w := range p.workers {
 		w.jobs <- j
@@ -173,12 +177,13 @@ func (j *job) chunk(ph *phase, w *worker, lo, hi int) {
 
 // spins is how often a worker looks whether the others are done before it
 // sleeps: some hundreds of microseconds, since waking takes longer than a chunk
-// of decoding.
+// of decoding. Where there are more workers than cores, looking keeps others from
+// working.
 const spins = 200000
 
 // await returns when a phase is finished.
 func (j *job) await(ph *phase) {
-	for range spins {
+	for range j.spins {
 		if int(ph.finished.Load()) >= ph.n {
 			return
 		}

@@ -63,8 +63,9 @@ type rowLaw struct {
 	whole []float32
 	part  []float32
 
-	finding sync.Mutex       // held while an order is found out
-	runs    map[shapeKey]int // what probing said of the order of sums, 0 of one unknown
+	finding sync.Mutex          // held while an order or a block is found out
+	runs    map[shapeKey]int    // what probing said of the order of sums, 0 of one unknown
+	blocks  map[columnsKey]bool // what it said of columns alone
 }
 
 // lawWorker is what one worker has seen of what the law knows, and its memory.
@@ -85,7 +86,7 @@ var errDependent = errors.New("products depend on the number of rows in every wa
 func newRowLaw(p provider, workers int, k *kernels, padding float32) (*rowLaw, error) {
 	l := &rowLaw{
 		provider: p, kernels: k, padding: padding,
-		units: map[shapeKey]int{}, exact: map[productKey]bool{}, runs: map[shapeKey]int{},
+		units: map[shapeKey]int{}, exact: map[productKey]bool{}, runs: map[shapeKey]int{}, blocks: map[columnsKey]bool{},
 	}
 	for range workers {
 		l.workers = append(l.workers, &lawWorker{

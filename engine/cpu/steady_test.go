@@ -133,9 +133,9 @@ func TestSteadyState(t *testing.T) {
 func TestWorkers(t *testing.T) {
 	m := enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 2, Hidden: 96, Heads: 6, KVHeads: 2, FF: 700, Vocab: 1100, DType: "BF16"}))
 	for _, opt := range []cpu.Options{{DType: "float32"}, {DType: "bfloat16"}, {DType: "float32", OneDNN: "off"}, {DType: "float32", OneDNN: "off", Kernels: "scalar"}} {
-		for _, rows := range []int{1, 3, 250} {
+		for _, rows := range []int{1, 3, 100, 250} {
 			var want []float32
-			for threads := 1; threads <= 3; threads++ {
+			for _, threads := range []int{1, 2, 3, 16} {
 				opt.Threads = threads
 				e, err := cpu.Start(opt)
 				if err != nil {

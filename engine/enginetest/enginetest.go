@@ -35,7 +35,7 @@ func RunAll(t *testing.T, build New) {
 	t.Run("Options", func(t *testing.T) { testOptions(t, build) })
 	t.Run("Hidden", func(t *testing.T) { testHidden(t, build) })
 	t.Run("Gram", func(t *testing.T) { testGram(t, build) })
-	t.Run("Memory", func(t *testing.T) { testMemory(t, build) })
+	t.Run("Memory", func(t *testing.T) { Memory(t, build) })
 	t.Run("Gradients", func(t *testing.T) { testGradients(t, build) })
 	t.Run("Finetuning", func(t *testing.T) { testGradientGoldens(t, build) })
 	t.Run("Cancelled", func(t *testing.T) { testCancelled(t, build) })

@@ -76,9 +76,9 @@ type Metered interface {
 	DeviceMemory() (now, peak int64)
 }
 
-// testMemory holds Memory against what the first calls take: of the device, where
+// Memory holds engine.Memory against what the first calls take: of the device, where
 // the engine has one and counts it, else of Go's heap.
-func testMemory(t *testing.T, build New) {
+func Memory(t *testing.T, build New) {
 	m := Open(t, testkit.Llama(t, testkit.Options{Layers: 1, Hidden: 256, Heads: 8, KVHeads: 4, FF: 1024, Vocab: 8000, MaxPositions: 4096}))
 	e := build(t, engine.Float32)
 	const rows = 1500
