@@ -10,8 +10,9 @@ import (
 // be at best: what `coppice bench` compares with.
 type Limiter interface {
 	// Products prepares matrix products; run computes them once, nothing else, and
-	// says how long that took.
-	Products(list []Product) (run func() time.Duration)
+	// says how long that took. Of several ways to compute them it is the fastest,
+	// which way names.
+	Products(list []Product) (run func() time.Duration, way string)
 	// Reads does the same for reading a model's layers and head from memory once.
 	Reads(m *model.Model) (run func() time.Duration, err error)
 	// Profile says what the engine's time goes to while f runs.

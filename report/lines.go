@@ -211,9 +211,12 @@ type Bench struct {
 	GEMMGFLOPS           Number `json:"gemm_gflops"`
 	LimitTokensPerSecond Number `json:"limit_tokens_per_second"`
 	Ratio                Number `json:"ratio"`
-	Device               string `json:"device"`
-	Provider             string `json:"provider"`
-	Threads              int    `json:"threads"`
+	// LimitWay is how the products of the limit were computed: the fastest of
+	// cutting them by rows or columns, with weights plain or packed.
+	LimitWay string `json:"limit_way,omitempty"`
+	Device   string `json:"device"`
+	Provider string `json:"provider"`
+	Threads  int    `json:"threads"`
 	// Runs is how many pairs of measurement and limit were taken. Rates are their
 	// medians, Ratio the median of limit time / measured time, Spread (slowest -
 	// fastest) / median of the measured times.

@@ -17,13 +17,13 @@ func (e *Engine) Memory(m *model.Model, _ engine.LayerOptions) engine.Memory {
 	tile := rowTile * (2*max(f, d)*4 + f*in + 2*d*4)
 	columns := max(q+2*kv, d, f)
 	wide := wideRows * (2*f*4 + f*in + d*(4+2*in) + 4*(columns/3+32*int64(e.info.Threads))) // of few rows, and a block of them
-	probe := rowTile*max(q, d, f)*2*4 + 2*large*4                                           // inputs and outputs, small weights
+	probe := rowTile*max(q, d, f)*2*4 + 2*min(large, f*d)*4                                 // inputs and outputs, small weights
 	heads := int64(s.Heads/s.KVHeads) * queryTile * (keyBlock + 3*int64(s.HeadDim)) * 4
 	keys := 2 * int64(min(s.MaxPositions, 1<<15)) * int64(s.HeadDim) * 4 // of one head, gathered
 	project := headBlock*d*in + rowTile*headBlock*4
 	need := engine.Need{
 		Row:     max(block, head),
-		Fixed:   int64(e.info.Threads)*(tile+wide+heads+keys+project) + probe + providerBytes,
+		Fixed:   int64(e.info.Threads)*(tile+heads+keys+project) + max(providerBytes, int64(e.info.Threads)*wide+probe+codeBytes),
 		Hidden:  d * 4,
 		KVToken: 2 * kv * 4,
 		Lookup:  64 << 10, // the kernel maps pages around a fault, so many bytes at a time
@@ -69,8 +69,13 @@ func (e *Engine) training(s *model.Spec, need *engine.Need) {
 	need.FixedBack = threads*(tile+reduce+heads) + reduceRows*(v*(4+in)+2*d*4+d*in)
 }
 
-// providerBytes is what a provider keeps of its own: primitives and their code.
-const providerBytes = 32 << 20
+// providerBytes is what a provider keeps of its own, primitives and their code,
+// with what it takes to probe it and to cut products by columns; for large models
+// that is more, beside codeBytes.
+const (
+	providerBytes = 32 << 20
+	codeBytes     = 8 << 20
+)
 
 // layerBytes is what resident layer i takes beyond mapped files, and what it
 // takes of them.

@@ -125,7 +125,7 @@ func (d *oneDNN) multiply(worker int, key shapeKey, m int, a, b operand, dst []f
 			d.forget(w)
 		}
 		var err error
-		if p, err = d.lib.newProduct(key, m); err != nil {
+		if p, err = d.newProduct(key, m); err != nil {
 			return err
 		}
 		w.primitives[productKey{key, m}] = p
@@ -143,6 +143,15 @@ func (d *oneDNN) multiply(worker int, key shapeKey, m int, a, b operand, dst []f
 	return err
 }
 
+func (d *oneDNN) newProduct(key shapeKey, m int) (*dnnlPrimitive, error) {
+	descriptor, err := d.lib.describe(key, m, false)
+	defer descriptor.free()
+	if err != nil {
+		return nil, err
+	}
+	return d.lib.newPrimitive(descriptor.handle, descriptor.memories)
+}
+
 func pointer(o operand) unsafe.Pointer {
 	if o.bf16 != nil {
 		return unsafe.Pointer(&o.bf16[0])
@@ -154,7 +163,12 @@ func pointer(o operand) unsafe.Pointer {
 type dnnlLibrary interface {
 	newStream() (uintptr, error)
 	destroyStream(uintptr)
-	newProduct(key shapeKey, m int) (*dnnlPrimitive, error)
+	// describe describes a product, the weights as they are stored or as the
+	// library likes them best.
+	describe(key shapeKey, m int, packed bool) (dnnlDescriptor, error)
+	newPrimitive(descriptor uintptr, memories [3]uintptr) (*dnnlPrimitive, error)
+	newPacked(plain, packed dnnlDescriptor) (*dnnlPacked, error)
+	lay(p *dnnlPacked, stream uintptr, b unsafe.Pointer, into []byte) error
 	run(p *dnnlPrimitive, stream uintptr, a, b, dst unsafe.Pointer) error
 	destroy(*dnnlPrimitive)
 	oneThread() // makes the calling thread use no OpenMP helpers

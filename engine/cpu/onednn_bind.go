@@ -19,6 +19,7 @@ type dnnlCommon struct {
 	descriptorDestroy                       uintptr
 	memoryCreate, memoryDestroy, memorySet  uintptr
 	execute                                 uintptr
+	reorderCreate, memorySize, query        uintptr
 	setThreads                              uintptr // 0 when the library runs without OpenMP
 }
 
@@ -49,6 +50,10 @@ func newDNNLCommon(handle uintptr) (*dnnlCommon, error) {
 		"dnnl_memory_destroy":         &c.memoryDestroy,
 		"dnnl_memory_set_data_handle": &c.memorySet,
 		"dnnl_primitive_execute":      &c.execute,
+
+		"dnnl_reorder_primitive_desc_create": &c.reorderCreate,
+		"dnnl_memory_desc_get_size":          &c.memorySize,
+		"dnnl_primitive_desc_query_md":       &c.query,
 	})
 	if err != nil {
 		return nil, err
@@ -166,6 +171,17 @@ func (c *dnnlCommon) newPrimitive(descriptor uintptr, memories [3]uintptr) (*dnn
 	return p, nil
 }
 
+// dnnlDescriptor describes a product and its memories (source, weights,
+// destination). Its owner frees it, whether it could be made or not.
+type dnnlDescriptor struct {
+	handle   uintptr
+	memories [3]uintptr
+	free     func()
+}
+
+// anyTag is dnnl_format_tag_any: the library chooses the layout.
+const anyTag = 1
+
 // dnnlLayout is a two-dimensional memory: sizes, strides in elements, data type.
 type dnnlLayout struct {
 	dims, strides [12]int64 // DNNL_MAX_NDIMS
@@ -200,78 +216,91 @@ func layouts(key shapeKey, m int) [3]*dnnlLayout {
 // than 4 (memory) and 8 KiB (operation).
 type dnnl2 struct {
 	*dnnlCommon
-	describeMemory, describeMatmul, descriptorCreate uintptr
+	describeMemory, describeTagged, describeMatmul, descriptorCreate uintptr
 }
 
 func newDNNL2(handle uintptr, c *dnnlCommon) (dnnlLibrary, error) {
 	l := &dnnl2{dnnlCommon: c}
 	return l, symbols(handle, map[string]*uintptr{
 		"dnnl_memory_desc_init_by_strides": &l.describeMemory,
+		"dnnl_memory_desc_init_by_tag":     &l.describeTagged,
 		"dnnl_matmul_desc_init":            &l.describeMatmul,
 		"dnnl_primitive_desc_create":       &l.descriptorCreate,
 	})
 }
 
-func (l *dnnl2) newProduct(key shapeKey, m int) (*dnnlPrimitive, error) {
-	var pin runtime.Pinner
-	defer pin.Unpin()
+func (l *dnnl2) describe(key shapeKey, m int, packed bool) (d dnnlDescriptor, err error) {
+	pin := &runtime.Pinner{}
 	storage := new(struct {
 		memories  [3][4096]byte
 		operation [8192]byte
 	})
 	pin.Pin(storage)
-	var memories [3]uintptr
+	d.free = pin.Unpin
 	for i, layout := range layouts(key, m) {
 		pin.Pin(layout)
-		memories[i] = uintptr(unsafe.Pointer(&storage.memories[i]))
-		if err := call(l.describeMemory, memories[i], 2, uintptr(unsafe.Pointer(&layout.dims)), layout.dtype, uintptr(unsafe.Pointer(&layout.strides))); err != nil {
-			return nil, err
+		d.memories[i] = uintptr(unsafe.Pointer(&storage.memories[i]))
+		dims := uintptr(unsafe.Pointer(&layout.dims))
+		if packed && i == 1 {
+			err = call(l.describeTagged, d.memories[i], 2, dims, layout.dtype, anyTag)
+		} else {
+			err = call(l.describeMemory, d.memories[i], 2, dims, layout.dtype, uintptr(unsafe.Pointer(&layout.strides)))
+		}
+		if err != nil {
+			return d, err
 		}
 	}
 	operation := uintptr(unsafe.Pointer(&storage.operation))
-	if err := call(l.describeMatmul, operation, memories[0], memories[1], 0, memories[2]); err != nil {
-		return nil, err
+	if err := call(l.describeMatmul, operation, d.memories[0], d.memories[1], 0, d.memories[2]); err != nil {
+		return d, err
 	}
-	descriptor, err := create(l.descriptorCreate, operation, 0, l.engine, 0)
-	if err != nil {
-		return nil, err
+	if d.handle, err = create(l.descriptorCreate, operation, 0, l.engine, 0); err == nil {
+		d.free = func() { _ = call(l.descriptorDestroy, d.handle); pin.Unpin() }
 	}
-	defer func() { _ = call(l.descriptorDestroy, descriptor) }()
-	return l.newPrimitive(descriptor, memories)
+	return d, err
 }
 
 // dnnl3 binds major version 3, whose descriptors are opaque.
 type dnnl3 struct {
 	*dnnlCommon
-	describeMemory, forgetMemory, describeMatmul uintptr
+	describeMemory, describeTagged, forgetMemory, describeMatmul uintptr
 }
 
 func newDNNL3(handle uintptr, c *dnnlCommon) (dnnlLibrary, error) {
 	l := &dnnl3{dnnlCommon: c}
 	return l, symbols(handle, map[string]*uintptr{
 		"dnnl_memory_desc_create_with_strides": &l.describeMemory,
+		"dnnl_memory_desc_create_with_tag":     &l.describeTagged,
 		"dnnl_memory_desc_destroy":             &l.forgetMemory,
 		"dnnl_matmul_primitive_desc_create":    &l.describeMatmul,
 	})
 }
 
-func (l *dnnl3) newProduct(key shapeKey, m int) (*dnnlPrimitive, error) {
-	var pin runtime.Pinner
+func (l *dnnl3) describe(key shapeKey, m int, packed bool) (d dnnlDescriptor, err error) {
+	pin := &runtime.Pinner{}
 	defer pin.Unpin()
-	var memories [3]uintptr
+	var made []uintptr
+	d.free = func() {
+		for _, memory := range made {
+			_ = call(l.forgetMemory, memory)
+		}
+	}
 	for i, layout := range layouts(key, m) {
 		pin.Pin(layout)
-		memory, err := create(l.describeMemory, 2, uintptr(unsafe.Pointer(&layout.dims)), layout.dtype, uintptr(unsafe.Pointer(&layout.strides)))
-		if err != nil {
-			return nil, err
+		dims := uintptr(unsafe.Pointer(&layout.dims))
+		if packed && i == 1 {
+			d.memories[i], err = create(l.describeTagged, 2, dims, layout.dtype, anyTag)
+		} else {
+			d.memories[i], err = create(l.describeMemory, 2, dims, layout.dtype, uintptr(unsafe.Pointer(&layout.strides)))
 		}
-		memories[i] = memory
-		defer func() { _ = call(l.forgetMemory, memory) }()
+		if err != nil {
+			return d, err
+		}
+		made = append(made, d.memories[i])
 	}
-	descriptor, err := create(l.describeMatmul, l.engine, memories[0], memories[1], 0, memories[2], 0)
-	if err != nil {
-		return nil, err
+	forget := d.free
+	if d.handle, err = create(l.describeMatmul, l.engine, d.memories[0], d.memories[1], 0, d.memories[2], 0); err == nil {
+		d.free = func() { _ = call(l.descriptorDestroy, d.handle); forget() }
 	}
-	defer func() { _ = call(l.descriptorDestroy, descriptor) }()
-	return l.newPrimitive(descriptor, memories)
+	return d, err
 }

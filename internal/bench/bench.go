@@ -112,7 +112,8 @@ func (opt Options) forward(ctx context.Context, m *model.Model, l engine.Limiter
 		return runner.LogProbs(ctx, nil, seq, func(int, []engine.TokenScore) error { return nil })
 	}
 	if l != nil {
-		p.limit = always(l.Products(list))
+		run, way := l.Products(list)
+		p.limit, p.way = always(run), way
 	}
 	return p.measure()
 }
@@ -128,6 +129,7 @@ type pairs struct {
 	opt        Options
 	run        func() error
 	limit      func() (time.Duration, error) // nil where it is not known
+	way        string                        // of computing the limit, where there are several
 	tokens     int                           // of one run
 	operations float64                       // of one run's matrix products
 	l          engine.Limiter
@@ -156,6 +158,7 @@ func (p pairs) measure() (report.Bench, error) {
 	r := p.opt.result(p.tokens, p.operations, typical)
 	r.Spread = report.Number((slices.Max(took) - slices.Min(took)) / typical)
 	if p.limit != nil {
+		r.LimitWay = p.way
 		r.LimitTokensPerSecond, r.Ratio = report.Number(float64(p.tokens)/median(limits)), report.Number(median(ratios))
 	}
 	return r, p.profile(&r)

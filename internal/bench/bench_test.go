@@ -34,7 +34,7 @@ func pico(t *testing.T, opt Options) *model.Model {
 // nanoseconds is a limiter whose every limit is one.
 type nanoseconds struct{ calls *int }
 
-func (n nanoseconds) Products([]engine.Product) func() time.Duration { return n.run }
+func (n nanoseconds) Products([]engine.Product) (func() time.Duration, string) { return n.run, "" }
 
 func (n nanoseconds) Reads(*model.Model) (func() time.Duration, error) { return n.run, nil }
 

@@ -201,10 +201,12 @@ func (opt Options) productsOf(spec *model.Spec, cost forest.Cost) time.Duration 
 	rows := opt.Tokens
 	all := products(spec, rows)
 	perLayer := (len(all) - 1) / spec.Layers
-	layer := best(e.Products(all[:perLayer]))
+	run, _ := e.Products(all[:perLayer])
+	layer := best(run)
 	total := time.Duration(float64(layer) * float64(cost.TokenLayers) / float64(rows))
 	if cost.HeadRows > 0 {
-		head := best(e.Products(all[len(all)-1:]))
+		run, _ := e.Products(all[len(all)-1:])
+		head := best(run)
 		total += time.Duration(float64(head) * float64(cost.HeadRows) / float64(rows-1))
 	}
 	return total

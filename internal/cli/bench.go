@@ -54,7 +54,7 @@ forward passes: their limit is the time that the count of layers predicts.`,
 }
 
 func printBench(a *app, results []report.Bench) error {
-	t := &report.Table{Header: []string{"what", "shape", "dtype", "provider", "tokens/s", "GFLOP/s", "limit tokens/s", "ratio"}}
+	t := &report.Table{Header: []string{"what", "shape", "dtype", "provider", "tokens/s", "GFLOP/s", "limit tokens/s", "ratio", "limit by"}}
 	for _, r := range results {
 		if a.json {
 			if err := a.line(r); err != nil {
@@ -62,7 +62,7 @@ func printBench(a *app, results []report.Bench) error {
 			}
 		}
 		t.Add(report.String(r.What), report.String(r.Shape), report.String(r.DType), report.String(r.Provider),
-			report.Float(r.TokensPerSecond), report.Float(r.GEMMGFLOPS), report.Float(r.LimitTokensPerSecond), report.Float(r.Ratio))
+			report.Float(r.TokensPerSecond), report.Float(r.GEMMGFLOPS), report.Float(r.LimitTokensPerSecond), report.Float(r.Ratio), report.String(r.LimitWay))
 	}
 	if a.json {
 		return nil
