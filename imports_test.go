@@ -35,6 +35,7 @@ const importRule = `
 	# what runs models
 	engine      < engine/cpu resident heal
 	resident    < forest generate stage internal/bench
+	heal        < internal/bench
 	model safetensors < heal/adapter
 	model       < engine/block
 	engine/block < engine/cpu

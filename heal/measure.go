@@ -42,7 +42,7 @@ func (r *Run) Measure(ctx context.Context) (Cost, error) {
 	if err != nil {
 		return Cost{}, err
 	}
-	c := Cost{Step: scaled(whole, rows(micros), rows(one)) + time.Duration(float64(r.parameters())*updateTime)}
+	c := Cost{Step: scaled(whole, rows(micros), rows(one)) + time.Duration(float64(r.Parameters())*updateTime)}
 	if len(r.Valid) == 0 {
 		return c, nil
 	}
@@ -76,7 +76,8 @@ func rows(ms []*micro) (n int) {
 	return n
 }
 
-func (r *Run) parameters() (n int) {
+// Parameters counts what trains.
+func (r *Run) Parameters() (n int) {
 	for _, t := range r.Set.List {
 		n += elements(t.Shape())
 	}

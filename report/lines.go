@@ -222,6 +222,9 @@ type Bench struct {
 	// fastest) / median of the measured times.
 	Runs   int    `json:"runs"`
 	Spread Number `json:"spread"`
+	// Saved, of healing on given rows, is how many times more multiply-accumulates
+	// there are when every row is computed.
+	Saved Number `json:"saved,omitempty"`
 	// Profile is what the workers' time went to, where it was asked for.
 	Profile []Share `json:"profile,omitempty"`
 

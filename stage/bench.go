@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/heal"
 	"github.com/coppice-ml/coppice/internal/bench"
 	"github.com/coppice-ml/coppice/internal/doctor"
 	"github.com/coppice-ml/coppice/report"
@@ -19,12 +20,15 @@ type Bench struct {
 	Profile bool   `yaml:"profile"` // also say what the workers' time goes to
 	Seed    uint64 `yaml:"seed"`    // of weights and tokens
 	Dir     string `yaml:"dir"`     // keep weights here for the next run; "": a temporary directory
-	Engine  `yaml:",inline"`
+	// Of heal-rows: rows to train on, and the directory of the tokenizer for them.
+	Data      TrainData `yaml:",inline"`
+	Tokenizer string    `yaml:"tokenizer"`
+	Engine    `yaml:",inline"`
 }
 
 // DefaultBench has every field that is not given.
 func DefaultBench() Bench {
-	return Bench{Shape: bench.Shapes()[0], What: bench.Whats()[0], Rounds: 5, Seed: 42}
+	return Bench{Shape: bench.Shapes()[0], What: bench.Whats()[0], Rounds: 5, Seed: 42, Data: DefaultTrainData()}
 }
 
 // BenchShapes lists the shapes that can be measured.
@@ -61,9 +65,34 @@ func (b Bench) Run(ctx context.Context, env Env) (results []report.Bench, err er
 		Engine: e, Memory: b.Engine.memory(), Shape: b.Shape, What: b.What, Tokens: b.Tokens, Rounds: b.Rounds, Profile: b.Profile, Seed: b.Seed,
 	}
 	opt.Streaming.Dir = b.Dir
+	if b.What == bench.HealRows {
+		if opt.Samples, err = b.samples(ctx, env); err != nil {
+			return nil, err
+		}
+	}
 	opt.Streaming.Bound = func(f forest.Options) forest.Options { return bounded(f, opt.Memory) }
 	opt.Streaming.Peak = func() int64 { _, peak := doctor.Process(); return peak }
 	env.Talk.Note("measuring %s of %s, %s and a warm-up", b.What, b.Shape, report.Plural(b.Rounds, "pair"))
 	err = bench.Run(ctx, opt, func(r report.Bench) { results = append(results, r) })
 	return results, err
+}
+
+// samples are the rows that healing is measured on.
+func (b Bench) samples(ctx context.Context, env Env) ([]heal.Sample, error) {
+	if err := b.Data.Check(); err != nil {
+		return nil, err
+	}
+	if b.Tokenizer == "" && b.Data.Tokens == "" {
+		return nil, wrong("{tokenizer}: whose?").with("pass {tokenizer} with a directory that has one")
+	}
+	spec, err := bench.Spec(b.Shape)
+	if err != nil {
+		return nil, err
+	}
+	b.Data.Validation = 0
+	set, err := b.Data.read(ctx, env, b.Tokenizer, spec)
+	if err != nil {
+		return nil, err
+	}
+	return set.train, nil
 }

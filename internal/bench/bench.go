@@ -10,6 +10,7 @@ import (
 
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/heal"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/report"
 )
@@ -26,12 +27,13 @@ type Options struct {
 	// Profile also takes, in one more round, what the workers' time is spent on.
 	Profile bool
 
-	Streaming Streaming // for "score" and "curve"
+	Samples   []heal.Sample // for "heal-rows"
+	Streaming Streaming     // for "score" and "curve"
 }
 
 // Whats lists what can be measured.
 func Whats() []string {
-	return []string{whatForward, whatDecode, whatScore, whatCurve, whatMetrics, whatCKA, whatPPL, whatTail}
+	return []string{whatForward, whatDecode, whatScore, whatCurve, whatMetrics, whatCKA, whatPPL, whatTail, whatHeal, whatHealLoRA, HealRows}
 }
 
 // What is measured of a single sequence.
@@ -64,6 +66,8 @@ func Run(ctx context.Context, opt Options, emit func(report.Bench)) error {
 		measure = opt.forward
 	case whatDecode:
 		measure = opt.decode
+	case whatHeal, whatHealLoRA, HealRows:
+		measure = opt.healing
 	}
 	r, err := measure(ctx, m, limiter)
 	if err != nil {

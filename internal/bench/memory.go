@@ -38,11 +38,7 @@ func synthetic(s shape, opt Options) (*model.Model, error) {
 	if opt.Engine.Info().DType == engine.BFloat16 {
 		o.DType = safetensors.BF16
 	}
-	config, err := o.Config()
-	if err != nil {
-		return nil, err
-	}
-	spec, err := model.ParseConfig(config)
+	spec, err := specOf(o)
 	if err != nil {
 		return nil, err
 	}
@@ -162,4 +158,21 @@ func (p *pattern) fill(dst []byte, ones bool) []byte {
 		rest = rest[copy(rest, from):]
 	}
 	return dst
+}
+
+// Spec describes the model of a shape.
+func Spec(name string) (*model.Spec, error) {
+	s, err := shapeOf(name)
+	if err != nil {
+		return nil, err
+	}
+	return specOf(s.options)
+}
+
+func specOf(o synth.Options) (*model.Spec, error) {
+	config, err := o.Config()
+	if err != nil {
+		return nil, err
+	}
+	return model.ParseConfig(config)
 }

@@ -24,7 +24,12 @@ median of the pairs. --profile says what the workers' time goes to.
 tokens within --memory, and compare with the larger of what its products and what
 reading it from disk take; the peak of the process's memory is in the result.
 "metrics", "cka", "ppl" and "tail" run metrics on 10 x 128 tokens beside plain
-forward passes: their limit is the time that the count of layers predicts.`,
+forward passes: their limit is the time that the count of layers predicts.
+
+"heal" (head and last 3 layers) and "heal-lora" make steps of training on 4 rows of
+256 random tokens; their limit is the time of their products. "heal-rows" trains on 64
+rows of --data, with masked prompts, beside the same step with every row computed:
+its limit is what the count of products predicts of that.`,
 		Example: `  coppice bench
   coppice bench --shape smollm-135m --what decode --rounds 15 --profile
   coppice bench --shape llama-3.1-8b --what score --memory 3GiB`,
@@ -48,7 +53,12 @@ forward passes: their limit is the time that the count of layers predicts.`,
 	c.Flags().BoolVar(&o.Profile, "profile", false, "also say what the workers' time goes to")
 	c.Flags().Uint64Var(&o.Seed, "seed", o.Seed, "seed of weights and tokens")
 	c.Flags().StringVar(&o.Dir, "dir", "", "score, curve: keep the weights in this directory for the next run (default: a temporary one)")
-	nonEmpty(c, "dir")
+	f := c.Flags()
+	f.StringSliceVar(&o.Data.Sources, "data", nil, "heal-rows: rows of instructions or texts to train on")
+	f.StringVar(&o.Data.Tokens, "train-tokens", "", "heal-rows: or JSON rows of input_ids and labels")
+	f.StringVar(&o.Tokenizer, "tokenizer", "", "heal-rows: directory of the tokenizer for --data")
+	f.IntVar(&o.Data.MaxLength, "max-length", o.Data.MaxLength, "heal-rows: tokens of a sample")
+	nonEmpty(c, "dir", "train-tokens", "tokenizer")
 	engineFlags(c, &o.Engine)
 	return c
 }
