@@ -159,6 +159,7 @@ type Ranking struct {
 	Tokens    int      `json:"tokens"`
 	Data      *Data    `json:"data,omitempty"`   // of metrics that run the model
 	Matrix    Matrix   `json:"matrix,omitempty"` // cka: every two depths, [L+1][L+1]
+	Batch     int      `json:"batch,omitempty"`  // taylor, taylor-l2: sequences of a gradient batch
 	Losses    []Number `json:"losses,omitempty"` // greedy-ppl: mean loss after each round
 	Seconds   float64  `json:"seconds,omitempty"`
 	*Compute           // of metrics that run the model

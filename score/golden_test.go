@@ -29,7 +29,7 @@ func newEngine(tb testing.TB, opt cpu.Options) *cpu.Engine {
 }
 
 func dataMetrics() []string {
-	return []string{score.BI, score.BIGlobal, score.Relative, score.Angular, score.CKA, score.PPL, score.KL}
+	return []string{score.BI, score.BIGlobal, score.Relative, score.Angular, score.CKA, score.PPL, score.KL, score.Taylor, score.TaylorL2}
 }
 
 // The oracle's tolerances: BI absolute 1e-6, every score relative 1e-5.
@@ -43,10 +43,11 @@ func TestGoldenScores(t *testing.T) {
 				run := forest.New(m, e, forest.Options{})
 				defer run.Close()
 				got := rank(t, m, run, score.Options{
-					Metrics:   []string{score.BI, score.BIGlobal, score.MagnitudeL1, score.MagnitudeL2},
+					Metrics:   []string{score.BI, score.BIGlobal, score.MagnitudeL1, score.MagnitudeL2, score.Taylor, score.TaylorL2},
+					Batch:     2,
 					Sequences: g.Sequences(t, "calib_ids"),
 				})
-				for i, key := range []string{"bi_token", "bi_repo", "magnitude_l1", "magnitude_l2"} {
+				for i, key := range []string{"bi_token", "bi_repo", "magnitude_l1", "magnitude_l2", "taylor", "taylor_l2"} {
 					near(t, key, got[i].Scores, g.Floats(t, "scores", key))
 				}
 				if last := got[1].Scores[m.Spec.Layers-1]; !math.IsNaN(last) {

@@ -25,6 +25,7 @@ type Metric struct {
 	NeedsData bool // it runs the model on sequences
 	Removes   bool // it runs the model once for every layer left out; protected layers get no score
 	Rounds    bool // it takes passes of its own, one after the other
+	Gradients bool // it goes backwards through the model; Options.Batch is part of what it is
 
 	from source
 }
@@ -40,6 +41,8 @@ const (
 	BIGlobal        = "bi-global"
 	Relative        = "relative"
 	Angular         = "angular"
+	Taylor          = "taylor"
+	TaylorL2        = "taylor-l2"
 	CKA             = "cka"
 	PPL             = "ppl"
 	KL              = "kl"
@@ -68,6 +71,10 @@ func Metrics() []Metric {
 			Summary: "mean over tokens of |output - input| / |output| (relative magnitude)"},
 		{Name: Angular, Direction: Lowest, NeedsData: true, from: blocks,
 			Summary: "mean over sequences of arccos cos(state entering, state leaving) / pi of a block of layers, at the last token; the lowest block goes (UIDL)"},
+		{Name: Taylor, Direction: Lowest, NeedsData: true, Gradients: true, from: salient(func(n norms) float64 { return n.l1 }),
+			Summary: "sum over the layer's projection and norm weights of |s|, s the sum over batches of w * dloss/dw (the paper's code, Shortened-LLaMA)"},
+		{Name: TaylorL2, Direction: Lowest, NeedsData: true, Gradients: true, from: salient(func(n norms) float64 { return n.l2 }),
+			Summary: "sum of s^2 over the same weights, no root (the paper's code)"},
 		{Name: CKA, Direction: Highest, NeedsData: true, from: compared(newCKA, ckaSettings, (*cka).matrix, readNeighbours),
 			Summary: "linear CKA of the states entering and leaving the layer (the paper's appendix)"},
 		{Name: PPL, Direction: Lowest, NeedsData: true, Removes: true, from: removed(wantLoss, perplexityWithout),

@@ -21,6 +21,7 @@ type Priced struct {
 	gather   []func() error // after the probes' pass: takes what metrics want of them
 	removals *removals      // nil: no metric measures lists without one layer
 	greedy   *greedy        // nil: no metric plays rounds
+	taylor   *taylor        // nil: no metric wants gradients
 	measure  *Measurement   // nil: no metric runs the model
 	shared   *passes        // of probes and removals
 }
@@ -72,6 +73,11 @@ func (p *Priced) plan() (err error) {
 			return err
 		}
 	}
+	if p.taylor != nil {
+		if err = p.taylor.plan(); err != nil {
+			return err
+		}
+	}
 	if p.greedy != nil {
 		return p.greedy.price()
 	}
@@ -97,12 +103,15 @@ func (p *Priced) Costs() (out []Cost) {
 		switch {
 		case metric.Rounds:
 			rounds = Cost{Metrics: []string{metric.Name}, Forest: p.greedy.cost, Rounds: p.greedy.roundCount()}
-		case metric.NeedsData:
+		case metric.NeedsData && !metric.Gradients:
 			shared.Metrics = append(shared.Metrics, metric.Name)
 		}
 	}
 	if len(shared.Metrics) > 0 {
 		out = append(out, shared)
+	}
+	if p.taylor != nil {
+		out = append(out, Cost{Metrics: p.taylor.names(), Forest: p.taylor.cost, Rounds: 1})
 	}
 	if rounds.Metrics != nil {
 		out = append(out, rounds)
@@ -152,6 +161,11 @@ func (p *Priced) work(ctx context.Context, t *tracker) error {
 	}
 	for _, gather := range p.gather {
 		if err := gather(); err != nil {
+			return err
+		}
+	}
+	if p.taylor != nil {
+		if err := p.taylor.run(ctx, t); err != nil {
 			return err
 		}
 	}

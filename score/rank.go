@@ -37,6 +37,7 @@ type Options struct {
 	Protect   []int     // layers that never drop, whatever their score
 	Seed      uint64    // of random
 	Sequences [][]int32 // token ids the model runs on; needed by metrics with NeedsData
+	Batch     int       // sequences of a gradient batch of taylor and taylor-l2; 0: 1
 	Block     int       // layers of angular's blocks; 0: a quarter of the layers, at least one
 	Rounds    int       // of greedy-ppl; 0: until one layer is left
 	Rows      Rows      // of cka; "": tokens

@@ -14,6 +14,7 @@ type Score struct {
 	Model   string   `yaml:"model"`
 	Metrics []string `yaml:"metric"`   // names, or all
 	Protect string   `yaml:"protect"`  // layers that are never dropped, such as 0-3,30-31
+	Batch   int      `yaml:"batch"`    // taylor, taylor-l2: sequences of a gradient batch
 	Block   int      `yaml:"block"`    // angular: layers in a block; 0: a quarter of them
 	Rounds  int      `yaml:"rounds"`   // greedy-ppl: layers to drop; 0: until one is left
 	CKARows string   `yaml:"cka_rows"` // cka: what is compared, token or sequence
@@ -24,7 +25,7 @@ type Score struct {
 
 // DefaultScore has every field that is not given.
 func DefaultScore() Score {
-	return Score{CKARows: string(score.RowsTokens), Matrix: true, Data: DefaultData()}
+	return Score{Batch: 1, CKARows: string(score.RowsTokens), Matrix: true, Data: DefaultData()}
 }
 
 // Check finds what can be wrong before any file is opened, and spells out all.
@@ -37,6 +38,9 @@ func (s *Score) Check() error {
 	}
 	if err := checkMetrics("metric", s.Metrics); err != nil {
 		return err
+	}
+	if s.Batch < 1 {
+		return wrong("{batch} %d: want at least one sequence", s.Batch)
 	}
 	if s.Block < 0 || s.Rounds < 0 {
 		return wrong("{block} %d {rounds} %d: want positive numbers", s.Block, s.Rounds)
@@ -73,6 +77,7 @@ func (s Score) Run(ctx context.Context, env Env) ([]report.Line, error) {
 		return nil, err
 	}
 	defer sc.close()
+	sc.opt.Batch = s.Batch
 	sc.opt.Block, sc.opt.Rounds, sc.opt.Rows, sc.opt.Matrix = s.Block, s.Rounds, score.Rows(s.CKARows), s.Matrix
 	priced, err := sc.price(s.Metrics, nil, protect)
 	if err != nil {
@@ -121,6 +126,13 @@ func RunsModel(name string) bool {
 	return err == nil && m.NeedsData
 }
 
+// needsGradients reports whether a metric of this name goes backwards through the
+// model.
+func needsGradients(name string) bool {
+	m, err := score.Lookup(name)
+	return err == nil && m.Gradients
+}
+
 // Unused is a field that changes nothing beside the others, and why.
 type Unused struct{ Field, Why string }
 
@@ -128,6 +140,9 @@ type Unused struct{ Field, Why string }
 func (s Score) Unused() (out []Unused) {
 	if !slices.ContainsFunc(s.Metrics, RunsModel) {
 		out = noModel(s.Data, strings.Join(s.Metrics, ", "), slices.Contains(s.Metrics, score.Random))
+	}
+	if !slices.ContainsFunc(s.Metrics, needsGradients) {
+		out = append(out, Unused{"batch", score.Taylor + " is not asked for"})
 	}
 	for _, o := range []Unused{{"block", score.Angular}, {"rounds", score.GreedyPPL}, {"cka_rows", score.CKA}, {"matrix", score.CKA}} {
 		if !slices.Contains(s.Metrics, o.Why) {

@@ -148,6 +148,9 @@ func (sc *scorer) line(r score.Ranking) report.Line {
 		Metric: r.Metric, Direction: string(r.Direction), Scores: report.Numbers(r.Scores), Order: r.Order, Protected: r.Protected,
 		Seed: sc.opt.Seed, Matrix: report.NewMatrix(r.Matrix), Sequences: sequences, Tokens: tokens, Data: data, Seconds: seconds(sc.start), Compute: by,
 	}
+	if needsGradients(r.Metric) {
+		out.Batch = max(sc.opt.Batch, 1)
+	}
 	if r.Losses != nil {
 		out.Losses = report.Numbers(r.Losses)
 	}

@@ -42,6 +42,7 @@ kept: after an interruption the same command goes on from there (exit code 3).
 	a.workFlags(c)
 	c.Flags().StringSliceVar(&o.Metrics, "metric", nil, "metrics, separated by commas, or all")
 	c.Flags().StringVar(&o.Protect, "protect", "", "layers that are never dropped, such as 0-3,30-31")
+	c.Flags().IntVar(&o.Batch, "batch", o.Batch, "taylor, taylor-l2: sequences of a gradient batch; the scores are sums over batches of mean losses")
 	c.Flags().IntVar(&o.Block, "block", 0, "angular: layers in a block (default a quarter of them)")
 	c.Flags().IntVar(&o.Rounds, "rounds", 0, "greedy-ppl: layers to drop (default: until one is left)")
 	c.Flags().StringVar(&o.CKARows, "cka-rows", o.CKARows, "cka: what is compared, token or sequence (whole ones, as the paper's code does)")
