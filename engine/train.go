@@ -61,9 +61,7 @@ type Dropout struct {
 // least p·2^24, key being what DropoutKey and the token make: SplitMix64 (Steele,
 // Lea and Flood 2014).
 func (d *Dropout) Mask(keep []float32, key uint64, sample int64, position int32, p float32) {
-	const golden = 0x9e3779b97f4a7c15
-	state := mix(mix(mix(mix(d.Seed+golden)^uint64(d.Step))^key) ^ uint64(sample))
-	state = mix(state ^ uint64(position))
+	state := d.Counter(key, sample, position)
 	limit, stays := uint64(float64(p)*(1<<24)), 1/(1-p)
 	for j := range keep {
 		state += golden
@@ -72,6 +70,15 @@ func (d *Dropout) Mask(keep []float32, key uint64, sample int64, position int32,
 			keep[j] = stays
 		}
 	}
+}
+
+const golden = 0x9e3779b97f4a7c15
+
+// Counter is the counter of a token's mask before its first value, for engines
+// that have masks of their own making.
+func (d *Dropout) Counter(key uint64, sample int64, position int32) uint64 {
+	state := mix(mix(mix(mix(d.Seed+golden)^uint64(d.Step))^key) ^ uint64(sample))
+	return mix(state ^ uint64(position))
 }
 
 // DropoutKey is what a tensor's stored name brings to its masks.

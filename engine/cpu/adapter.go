@@ -77,7 +77,7 @@ func (f *forward) adapt(w *worker, x *matrix, n int, in operand, at span, dst []
 		return
 	}
 	a := x.adapter
-	low := f.down(w, x, n, f.dropped(w, x, n, in, at))
+	low := f.down(w, x, n, f.dropped(w, x, n, in, f.masks(w, x, n, at)))
 	part := w.floats(slotAdapted, n*x.out)
 	f.e.mul.product(w, shape{n: x.out, k: a.rank()}, n, low, a.up(), part)
 	f.e.k.add(dst[:n*x.out], dst[:n*x.out], part)
@@ -105,54 +105,73 @@ func (f *forward) scaled(w *worker, slot int, values []float32, by float32) oper
 	return o
 }
 
-// dropped is what the adapter of a map sees of its input.
-func (f *forward) dropped(w *worker, x *matrix, n int, in operand, at span) operand {
-	if !f.drops(x.adapter) {
+// dropped is what the adapter of a map sees of its input; masks is nil where
+// nothing is dropped.
+func (f *forward) dropped(w *worker, x *matrix, n int, in operand, masks []float32) operand {
+	if masks == nil {
 		return in
 	}
 	out := f.e.input(w, slotDropped, n*x.in)
-	row, mask := w.floats(slotRow, x.in), w.floats(slotMask, x.in)
+	row := w.floats(slotRow, x.in)
 	for i := range n {
-		f.mask(mask, x.adapter, at.token(i))
 		f.e.unpack(row, in.from(i*x.in))
-		f.e.k.norm(row, row, mask, 1)
+		f.e.k.norm(row, row, masks[i*x.in:], 1)
 		f.e.pack(out.from(i*x.in), row)
 	}
 	return out
 }
 
-func (f *forward) drops(a *adapter) bool { return f.dropout != nil && a.dropout > 0 }
+// masks are what n rows of the input of a map's adapter are multiplied by, nil
+// where nothing is dropped. They are good until the next call.
+func (f *forward) masks(w *worker, x *matrix, n int, at span) []float32 {
+	a, d := x.adapter, f.dropout
+	if d == nil || a == nil || a.dropout == 0 {
+		return nil
+	}
+	masks := w.floats(slotMask, n*x.in)
+	limit, stays := float32(uint64(float64(a.dropout)*(1<<24))), 1/(1-a.dropout)
+	for i := range n {
+		token := at.token(i)
+		counter := d.Counter(a.key, d.Samples[f.segments[token]], f.b.Positions[token])
+		f.e.k.mask(masks[i*x.in:][:x.in], counter, limit, stays)
+	}
+	return masks
+}
 
-// mask fills [in] with what a token's values are multiplied by.
-func (f *forward) mask(mask []float32, a *adapter, token int) {
-	f.dropout.Mask(mask, a.key, f.dropout.Samples[f.segments[token]], f.b.Positions[token], a.dropout)
+// lowBack is what the gradients of an adapter are made of, beside its input.
+type lowBack struct {
+	low   operand   // [n, r] gradient of A x
+	masks []float32 // [n, in] or nil
 }
 
 // linearBack adds to dx [n, in] the gradient of a map's input, of dy [n, out] as
-// matrix input; dx is set where it is the first to be added to.
-func (f *forward) linearBack(w *worker, x *matrix, n int, dy operand, at span, dx []float32, first bool) {
+// matrix input; dx is set where it is the first to be added to, and nil where it
+// is not wanted. What it returns is good until the next call.
+func (f *forward) linearBack(w *worker, x *matrix, n int, dy operand, at span, dx []float32, first bool) (b lowBack) {
 	s := shape{n: x.in, k: x.out, plain: true}
-	if first {
+	switch {
+	case dx == nil:
+	case first:
 		f.e.mul.product(w, s, n, dy, x.operand, dx)
-	} else {
+	default:
 		part := w.floats(slotAdapted, n*x.in)
 		f.e.mul.product(w, s, n, dy, x.operand, part)
 		f.e.k.add(dx[:n*x.in], dx[:n*x.in], part)
 	}
 	if x.adapter == nil {
-		return
+		return b
 	}
-	a := x.adapter
+	b.low, b.masks = f.upBack(w, x, n, dy), f.masks(w, x, n, at)
+	if dx == nil {
+		return b
+	}
 	part := w.floats(slotAdapted, n*x.in)
-	f.e.mul.product(w, shape{n: x.in, k: a.rank(), plain: true}, n, f.upBack(w, x, n, dy), a.a.weight, part)
-	if f.drops(a) {
-		mask := w.floats(slotMask, x.in)
-		for i := range n {
-			f.mask(mask, a, at.token(i))
-			f.e.k.norm(part[i*x.in:][:x.in], part[i*x.in:][:x.in], mask, 1)
-		}
+	f.e.mul.product(w, shape{n: x.in, k: x.adapter.rank(), plain: true}, n, b.low, x.adapter.a.weight, part)
+	if b.masks != nil {
+		f.e.k.norm(part, part, b.masks, 1)
 	}
 	f.e.k.add(dx[:n*x.in], dx[:n*x.in], part)
+	return b
 }
 
 // upBack is the gradient [n, r] of A x as matrix input: scale · dy B.
@@ -164,9 +183,9 @@ func (f *forward) upBack(w *worker, x *matrix, n int, dy operand) operand {
 }
 
 // adapterGrads sets da [r, in] and db [out, r] to what n rows of in and dy give.
-func (f *forward) adapterGrads(w *worker, x *matrix, n int, in, dy operand, at span, da, db []float32) {
+func (f *forward) adapterGrads(w *worker, x *matrix, n int, in, dy operand, b lowBack, da, db []float32) {
 	r := x.adapter.rank()
-	seen := f.dropped(w, x, n, in, at)
+	seen := f.dropped(w, x, n, in, b.masks)
 	f.e.mul.reduce(w, shape{n: r, k: n, stride: x.out}, x.out, dy, f.down(w, x, n, seen), db)
-	f.e.mul.reduce(w, shape{n: x.in, k: n, stride: r}, r, f.upBack(w, x, n, dy), seen, da)
+	f.e.mul.reduce(w, shape{n: x.in, k: n, stride: r}, r, b.low, seen, da)
 }

@@ -188,19 +188,16 @@ func (b *backward) feedForward(w *worker, lo, hi int) {
 	b.outputBack(w, tile, b.dz.from(lo*d), dy, b.t.mlpOut, lo, l.mlpPostNorm, b.at.mlpPostNorm, b.at.downBias)
 	w.lap(lapNorms)
 	dact := w.floats(slotBackB, n*ff)
-	b.f.linearBack(w, l.down, n, b.dz.from(lo*d), b.f.span(lo), dact, true)
+	low := b.f.linearBack(w, l.down, n, b.dz.from(lo*d), b.f.span(lo), dact, true)
 	w.lap(lapProducts)
 	b.gateBack(w, tile, dact, lo, hi)
 	w.lap(lapActivation)
-	b.low(w, l.down, n, b.act.from(lo*ff), b.dz.from(lo*d), b.f.span(lo), tile, b.at.downLow)
+	b.low(w, l.down, n, b.act.from(lo*ff), b.dz.from(lo*d), low, tile, b.at.downLow)
 
-	dm := w.floats(slotBackC, n*d)
-	b.f.linearBack(w, l.gate, n, b.dg.from(lo*ff), b.f.span(lo), dm, true)
-	b.f.linearBack(w, l.up, n, b.du.from(lo*ff), b.f.span(lo), dm, false)
-	w.lap(lapProducts)
-	e.normRows(w, b.normed.from(lo*d), b.t.mid[lo*d:hi*d], l.mlpNorm, l.s.NormEps)
-	b.low(w, l.gate, n, b.normed.from(lo*d), b.dg.from(lo*ff), b.f.span(lo), tile, b.at.gateLow)
-	b.low(w, l.up, n, b.normed.from(lo*d), b.du.from(lo*ff), b.f.span(lo), tile, b.at.upLow)
+	dm, normed := w.floats(slotBackC, n*d), b.normed.from(lo*d)
+	e.normRows(w, normed, b.t.mid[lo*d:hi*d], l.mlpNorm, l.s.NormEps)
+	b.mapBack(w, l.gate, n, normed, b.dg.from(lo*ff), b.f.span(lo), dm, true, tile, b.at.gateLow)
+	b.mapBack(w, l.up, n, normed, b.du.from(lo*ff), b.f.span(lo), dm, false, tile, b.at.upLow)
 
 	dnorm := b.sums.part(tile, b.at.mlpNorm, d)
 	for i := range n {
@@ -211,9 +208,7 @@ func (b *backward) feedForward(w *worker, lo, hi int) {
 	b.outputBack(w, tile, b.ds.from(lo*d), b.dmid[lo*d:hi*d], b.t.attnOut, lo, l.attnPostNorm, b.at.attnPostNorm, b.at.outBias)
 	w.lap(lapNorms)
 	att := lo * l.out.in
-	b.f.linearBack(w, l.out, n, b.ds.from(lo*d), b.f.span(lo), b.datt[att:], true)
-	b.low(w, l.out, n, b.t.att.from(att), b.ds.from(lo*d), b.f.span(lo), tile, b.at.outLow)
-	w.lap(lapProducts)
+	b.mapBack(w, l.out, n, b.t.att.from(att), b.ds.from(lo*d), b.f.span(lo), b.datt[att:], true, tile, b.at.outLow)
 }
 
 // outputBack goes back from what is added to the residual stream, whose gradient
@@ -268,13 +263,20 @@ func (b *backward) gateBack(w *worker, tile int, dact []float32, lo, hi int) {
 }
 
 // low makes a tile's part of the gradients of a map's adapter.
-func (b *backward) low(w *worker, x *matrix, n int, in, dy operand, at span, tile int, place [2]int) {
+func (b *backward) low(w *worker, x *matrix, n int, in, dy operand, low lowBack, tile int, place [2]int) {
 	if x.adapter == nil {
 		return
 	}
 	r := x.adapter.rank()
-	b.f.adapterGrads(w, x, n, in, dy, at, b.sums.part(tile, place[0], r*x.in), b.sums.part(tile, place[1], r*x.out))
+	b.f.adapterGrads(w, x, n, in, dy, low, b.sums.part(tile, place[0], r*x.in), b.sums.part(tile, place[1], r*x.out))
 	w.lap(lapGradients)
+}
+
+// mapBack goes back through a map and its adapter: see linearBack and low.
+func (b *backward) mapBack(w *worker, x *matrix, n int, in, dy operand, at span, dx []float32, first bool, tile int, place [2]int) {
+	low := b.f.linearBack(w, x, n, dy, at, dx, first)
+	w.lap(lapProducts)
+	b.low(w, x, n, in, dy, low, tile, place)
 }
 
 // queries goes back to the input of the query projection for wanted rows
@@ -283,10 +285,8 @@ func (b *backward) queries(w *worker, lo, hi int) {
 	l, d, n := b.l, b.l.s.Hidden, hi-lo
 	b.headsBack(w, lo/b.tile, lo, hi, true)
 	w.lap(lapRotary)
-	b.f.linearBack(w, l.query, n, b.pq.from(lo*l.query.out), b.f.span(lo), b.daq[lo*d:], true)
-	w.lap(lapProducts)
 	b.f.normOutputs(w, b.xq.from(lo*d), b.f.in, l.attnNorm, lo, hi)
-	b.low(w, l.query, n, b.xq.from(lo*d), b.pq.from(lo*l.query.out), b.f.span(lo), lo/b.tile, b.at.queryLow)
+	b.mapBack(w, l.query, n, b.xq.from(lo*d), b.pq.from(lo*l.query.out), b.f.span(lo), b.daq[lo*d:], true, lo/b.tile, b.at.queryLow)
 }
 
 // inputs goes back to the layer's input, rows [lo, hi).
@@ -301,22 +301,18 @@ func (b *backward) inputs(w *worker, lo, hi int) {
 	x := b.x.from(lo * d)
 	e.normRows(w, x, b.f.in[lo*d:hi*d], l.attnNorm, l.s.NormEps)
 	w.lap(lapNorms)
-	pk, pv := b.pk.from(lo*l.key.out), b.pv.from(lo*l.value.out)
-	if b.f.rows == nil {
-		b.low(w, l.query, n, x, b.pq.from(lo*l.query.out), at, tile, b.at.queryLow)
+	var da []float32
+	if b.dx != nil || b.at.attnNorm >= 0 {
+		da = w.floats(slotBackC, n*d)
 	}
-	b.low(w, l.key, n, x, pk, at, tile, b.at.keyLow)
-	b.low(w, l.value, n, x, pv, at, tile, b.at.valueLow)
-	if b.dx == nil && b.at.attnNorm < 0 {
+	b.mapBack(w, l.key, n, x, b.pk.from(lo*l.key.out), at, da, true, tile, b.at.keyLow)
+	b.mapBack(w, l.value, n, x, b.pv.from(lo*l.value.out), at, da, false, tile, b.at.valueLow)
+	if b.f.rows == nil {
+		b.mapBack(w, l.query, n, x, b.pq.from(lo*l.query.out), at, da, false, tile, b.at.queryLow)
+	}
+	if da == nil {
 		return
 	}
-	da := w.floats(slotBackC, n*d)
-	b.f.linearBack(w, l.key, n, pk, at, da, true)
-	b.f.linearBack(w, l.value, n, pv, at, da, false)
-	if b.f.rows == nil {
-		b.f.linearBack(w, l.query, n, b.pq.from(lo*l.query.out), at, da, false)
-	}
-	w.lap(lapProducts)
 	b.residual(tile, da, lo, hi)
 	w.lap(lapNorms)
 }

@@ -48,6 +48,7 @@ type Engine struct {
 	forwards  freeList[forward]
 	backwards freeList[backward]
 	headGrads freeList[headGrad]
+	tapes     freeList[tape]
 	scorings  freeList[scoring]
 	grams     freeList[gramRows]
 	rotaries  block.Rotaries
@@ -91,6 +92,7 @@ func New(opt Options) (*Engine, error) {
 	}
 	e.forwards.make, e.scorings.make, e.backwards.make = e.newForward, e.newScoring, e.newBackward
 	e.headGrads.make = e.newHeadGrad
+	e.tapes.make = func() *tape { return &tape{} }
 	e.grams.make = func() *gramRows { return &gramRows{} }
 	e.pool = newPool(threads, mul.startWorker, mul.stopWorker)
 	return e, nil

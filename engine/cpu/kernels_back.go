@@ -23,6 +23,9 @@ type backKernels struct {
 	// softCapBack multiplies d by the soft cap's slope where its output is y:
 	// 1 - (y / limit)².
 	softCapBack func(d, y []float32, limit float32)
+	// mask is engine.Dropout's: a value is 0 where 24 bits of what the counter gives
+	// are below limit, else stays.
+	mask func(keep []float32, counter uint64, limit, stays float32)
 	// adamW is one update of a run of parameters; see engine.AdamW.
 	adamW func(p, g, m, v []float32, s *adamStep)
 }
@@ -30,7 +33,7 @@ type backKernels struct {
 func scalarBackKernels() backKernels {
 	return backKernels{
 		dot: dot, dot3: dot3, normBack: normBack, addProduct: addProduct, gateBack: gateBack,
-		expLess: expLess, softmaxBack: softmaxBack, softCapBack: softCapBack, adamW: adamW,
+		expLess: expLess, softmaxBack: softmaxBack, softCapBack: softCapBack, mask: mask, adamW: adamW,
 	}
 }
 
@@ -129,6 +132,28 @@ func softCapBack(d, y []float32, limit float32) {
 		d[i] *= 1 - float32(t*t)
 	}
 }
+
+// mask is SplitMix64, as engine.Dropout defines it.
+func mask(keep []float32, counter uint64, limit, stays float32) {
+	below := uint64(limit)
+	for j := range keep {
+		counter += splitGolden
+		x := counter
+		x = (x ^ x>>30) * splitFirst
+		x = (x ^ x>>27) * splitSecond
+		keep[j] = 0
+		if (x^x>>31)>>40 >= below {
+			keep[j] = stays
+		}
+	}
+}
+
+// Constants of SplitMix64 (Steele, Lea and Flood 2014).
+const (
+	splitGolden = 0x9e3779b97f4a7c15
+	splitFirst  = 0xbf58476d1ce4e5b9
+	splitSecond = 0x94d049bb133111eb
+)
 
 // adamStep is an engine.AdamW as the kernel needs it, rounded as torch rounds
 // scalars that meet float32 tensors.

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"testing"
+
+	"github.com/coppice-ml/coppice/engine"
 )
 
 // slope is the central difference of f at x, in float64.
@@ -191,6 +193,23 @@ func BenchmarkBackKernels(b *testing.B) {
 					bench.run()
 				}
 			})
+		}
+	}
+}
+
+// TestMask holds every variant to engine.Dropout's masks.
+func TestMask(t *testing.T) {
+	d := engine.Dropout{Seed: 5, Step: 9}
+	for _, k := range variants() {
+		for _, n := range lengths() {
+			for _, p := range []float32{0.05, 0.3, 0.5} {
+				want, got := make([]float32, n), make([]float32, n)
+				d.Mask(want, 77, 3, 11, p)
+				k.mask(got, d.Counter(77, 3, 11), float32(uint64(float64(p)*(1<<24))), 1/(1-p))
+				if !slices.Equal(got, want) {
+					t.Errorf("%s: mask of %d values, dropout %g: %v, want %v", k.name, n, p, got, want)
+				}
+			}
 		}
 	}
 }

@@ -22,6 +22,7 @@ func vectorKernels() (ks []*kernels) {
 func avx512Kernels() *kernels {
 	k := scalarKernels()
 	k.name, k.backKernels = "AVX-512", backKernels512()
+	k.mask = mask512
 	k.sumSquares, k.norm, k.add, k.scale, k.gate = sumSquares512, norm512, add512, scale512, gate512
 	k.rotate, k.rotatePairs = rotate512, rotatePairs512
 	k.scaleMax, k.argmax, k.expSum, k.softCap = scaleMax512, argmax512, expSum512, softCap512

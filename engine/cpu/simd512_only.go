@@ -21,3 +21,22 @@ func pack512(dst []uint16, src []float32) {
 	archsimd.ClearAVXUpperBits()
 	packBF16(dst[i:], src[i:])
 }
+
+// mask512 has no AVX2 twin: that cannot multiply 64 bits.
+func mask512(keep []float32, counter uint64, limit, stays float32) {
+	var steps [8]uint64
+	for j := range steps {
+		steps[j] = counter + uint64(j+1)*splitGolden
+	}
+	state, next := archsimd.LoadUint64x8Slice(steps[:]), archsimd.BroadcastUint64x8(8*(splitGolden%(1<<61)))
+	first, second := archsimd.BroadcastUint64x8(splitFirst), archsimd.BroadcastUint64x8(splitSecond)
+	low, kept := archsimd.BroadcastFloat32x8(limit), archsimd.BroadcastFloat32x8(stays)
+	for i := 0; i < len(keep); i += 8 {
+		x := state.Xor(state.ShiftAllRight(30)).Mul(first)
+		x = x.Xor(x.ShiftAllRight(27)).Mul(second)
+		bits := x.Xor(x.ShiftAllRight(31)).ShiftAllRight(40).ConvertToFloat32()
+		kept.Masked(bits.GreaterEqual(low)).StoreSlicePart(keep[i:])
+		state = state.Add(next)
+	}
+	archsimd.ClearAVXUpperBits()
+}

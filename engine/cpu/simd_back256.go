@@ -11,7 +11,7 @@ import "simd/archsimd"
 func backKernels256() backKernels {
 	return backKernels{
 		dot: dot256, dot3: dot3x256, normBack: normBack256, addProduct: addProduct256, gateBack: gateBack256,
-		expLess: expLess256, softmaxBack: softmaxBack256, softCapBack: softCapBack256, adamW: adamW256,
+		expLess: expLess256, softmaxBack: softmaxBack256, softCapBack: softCapBack256, mask: mask, adamW: adamW256,
 	}
 }
 

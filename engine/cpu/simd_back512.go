@@ -10,7 +10,7 @@ import "simd/archsimd"
 func backKernels512() backKernels {
 	return backKernels{
 		dot: dot512, dot3: dot3x512, normBack: normBack512, addProduct: addProduct512, gateBack: gateBack512,
-		expLess: expLess512, softmaxBack: softmaxBack512, softCapBack: softCapBack512, adamW: adamW512,
+		expLess: expLess512, softmaxBack: softmaxBack512, softCapBack: softCapBack512, mask: mask, adamW: adamW512,
 	}
 }
 

@@ -26,10 +26,19 @@ type tape struct {
 
 // NewTape implements engine.Trainer. Memory is taken as rows come.
 func (e *Engine) NewTape(_ *model.Model, rows int, _ engine.LayerOptions) (engine.Tape, error) {
-	return &tape{e: e, limit: rows}, nil
+	t := e.tapes.take()
+	t.e, t.limit, t.full = e, rows, false
+	return t, nil
 }
 
-func (t *tape) Release() { *t = tape{e: t.e} }
+// Release leaves the memory to later tapes.
+func (t *tape) Release() {
+	if t.limit < 0 {
+		return
+	}
+	t.limit = -1
+	t.e.tapes.put(t)
+}
 
 // open is the tape for a call of n rows, or nil where it has no room for them.
 func (t *tape) open(n int) *tape {
