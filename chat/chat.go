@@ -7,6 +7,7 @@
 package chat
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ var ErrRefused = errors.New("the chat template does not take these messages")
 type Message struct {
 	Role    string `json:"role"`
 	Content string `json:"content"`
+	// More are further members, such as tool_calls: a JSON object, whose order templates
+	// keep. A "content" in it, such as null, replaces Content. nil: there are none.
+	More json.RawMessage `json:"-"`
 }
 
 // Template renders messages. It is immutable and safe for concurrent use.
@@ -52,6 +56,32 @@ func (t *Template) Render(messages []Message, o Options) (string, error) {
 	return text, err
 }
 
+// dict is a message as templates have it.
+func (m Message) dict() (*jinja.Dict, error) {
+	d := &jinja.Dict{}
+	d.Set("role", m.Role)
+	d.Set("content", m.Content)
+	if m.More == nil {
+		return d, nil
+	}
+	more := json.NewDecoder(bytes.NewReader(m.More))
+	if t, err := more.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.New("its further members are no JSON object")
+	}
+	for more.More() {
+		name, err := more.Token()
+		if err != nil {
+			return nil, err
+		}
+		var value json.RawMessage
+		if err := more.Decode(&value); err != nil {
+			return nil, err
+		}
+		d.Set(name.(string), value)
+	}
+	return d, nil
+}
+
 func (t *Template) render(messages []Message, o Options) (string, []Span, error) {
 	values := make(map[string]any, len(t.tokens)+4)
 	for name, text := range t.tokens {
@@ -59,9 +89,10 @@ func (t *Template) render(messages []Message, o Options) (string, []Span, error)
 	}
 	list := make([]any, len(messages))
 	for i, m := range messages {
-		d := &jinja.Dict{}
-		d.Set("role", m.Role)
-		d.Set("content", m.Content)
+		d, err := m.dict()
+		if err != nil {
+			return "", nil, fmt.Errorf("message %d: %w", i, err)
+		}
 		list[i] = d
 	}
 	values["messages"], values["add_generation_prompt"] = list, o.Prompt

@@ -17,7 +17,7 @@ import (
 func turns(pairs ...string) []Message {
 	var all []Message
 	for i := 0; i < len(pairs); i += 2 {
-		all = append(all, Message{pairs[i], pairs[i+1]})
+		all = append(all, Message{Role: pairs[i], Content: pairs[i+1]})
 	}
 	return all
 }

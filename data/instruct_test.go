@@ -31,23 +31,23 @@ func TestSchemas(t *testing.T) {
 {"instruction":"Greet.","output":"Hi"}
 {"instruction":"Greet.","input":"","output":"Hi"}
 {"text":"Once."}
-{"prompt":"x"}
+{"question":"x"}
 `)
 	short := "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n### Instruction:\nGreet.\n\n### Response:\n"
-	for i, want := range []data.Exchange{
+	for i, want := range []data.Example{
 		{Prompt: "Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n### Instruction:\nAdd.\n\n### Input:\n1 2\n\n### Response:\n", Answer: "3"},
 		{Prompt: short, Answer: "Hi"}, {Prompt: short, Answer: "Hi"}, {Answer: "Once."},
 	} {
-		s, err := data.DetectSchema(rows[i])
+		s, err := data.DetectSchema(rows[i], nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := s.Exchange(rows[i]); err != nil || got != want {
-			t.Errorf("row %d: %q, %v; want %q", i, got, err, want)
+		if got, err := s.Read(rows[i], nil); err != nil || got.Prompt != want.Prompt || got.Answer != want.Answer {
+			t.Errorf("row %d: %+v, %v; want %+v", i, got, err, want)
 		}
 	}
-	_, err := data.DetectSchema(rows[4])
-	for _, part := range []string{"line 5", "prompt", "alpaca wants instruction, output", "text wants text"} {
+	_, err := data.DetectSchema(rows[4], nil)
+	for _, part := range []string{"line 5", "question", "messages wants messages", "alpaca wants instruction, output", "text wants text"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("unknown columns: %v lacks %q", err, part)
 		}

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"encoding/json"
 	"fmt"
 	"iter"
 	"path/filepath"
@@ -39,6 +40,9 @@ func (p place) String() string {
 func (r Row) Fail(what, remedy string) error {
 	return &Error{Path: r.at.path, Where: r.at.String(), What: what, Remedy: remedy}
 }
+
+// Place names the row's file and where in it the row is.
+func (r Row) Place() string { return r.at.path + ": " + r.at.String() }
 
 // Value returns the value of a column. The error of one that is not there
 // lists those that are.
@@ -103,6 +107,8 @@ func kindOf(v any) string {
 		return "a list"
 	case map[string]any:
 		return "an object"
+	case json.RawMessage:
+		return kindOf(plain(v))
 	}
 	return fmt.Sprintf("%T", v)
 }
@@ -112,6 +118,9 @@ type RowOptions struct {
 	// Names are the columns of a CSV or TSV file whose first line is a row
 	// already, as in MMLU's original files. Nil: the first line has the names.
 	Names []string
+	// Raw leaves lists and objects in the rows of JSON files as they are written,
+	// json.RawMessage: what they hold keeps its order.
+	Raw bool
 }
 
 // maxRow bounds the bytes of one row of a text format: a missing quote or line

@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +35,7 @@ func readLines(s source, yield func(Row) bool) error {
 		*buf = *bytes.NewBuffer(line)
 		d.Reset(buf)
 		row := Row{at: place{s.path, "line", n, -1}}
-		if err := row.decode(d); err != nil {
+		if err := row.decode(d, s.opt.Raw); err != nil {
 			return row.Fail(jsonProblem(err), "a .jsonl file has one object a line")
 		}
 		if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
@@ -66,7 +67,7 @@ func readJSON(s source, yield func(Row) bool) error {
 			return endOfList(t, d)
 		}
 		row := Row{at: place{s.path, "item", n, -1}}
-		err := row.decode(d)
+		err := row.decode(d, s.opt.Raw)
 		switch {
 		case errors.Is(err, io.EOF) && !list:
 			return nil
@@ -92,8 +93,9 @@ func endOfList(t *text, d *jsontext.Decoder) error {
 
 var errNoRow = errors.New("neither a string nor an object")
 
-// decode reads one value and makes a row of it. io.EOF is the end before it.
-func (r *Row) decode(d *jsontext.Decoder) error {
+// decode reads one value and makes a row of it, lists and objects as they are
+// written where raw is. io.EOF is the end before it.
+func (r *Row) decode(d *jsontext.Decoder, raw bool) error {
 	switch d.PeekKind() {
 	case '"':
 		token, err := d.ReadToken()
@@ -103,7 +105,11 @@ func (r *Row) decode(d *jsontext.Decoder) error {
 		r.Columns, r.Values = []string{DefaultField}, []any{token.String()}
 		return nil
 	case '{':
-		return object(d, func(name string, value any) {
+		read := value
+		if raw {
+			read = written
+		}
+		return object(d, read, func(name string, value any) {
 			r.Columns, r.Values = append(r.Columns, name), append(r.Values, value)
 		})
 	case jsontext.KindInvalid:
@@ -113,8 +119,8 @@ func (r *Row) decode(d *jsontext.Decoder) error {
 	return errNoRow
 }
 
-// object reads the members of an object, in their order.
-func object(d *jsontext.Decoder, member func(name string, value any)) error {
+// object reads the members of an object, in their order, each value by read.
+func object(d *jsontext.Decoder, read func(*jsontext.Decoder) (any, error), member func(name string, value any)) error {
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
@@ -124,7 +130,7 @@ func object(d *jsontext.Decoder, member func(name string, value any)) error {
 			return cut(err)
 		}
 		name := token.String()
-		value, err := value(d)
+		value, err := read(d)
 		if err != nil {
 			return cut(err)
 		}
@@ -142,11 +148,20 @@ func cut(err error) error {
 	return err
 }
 
+// written reads a value, a list or an object as it stands.
+func written(d *jsontext.Decoder) (any, error) {
+	if k := d.PeekKind(); k != '{' && k != '[' {
+		return value(d)
+	}
+	raw, err := d.ReadValue()
+	return json.RawMessage(bytes.Clone(raw)), err
+}
+
 func value(d *jsontext.Decoder) (any, error) {
 	switch d.PeekKind() {
 	case '{':
 		m := map[string]any{}
-		err := object(d, func(name string, value any) { m[name] = value })
+		err := object(d, value, func(name string, value any) { m[name] = value })
 		return m, err
 	case '[':
 		return list(d)

@@ -46,3 +46,19 @@ type Healed struct {
 
 // Typed implements Line.
 func (l Healed) Typed() any { l.Type = "done"; return l }
+
+// Preview is a training sample, token by token.
+type Preview struct {
+	Type    string   `json:"type"` // "preview"
+	Index   int      `json:"index"`
+	Row     string   `json:"row"` // file and row that it was made of
+	Tokens  int      `json:"tokens"`
+	Targets int      `json:"targets"`       // tokens that are learnt
+	Cut     bool     `json:"cut,omitempty"` // at the right, to the length of a sample
+	IDs     []int32  `json:"ids"`
+	Labels  []int32  `json:"labels"`           // the id where it is learnt, else -100
+	Pieces  []string `json:"pieces,omitempty"` // the vocabulary's spelling of each
+}
+
+// Typed implements Line.
+func (l Preview) Typed() any { l.Type = "preview"; return l }

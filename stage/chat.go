@@ -16,14 +16,7 @@ type Chat struct {
 
 // ids are the tokens of the chat so far, ready for an answer.
 func (c Chat) ids(env Env, dir string, t *tokenizer.Tokenizer, text string) ([]int, error) {
-	choice := chat.Choice{Name: c.Template}
-	if id, ok := t.BOS(); ok {
-		choice.BOS = t.Token(id)
-	}
-	if id, ok := t.EOS(); ok {
-		choice.EOS = t.Token(id)
-	}
-	template, err := chat.Load(dir, choice)
+	template, err := loadTemplate(dir, c.Template, t)
 	if err != nil {
 		return nil, err
 	}
@@ -40,4 +33,16 @@ func (c Chat) ids(env Env, dir string, t *tokenizer.Tokenizer, text string) ([]i
 		env.Talk.Warn("chat template: %s: no such token in this vocabulary, so it is spelled in pieces: the model may not know this template", strings.Join(lost, ", "))
 	}
 	return t.EncodeMarked(written), nil
+}
+
+// loadTemplate loads a chat template of a model, "" for its own.
+func loadTemplate(dir, name string, t *tokenizer.Tokenizer) (*chat.Template, error) {
+	choice := chat.Choice{Name: name}
+	if id, ok := t.BOS(); ok {
+		choice.BOS = t.Token(id)
+	}
+	if id, ok := t.EOS(); ok {
+		choice.EOS = t.Token(id)
+	}
+	return chat.Load(dir, choice)
 }

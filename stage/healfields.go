@@ -32,7 +32,7 @@ func (h Heal) Unused() (out []Unused) {
 		out = append(out, Unused{"save_dtype", "adapters are written in float32"})
 	}
 	if h.Data.Tokens != "" {
-		for _, f := range []string{"schema", "max_length"} {
+		for _, f := range []string{"schema", "map", "template", "train_on", "max_length"} {
 			out = append(out, Unused{f, "rows of {train_tokens} are used as they are"})
 		}
 	}

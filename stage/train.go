@@ -1,32 +1,39 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
+	"strings"
 
-	"github.com/coppice-ml/coppice/chat"
 	"github.com/coppice-ml/coppice/data"
 	"github.com/coppice-ml/coppice/heal"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/report"
-	"github.com/coppice-ml/coppice/tokenizer"
 )
 
 // TrainData says what a model is trained on: rows of text by their schema, or
 // rows of ids with labels.
 type TrainData struct {
-	Sources        []string `yaml:"data"`            // files, directories, data sets of the hub
+	Sources        []string `yaml:"data"`            // files, directories, data sets of the hub; ":WEIGHT" after one gives its share
 	Tokens         string   `yaml:"train_tokens"`    // JSON rows of input_ids, labels and attention_mask, used as they are
-	Schema         string   `yaml:"schema"`          // alpaca or text; "": recognised by its columns
+	Schema         string   `yaml:"schema"`          // one of data.Schemas; "": recognised by its columns
+	Map            []string `yaml:"map"`             // names of columns where they are not the schema's: output=answer
+	Template       string   `yaml:"template"`        // alpaca, chat (the model's own) or a chat template; "": what the schema asks for
+	Learn          string   `yaml:"train_on"`        // assistant, last (of a conversation's answers) or all tokens; "": assistant
 	MaxLength      int      `yaml:"max_length"`      // tokens of a sample, cut on the right
 	Samples        int      `yaml:"samples"`         // drawn by seed; 0: all
 	Validation     int      `yaml:"validation"`      // samples held out; -1: the smaller of 2000 and 4 %
 	ValidationData string   `yaml:"validation_data"` // held-out rows of their own, in the form of the others
+	Preview        int      `yaml:"preview"`         // only show so many samples
 	Seed           uint64   `yaml:"seed"`
 }
 
@@ -44,8 +51,21 @@ func (d TrainData) Check() error {
 		return wrong("{max_length} %d: want at least 2, a token and one before it", d.MaxLength)
 	case d.Samples < 0:
 		return wrong("{samples} %d: want at least 1", d.Samples)
+	case d.Preview < 0:
+		return wrong("{preview} %d: want at least 1", d.Preview)
 	case d.Validation < -1:
 		return wrong("{validation} %d: want 0 or more samples", d.Validation)
+	}
+	if _, err := data.ParseRenames(d.Map); err != nil {
+		return wrong("{map}: %w", err)
+	}
+	for _, s := range d.Sources {
+		if _, _, err := weighted(s); err != nil {
+			return err
+		}
+	}
+	if err := oneOf("train_on", d.learn(), "assistant", "last", "all"); err != nil {
+		return err
 	}
 	if d.Schema != "" {
 		var names []string
@@ -57,13 +77,50 @@ func (d TrainData) Check() error {
 	return nil
 }
 
+// learn is which tokens are targets.
+func (d TrainData) learn() string {
+	if d.Learn == "" {
+		return "assistant"
+	}
+	return d.Learn
+}
+
+// weighted takes the weight off a source, 0 if it has none: what follows the last
+// colon is one where it is a number, and no file has the whole name.
+func weighted(source string) (name string, weight float64, err error) {
+	at := strings.LastIndex(source, ":")
+	if at <= 0 || at+1 == len(source) || !strings.ContainsAny(source[at+1:at+2], "0123456789.-+") {
+		return source, 0, nil
+	}
+	if _, err := os.Stat(source); err == nil {
+		return source, 0, nil
+	}
+	weight, err = strconv.ParseFloat(source[at+1:], 64)
+	if err != nil {
+		return source, 0, nil
+	}
+	if !(weight > 0) || math.IsInf(weight, 0) {
+		return "", 0, wrong("{data} %s: the weight %s is not above 0", source, source[at+1:])
+	}
+	return source[:at], weight, nil
+}
+
 // trainSet is what was made of the rows.
 type trainSet struct {
 	train, valid []heal.Sample
+	shown        []made
 	skipped      int // rows without a target
+	warned       bool
 	cut          int // samples cut at MaxLength
 	source       string
 	sha256       string
+}
+
+// made is a sample, and the row that it was made of.
+type made struct {
+	heal.Sample
+	row string
+	cut bool
 }
 
 // read makes samples of the rows.
@@ -76,16 +133,18 @@ func (d TrainData) read(ctx context.Context, env Env, dir string, spec *model.Sp
 	if err != nil {
 		return nil, err
 	}
-	all, err := make(ctx, append(slices.Clone(d.Sources), nonEmpty(d.Tokens)...))
+	pools, err := d.pools(ctx, set, make)
 	if err != nil {
 		return nil, err
 	}
 	if d.ValidationData != "" {
-		if set.valid, err = make(ctx, []string{d.ValidationData}); err != nil {
+		held, err := make(ctx, d.ValidationData)
+		if err != nil {
 			return nil, err
 		}
+		set.valid = samplesOf(held)
 	}
-	if err := set.divide(all, d); err != nil {
+	if err := set.divide(pools, d); err != nil {
 		return nil, err
 	}
 	set.sha256 = hashSamples(set.train, set.valid)
@@ -93,11 +152,65 @@ func (d TrainData) read(ctx context.Context, env Env, dir string, spec *model.Sp
 	return set, nil
 }
 
+// pool is what samples are drawn from, with its share of them.
+type pool struct {
+	source string
+	made   []made
+	share  float64
+}
+
+// pools reads the sources: into one pool together, or where any has a weight into
+// one each, for which 1 is the weight of those without.
+func (d TrainData) pools(ctx context.Context, set *trainSet, make func(context.Context, string) ([]made, error)) ([]pool, error) {
+	var out []pool
+	mixed, sum := false, 0.0
+	for _, source := range append(slices.Clone(d.Sources), nonEmpty(d.Tokens)...) {
+		name, weight, err := source, 0.0, error(nil)
+		if source != d.Tokens {
+			if name, weight, err = weighted(source); err != nil {
+				return nil, err
+			}
+		}
+		some, err := make(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if weight > 0 {
+			mixed = true
+			set.source += fmt.Sprintf(":%v", weight)
+		} else {
+			weight = 1
+		}
+		out, sum = append(out, pool{name, some, weight}), sum+weight
+	}
+	if !mixed {
+		all := pool{share: 1}
+		for _, p := range out {
+			all.made = append(all.made, p.made...)
+		}
+		return []pool{all}, nil
+	}
+	for i := range out {
+		if out[i].share /= sum; len(out[i].made) == 0 {
+			return nil, failed("{data} %s: no row has anything to learn, and a share of the samples is asked of it", out[i].source)
+		}
+	}
+	return out, nil
+}
+
 func nonEmpty(s string) []string {
 	if s == "" {
 		return nil
 	}
 	return []string{s}
+}
+
+func samplesOf(all []made) []heal.Sample {
+	var out []heal.Sample
+	for _, m := range all {
+		out = append(out, m.Sample)
+	}
+	return out
 }
 
 func (s *trainSet) remarks() string {
@@ -111,195 +224,82 @@ func (s *trainSet) remarks() string {
 	return out
 }
 
-// divide draws samples and holds some out.
-func (s *trainSet) divide(all []heal.Sample, d TrainData) error {
-	if len(all) == 0 && s.skipped == 0 {
+// divide draws samples and holds some out, of every pool its share.
+func (s *trainSet) divide(pools []pool, d TrainData) error {
+	total, shares := math.MaxInt, []float64{}
+	for _, p := range pools {
+		total = min(total, int(float64(len(p.made))/p.share))
+		shares = append(shares, p.share)
+	}
+	if total == 0 && s.skipped == 0 {
 		return failed("%s: there are no rows", s.source)
 	}
-	if len(all) == 0 {
+	if total == 0 {
 		return failed("%s: none of %s has anything to learn", s.source, report.Plural(s.skipped, "row")).with("the prompts may be longer than {max_length}")
 	}
-	order := rand.New(rand.NewPCG(d.Seed, 0x76616c6964)).Perm(len(all))
-	if d.Samples > 0 && d.Samples < len(order) {
-		order = order[:d.Samples]
+	if d.Samples > 0 && (d.Samples < total || len(pools) > 1) {
+		total = d.Samples
 	}
 	hold := d.Validation
 	switch {
 	case d.ValidationData != "":
 		hold = 0
 	case hold < 0:
-		hold = min(2000, len(order)*4/100)
+		hold = min(2000, total*4/100)
 	}
-	if hold >= len(order) {
-		return wrong("{validation} %d: there are only %s", hold, report.Plural(len(order), "sample")).with("hold fewer out")
+	if hold >= total {
+		return wrong("{validation} %d: there are only %s", hold, report.Plural(total, "sample")).with("hold fewer out")
 	}
-	held := slices.Sorted(slices.Values(order[:hold]))
-	for _, i := range held {
-		s.valid = append(s.valid, all[i])
-	}
-	for _, i := range slices.Sorted(slices.Values(order[hold:])) {
-		s.train = append(s.train, all[i])
+	counts, holds := apportion(total, shares), apportion(hold, shares)
+	for i, p := range pools {
+		if err := s.draw(p, uint64(i), counts[i], holds[i], d); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// maker returns what makes samples of named sources.
-func (d TrainData) maker(env Env, dir string, spec *model.Spec, set *trainSet) (func(context.Context, []string) ([]heal.Sample, error), error) {
-	if d.Tokens != "" {
-		return func(_ context.Context, paths []string) ([]heal.Sample, error) { return set.labelled(paths, spec) }, nil
+// draw takes samples of a pool by seed, some of them to hold out. More than it has
+// are the others over again.
+func (s *trainSet) draw(p pool, stream uint64, count, hold int, d TrainData) error {
+	order := rand.New(rand.NewPCG(d.Seed, 0x76616c6964+stream)).Perm(len(p.made))
+	if count > len(order) && hold >= len(order) {
+		return wrong("{validation} %d: %s has only %s", d.Validation, p.source, report.Plural(len(order), "sample")).with("hold fewer out")
 	}
-	t, err := tokenizer.Load(dir)
-	if err != nil {
-		return nil, err
+	hold = min(hold, count)
+	for _, i := range slices.Sorted(slices.Values(order[:hold])) {
+		s.valid = append(s.valid, p.made[i].Sample)
 	}
-	bos, err := startOf(t, "auto", dir, spec)
-	if err != nil {
-		return nil, err
+	var train []int
+	for left, rest := count-hold, order[hold:]; left > 0; left -= len(rest) {
+		train = append(train, rest[:min(left, len(rest))]...)
 	}
-	m := &sampler{d: d, t: t, bos: ints(bos), dir: dir, spec: spec, set: set}
-	return func(ctx context.Context, sources []string) ([]heal.Sample, error) { return m.texts(ctx, env, sources) }, nil
-}
-
-// labelled takes rows of ids as they are.
-func (s *trainSet) labelled(paths []string, spec *model.Spec) ([]heal.Sample, error) {
-	var out []heal.Sample
-	for _, path := range paths {
-		s.name(path)
-		rows, err := data.ReadLabelled(path, spec.Vocab)
-		if err != nil {
-			return nil, err
+	for _, i := range slices.Sorted(slices.Values(train)) {
+		s.train = append(s.train, p.made[i].Sample)
+		if len(s.shown) < d.Preview {
+			s.shown = append(s.shown, p.made[i])
 		}
-		for i, r := range rows {
-			if len(r.Tokens) > spec.MaxPositions {
-				return nil, failed("%s: row %d has %s, the model %d positions", path, i, report.Plural(len(r.Tokens), "token"), spec.MaxPositions).with("cut it")
-			}
-			out = s.keep(out, heal.Sample{Tokens: r.Tokens, Labels: r.Labels})
-		}
-	}
-	return out, nil
-}
-
-func (s *trainSet) name(source string) {
-	if s.source != "" {
-		s.source += ", "
-	}
-	s.source += source
-}
-
-// keep appends a sample that has a target.
-func (s *trainSet) keep(out []heal.Sample, sample heal.Sample) []heal.Sample {
-	if sample.Targets() == 0 {
-		s.skipped++
-		return out
-	}
-	return append(out, sample)
-}
-
-// sampler makes samples of texts.
-type sampler struct {
-	d    TrainData
-	t    *tokenizer.Tokenizer
-	bos  []int
-	dir  string
-	spec *model.Spec
-	set  *trainSet
-}
-
-func (m *sampler) texts(ctx context.Context, env Env, sources []string) ([]heal.Sample, error) {
-	var out []heal.Sample
-	for _, source := range sources {
-		c, err := openData(ctx, env, source)
-		if err != nil {
-			return nil, err
-		}
-		m.set.name(c.source)
-		for _, path := range c.files {
-			if out, err = m.file(ctx, path, out); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return out, nil
-}
-
-func (m *sampler) file(ctx context.Context, path string, out []heal.Sample) ([]heal.Sample, error) {
-	if !data.HasFields(path) { // a text file is one text
-		for text, err := range data.Texts([]string{path}, "") {
-			if err != nil {
-				return nil, err
-			}
-			if out, err = m.text(out, text); err != nil {
-				return nil, err
-			}
-		}
-		return out, nil
-	}
-	schema := data.Schema(m.d.Schema)
-	for row, err := range data.Rows(path, data.RowOptions{}) {
-		if err == nil {
-			err = context.Cause(ctx)
-		}
-		if err == nil && schema == "" {
-			schema, err = data.DetectSchema(row)
-		}
-		if err != nil {
-			return nil, err
-		}
-		x, err := schema.Exchange(row)
-		if err == nil && x.Prompt == "" {
-			out, err = m.text(out, x.Answer)
-		} else if err == nil {
-			out, err = m.exchange(out, x)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// encode begins with BOS where the tokenizer does.
-func (m *sampler) encode(text string) []int {
-	return append(slices.Clone(m.bos), m.t.Encode(text, false)...)
-}
-
-// end is EOS, where there is one.
-func (m *sampler) end() []int {
-	if eos, ok := m.t.EOS(); ok {
-		return []int{eos}
 	}
 	return nil
 }
 
-// text makes samples of a text, all of it learnt, cut into pieces of MaxLength.
-func (m *sampler) text(out []heal.Sample, text string) ([]heal.Sample, error) {
-	ids := append(m.encode(text), m.end()...)
-	if err := checkIDs(ids, m.t, m.dir, m.spec); err != nil {
-		return nil, err
+// apportion divides n by shares, which come to 1, into whole numbers by the
+// largest remainders; of equal ones the first.
+func apportion(n int, shares []float64) []int {
+	out := make([]int, len(shares))
+	left, order := n, make([]int, len(shares))
+	rest := make([]float64, len(shares))
+	for i, share := range shares {
+		exact := float64(n) * share
+		out[i], order[i] = int(exact), i
+		rest[i] = exact - float64(out[i])
+		left -= out[i]
 	}
-	for piece := range slices.Chunk(int32s(ids), m.d.MaxLength) {
-		out = m.set.keep(out, heal.Sample{Tokens: piece, Labels: piece})
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(rest[b], rest[a]) })
+	for _, i := range order[:max(0, left)] {
+		out[i]++
 	}
-	return out, nil
-}
-
-// exchange makes a sample whose answer, its EOS with it, is learnt.
-func (m *sampler) exchange(out []heal.Sample, x data.Exchange) ([]heal.Sample, error) {
-	text := x.Prompt + x.Answer
-	ids, spans := chat.TokenSpans(m.encode, text, []chat.Span{{Start: len(x.Prompt), End: len(text)}})
-	ids = append(ids, m.end()...)
-	if err := checkIDs(ids, m.t, m.dir, m.spec); err != nil {
-		return nil, err
-	}
-	if len(ids) > m.d.MaxLength {
-		ids = ids[:m.d.MaxLength]
-		m.set.cut++
-	}
-	s := heal.Sample{Tokens: int32s(ids), Labels: int32s(ids)}
-	for i := range min(spans[0].Start, len(ids)) {
-		s.Labels[i] = heal.Ignore
-	}
-	return m.set.keep(out, s), nil
+	return out
 }
 
 // hashSamples identifies training data: ids and labels, in order.

@@ -35,10 +35,17 @@ low-rank adapters beside frozen weights and writes them in PEFT's files; full tr
 everything. The loss is the mean over the target tokens of the whole batch, however
 it is packed. What it will take in memory, disk and time is said beforehand.
 
+Rows are read by their columns: messages, conversations (ShareGPT), instruction with
+output (Alpaca) or response (Dolly), prompt with completion or response, text; --map
+output=answer names a column that is called otherwise. Conversations go through the
+model's chat template and the assistant's turns are learnt, instructions are put in
+Alpaca's words; --template and --train-on change that, and --preview 3 shows it.
+
 Training is saved every ten minutes (--save-every) and when it is interrupted; the
 same command goes on from there as if nothing had happened.`,
 		Example: `  coppice heal ./model --drop 24-31 --out healed --data yahma/alpaca-cleaned
   coppice heal smaller --out healed --data rows.jsonl --last 2 --lr 2e-5
+  coppice heal smaller --data chats.jsonl:3 --data rows.csv:1 --map output=answer --preview 3
   coppice heal smaller --out adapter --method lora --data rows.jsonl
   coppice heal smaller --out healed --data text.txt --steps 200 --method full`,
 		Args: modelArg,
@@ -59,8 +66,8 @@ same command goes on from there as if nothing had happened.`,
 	o.trainDataFlags(f)
 	o.stepFlags(f)
 	o.lifeFlags(f)
-	nonEmpty(c, "out", "method", "train-tokens", "schema", "validation-data", "layers", "train", "lora-init", "init-from", "betas", "save-every", "plot")
-	for _, pair := range [][]string{{"epochs", "steps"}, {"last", "layers"}, {"keep-tied", "untie"}, {"data", "train-tokens"}, {"validation", "validation-data"}, {"lora-init", "init-from"}} {
+	nonEmpty(c, "out", "method", "train-tokens", "schema", "template", "train-on", "validation-data", "layers", "train", "lora-init", "init-from", "betas", "save-every", "plot")
+	for _, pair := range [][]string{{"epochs", "steps"}, {"last", "layers"}, {"keep-tied", "untie"}, {"data", "train-tokens"}, {"preview", "plot"}, {"validation", "validation-data"}, {"lora-init", "init-from"}} {
 		exclusive(c, pair...)
 	}
 	return c
@@ -79,23 +86,9 @@ func (o *healOptions) trainedFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.Rank, "rank", o.Rank, "lora: columns of an adapter")
 	f.Float64Var(&o.Alpha, "alpha", o.Alpha, "lora: an adapter is scaled by alpha / rank")
 	f.Float64Var(&o.Dropout, "dropout", o.Dropout, "lora: share of an adapter's input that is dropped while training")
-	f.StringSliceVar(&o.Targets, "targets", o.Targets, "lora: q,k,v,o,gate,up,down, all, or a regular expression of tensor names")
+	f.StringSliceVar(&o.Targets, "targets", o.Targets, "lora: q,k,v,o,gate,up,down, all, or a regular expression of tensor names; assistant, last: as --train-on")
 	f.BoolVar(&o.RankStable, "rslora", false, "lora: scale by alpha / sqrt(rank)")
 	f.StringVar(&o.LoRAInit, "lora-init", "", "lora: directory of an adapter to begin with")
-}
-
-// trainDataFlags say what is learnt.
-func (o *healOptions) trainDataFlags(f *pflag.FlagSet) {
-	f.StringSliceVar(&o.Data.Sources, "data", nil, dataHelp+"; rows of instructions or texts (repeatable)")
-	f.StringVar(&o.Data.Tokens, "train-tokens", "", "JSON rows of input_ids, labels (-100: not learnt) and attention_mask, used as they are")
-	f.StringVar(&o.Data.Schema, "schema", "", "what the columns mean: alpaca or text (default: recognised)")
-	f.IntVar(&o.Data.MaxLength, "max-length", o.Data.MaxLength, "tokens of a sample, cut on the right")
-	f.IntVar(&o.Data.Samples, "samples", 0, "number of samples, drawn by --seed (default: all)")
-	f.IntVar(&o.Data.Validation, "validation", o.Data.Validation, "samples held out (default: the smaller of 2000 and 4 %)")
-	f.Lookup("validation").DefValue = ""
-	f.StringVar(&o.Data.ValidationData, "validation-data", "", "rows of their own to hold out")
-	f.BoolVar(&o.NoShuffle, "no-shuffle", false, "take the samples in their order")
-	f.Uint64Var(&o.Data.Seed, "seed", o.Data.Seed, "seed of everything drawn at random")
 }
 
 // stepFlags say how steps are made.
@@ -133,10 +126,19 @@ func (o healOptions) run(ctx context.Context, a *app) error {
 	if err := o.parse(); err != nil {
 		return err
 	}
+	if err := o.splitTargets(); err != nil {
+		return err
+	}
 	for _, u := range o.Unused() {
+		if u.Field == "targets" && o.Data.Learn != "" {
+			continue // they said what is learnt
+		}
 		if name := strings.TrimPrefix(flagName(u.Field), "--"); o.given.Flags().Changed(name) {
 			return usage("--%s: %s", name, u.Why)
 		}
+	}
+	if o.Data.Preview > 0 {
+		return o.Show(ctx, a.env(), func(p report.Preview) error { return stillWork(printPreview(a, p)) })
 	}
 	o.plot.force = o.Force
 	if err := o.plot.check(); err != nil {
@@ -172,13 +174,20 @@ func (o *healOptions) parse() error {
 		if n < 1 {
 			return usage("--save-every %s: want at least 1 step", o.saveEvery)
 		}
-		return atLeastOne(o.given, "steps", o.Steps)
+		return o.atLeastOnes()
 	}
 	d, err := time.ParseDuration(o.saveEvery)
 	if err != nil || d <= 0 {
 		return usage("--save-every %s: want a number of steps, or a time such as 10m", o.saveEvery)
 	}
 	o.SaveMinutes = d
+	return o.atLeastOnes()
+}
+
+func (o *healOptions) atLeastOnes() error {
+	if err := atLeastOne(o.given, "preview", o.Data.Preview); err != nil {
+		return err
+	}
 	return atLeastOne(o.given, "steps", o.Steps)
 }
 
