@@ -14,7 +14,7 @@ func (h Heal) Show(ctx context.Context, env Env, emit func(report.Preview) error
 	if err := h.Data.Check(); err != nil {
 		return err
 	}
-	s, err := Open(ctx, env, h.Model, h.Layers)
+	s, err := Open(ctx, env, h.Model, Layers{Cut: h.Layers})
 	if err != nil {
 		return err
 	}
