@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/coppice-ml/coppice/heal"
 	"github.com/coppice-ml/coppice/report"
 )
 
@@ -39,7 +38,7 @@ func (o *healOptions) splitTargets() error {
 		return nil
 	}
 	learn := []string{"assistant", "last"}
-	if o.Method != heal.LoRA {
+	if o.Method != "lora" {
 		learn = append(learn, "all")
 	}
 	var rest []string
@@ -56,7 +55,7 @@ func (o *healOptions) splitTargets() error {
 	switch {
 	case len(rest) == 0:
 		o.Targets = []string{"all"}
-	case o.Method != heal.LoRA && o.Data.Learn != "":
+	case o.Method != "lora" && o.Data.Learn != "":
 		return usage("--targets %s: want assistant, last or all", strings.Join(rest, ","))
 	default:
 		o.Targets = rest
