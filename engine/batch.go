@@ -1,6 +1,10 @@
 package engine
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/coppice-ml/coppice/model"
+)
 
 // Batch is a packed, ragged set of token sequences: one flat run of N tokens cut
 // into segments, without padding. Independent sequences are segments without a
@@ -19,27 +23,39 @@ type Segment struct {
 	Parent     int // index of an earlier segment, or NoParent
 	Slot       int // sequence of the KV cache this segment continues; used only with a cache
 	Past       int // tokens of the sequence already in the cache slot; 0 without a cache
+	// Length is how many tokens the whole sequence has, from root to leaf, 0 if it
+	// ends with the segment: some models choose by it how they rotate queries and
+	// keys (model.Rope.Choice). It is the sequence's own, never the batch's longest,
+	// so that results do not depend on packing. A parent whose children differ in
+	// their choice cannot be shared by them: each choice needs a copy of it, and
+	// engines refuse other batches. With a cache, the keys there stay as they were
+	// rotated; whoever generates decides when to begin anew.
+	Length int
 }
 
 // NoParent marks a segment that starts a sequence.
 const NoParent = -1
 
 // Add appends a segment and returns its index. Its positions continue the
-// parent's, or start at 0.
+// parent's, or start at 0; its ancestors become as long as it, if they were not.
 func (b *Batch) Add(tokens []int32, parent int) int {
 	first := 0
 	if parent != NoParent {
 		p := b.Segments[parent]
 		first = int(b.Positions[p.Start+p.Len-1]) + 1
 	}
-	b.add(tokens, Segment{Parent: parent}, first)
+	length := first + len(tokens)
+	b.add(tokens, Segment{Parent: parent, Length: length}, first)
+	for p := parent; p != NoParent; p = b.Segments[p].Parent {
+		b.Segments[p].Length = max(b.Segments[p].Length, length)
+	}
 	return len(b.Segments) - 1
 }
 
 // Continue appends a segment that continues cache slot by tokens after past
 // tokens already there.
 func (b *Batch) Continue(tokens []int32, slot, past int) {
-	b.add(tokens, Segment{Parent: NoParent, Slot: slot, Past: past}, past)
+	b.add(tokens, Segment{Parent: NoParent, Slot: slot, Past: past, Length: past + len(tokens)}, past)
 }
 
 func (b *Batch) add(tokens []int32, s Segment, first int) {
@@ -67,6 +83,20 @@ func (b *Batch) Context(i int) int {
 		n += b.Segments[p].Len + b.Segments[p].Past
 	}
 	return n
+}
+
+// Choices appends to list which rotary embeddings each segment gets. It fails
+// where a segment's are not its parent's.
+func (b *Batch) Choices(r model.Rope, list []int) ([]int, error) {
+	for i, s := range b.Segments {
+		length := max(s.Length, b.Context(i)+s.Len)
+		choice := r.Choice(length)
+		if s.Parent != NoParent && list[s.Parent] != choice {
+			return nil, fmt.Errorf("segment %d is of a sequence of %d tokens, its parent of one of another length, and the model rotates their keys differently (rope_scaling of type %s): each needs a copy of the parent", i, length, r.Scaling.Kind)
+		}
+		list = append(list, choice)
+	}
+	return list, nil
 }
 
 // Validate checks the batch against a vocabulary of size vocab. Every engine

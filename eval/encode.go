@@ -50,6 +50,9 @@ func NewEncoder(t Tokenizer, config []byte, addBOS string, positions, vocab int)
 type Sequence struct {
 	Tokens []int32
 	Scored int
+	// Choice tells sequences apart that may not share their beginnings, because
+	// their lengths decide how the model rotates keys (model.Spec.RopeChoice).
+	Choice int
 }
 
 // ErrNoBOS says that special tokens are asked for, and the tokenizer has none to

@@ -131,6 +131,7 @@ type tree struct {
 
 // node is a run of tokens after its parent's.
 type node struct {
+	choice   int // of the sequences that go through it
 	parent   *node
 	tokens   []int32
 	children []*node
@@ -151,9 +152,9 @@ func (s Sequence) inputs() []int32 { return s.Tokens[:len(s.Tokens)-1] }
 // insert adds a sequence.
 func (t *tree) insert(s Sequence, seq int) {
 	rest := s.inputs()
-	n, shared := t.root(rest)
+	n, shared := t.root(s.Choice, rest)
 	if n == nil {
-		n = &node{tokens: rest}
+		n = &node{choice: s.Choice, tokens: rest}
 		t.roots = append(t.roots, n)
 		t.tokens += len(rest)
 		t.seqs = append(t.seqs, leaf{seq, n})
@@ -166,9 +167,9 @@ func (t *tree) insert(s Sequence, seq int) {
 		if rest = rest[shared:]; len(rest) == 0 {
 			break
 		}
-		child, common := best(n.children, rest)
+		child, common := best(n.children, s.Choice, rest)
 		if common == 0 {
-			child = &node{parent: n, tokens: rest}
+			child = &node{choice: s.Choice, parent: n, tokens: rest}
 			n.children = append(n.children, child)
 			t.tokens += len(rest)
 			n = child
@@ -180,18 +181,18 @@ func (t *tree) insert(s Sequence, seq int) {
 }
 
 // root finds the root that begins like the tokens, if enough is shared.
-func (t *tree) root(tokens []int32) (*node, int) {
-	n, shared := best(t.roots, tokens)
+func (t *tree) root(choice int, tokens []int32) (*node, int) {
+	n, shared := best(t.roots, choice, tokens)
 	if shared < minShared && (n == nil || shared < len(n.tokens) || shared < len(tokens)) {
 		return nil, 0
 	}
 	return n, shared
 }
 
-// best is the node that shares most with the tokens.
-func best(nodes []*node, tokens []int32) (found *node, shared int) {
+// best is the node of a choice that shares most with the tokens.
+func best(nodes []*node, choice int, tokens []int32) (found *node, shared int) {
 	for _, n := range nodes {
-		if c := common(n.tokens, tokens); c > shared {
+		if c := common(n.tokens, tokens); n.choice == choice && c > shared {
 			found, shared = n, c
 		}
 	}
@@ -211,7 +212,7 @@ func common(a, b []int32) int {
 // split cuts a node after n tokens; what ended at it still does. It returns the
 // part before the cut.
 func (t *tree) split(n *node, at int) *node {
-	upper := &node{parent: n.parent, tokens: n.tokens[:at], children: []*node{n}}
+	upper := &node{choice: n.choice, parent: n.parent, tokens: n.tokens[:at], children: []*node{n}}
 	siblings := &t.roots
 	if n.parent != nil {
 		siblings = &n.parent.children
@@ -228,7 +229,7 @@ func (t *tree) cost(seqs []Sequence, which []int) int {
 	for _, i := range which {
 		in := seqs[i].inputs()
 		if base == nil {
-			base = in[:t.matched(in)]
+			base = in[:t.matched(seqs[i].Choice, in)]
 		}
 		probe.insert(seqs[i], i)
 	}
@@ -236,15 +237,15 @@ func (t *tree) cost(seqs []Sequence, which []int) int {
 }
 
 // matched is how much of the tokens the tree holds already.
-func (t *tree) matched(tokens []int32) int {
-	n, shared := t.root(tokens)
+func (t *tree) matched(choice int, tokens []int32) int {
+	n, shared := t.root(choice, tokens)
 	total := 0
 	for n != nil && shared > 0 {
 		total += shared
 		if shared < len(n.tokens) {
 			break
 		}
-		n, shared = best(n.children, tokens[total:])
+		n, shared = best(n.children, choice, tokens[total:])
 	}
 	return total
 }

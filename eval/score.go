@@ -10,6 +10,7 @@ import (
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/generate"
+	"github.com/coppice-ml/coppice/model"
 )
 
 // Scorer runs prunings of a model; *forest.Runner is one.
@@ -54,6 +55,9 @@ func ScoreAll(ctx context.Context, s Scorer, prunings [][]int, asked []*Asked, e
 
 // scoreEncoded is ScoreAll of requests that are encoded.
 func scoreEncoded(ctx context.Context, s Scorer, prunings [][]int, questions []*Encoded, batchTokens int, progress func(done, total int64)) ([][][]Response, error) {
+	if m, ok := s.(interface{ Model() *model.Model }); ok {
+		questions = apart(questions, m.Model().Spec.RopeChoice)
+	}
 	w, err := newWork(questions, batchTokens)
 	if err != nil {
 		return nil, err
@@ -75,6 +79,21 @@ func scoreEncoded(ctx context.Context, s Scorer, prunings [][]int, questions []*
 		out[v] = w.responses(answers[v])
 	}
 	return out, nil
+}
+
+// apart says of sequences which may share tokens, given what a model makes of their
+// lengths.
+func apart(questions []*Encoded, choice func(length int) int) []*Encoded {
+	out := make([]*Encoded, len(questions))
+	for i, q := range questions {
+		own := *q
+		own.seqs = slices.Clone(q.seqs)
+		for j := range own.seqs {
+			own.seqs[j].Choice = choice(len(own.seqs[j].inputs()))
+		}
+		out[i] = &own
+	}
+	return out
 }
 
 // work is the packed sequences of several tasks and the way back.

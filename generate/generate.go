@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/resident"
@@ -142,6 +143,7 @@ type loop struct {
 	alive    []int   // prompts that go on, ascending
 	finished []bool
 	ready    []ready
+	whole    [][]int32 // tokens of each sequence, where some length makes it begin anew; else nil
 }
 
 // ready is a sequence whose next token the batch's hidden states decide.
@@ -155,6 +157,12 @@ func newLoop(d *decoder, prompts [][]int32, opt Options, emit func(int, int32) e
 		past: make([]int, n), last: make([]int32, n), alive: make([]int, 0, n), finished: make([]bool, n),
 		ready: make([]ready, 0, n),
 	}
+	if d.spec.RopeRestarts(0, d.spec.MaxPositions) {
+		l.whole = make([][]int32, n)
+		for i, p := range prompts {
+			l.whole[i] = slices.Clone(p)
+		}
+	}
 	for _, id := range opt.Stop {
 		l.stop[int32(id)] = true
 	}
@@ -166,15 +174,8 @@ func newLoop(d *decoder, prompts [][]int32, opt Options, emit func(int, int32) e
 // first token.
 func (l *loop) prefill(ctx context.Context) error {
 	for seq, prompt := range l.prompts {
-		for len(prompt) > 0 {
-			n := min(len(prompt), l.d.rows-l.d.batch.Len())
-			l.extend(seq, prompt[:n], n == len(prompt))
-			prompt = prompt[n:]
-			if l.d.batch.Len() == l.d.rows {
-				if err := l.flush(ctx); err != nil {
-					return err
-				}
-			}
+		if err := l.feed(ctx, seq, prompt); err != nil {
+			return err
 		}
 	}
 	if err := l.flush(ctx); err != nil {
@@ -184,16 +185,39 @@ func (l *loop) prefill(ctx context.Context) error {
 	return nil
 }
 
-// step gives every sequence that goes on one more token.
-func (l *loop) step(ctx context.Context) error {
-	for _, seq := range l.alive {
-		l.extend(seq, l.last[seq:seq+1], true)
+// feed puts tokens that continue a sequence into batches, of which the full ones
+// run. The token after them is wanted.
+func (l *loop) feed(ctx context.Context, seq int, tokens []int32) error {
+	length := l.past[seq] + len(tokens)
+	for len(tokens) > 0 {
+		n := min(len(tokens), l.d.rows-l.d.batch.Len())
+		l.extend(seq, tokens[:n], n == len(tokens), length)
+		tokens = tokens[n:]
 		if l.d.batch.Len() == l.d.rows {
 			if err := l.flush(ctx); err != nil {
 				return err
 			}
 		}
 	}
+	return nil
+}
+
+// step gives every sequence that goes on one more token. One that grows past the
+// length up to which its keys were right begins anew.
+func (l *loop) step(ctx context.Context) error {
+	for _, seq := range l.alive {
+		tokens := l.last[seq : seq+1]
+		if l.whole != nil {
+			l.whole[seq] = append(l.whole[seq], tokens...)
+			if l.d.spec.RopeRestarts(l.past[seq], l.past[seq]+1) {
+				l.d.walk.Truncate(seq, 0)
+				l.past[seq], tokens = 0, l.whole[seq]
+			}
+		}
+		if err := l.feed(ctx, seq, tokens); err != nil {
+			return err
+		}
+	}
 	if err := l.flush(ctx); err != nil {
 		return err
 	}
@@ -201,10 +225,11 @@ func (l *loop) step(ctx context.Context) error {
 	return nil
 }
 
-// extend adds tokens of a sequence to the batch. complete says that the token
-// after them is wanted.
-func (l *loop) extend(seq int, tokens []int32, complete bool) {
+// extend adds tokens of a sequence to the batch, of which length are known.
+// complete says that the token after them is wanted.
+func (l *loop) extend(seq int, tokens []int32, complete bool, length int) {
 	l.d.batch.Continue(tokens, seq, l.past[seq])
+	l.d.batch.Segments[len(l.d.batch.Segments)-1].Length = length
 	l.past[seq] += len(tokens)
 	if complete {
 		l.ready = append(l.ready, ready{seq: seq, row: l.d.batch.Len() - 1})

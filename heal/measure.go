@@ -50,7 +50,7 @@ func (r *Run) Measure(ctx context.Context) (Cost, error) {
 	if err != nil {
 		return Cost{}, err
 	}
-	held := packing{tokens: r.MicroTokens, share: true}.pack(r.Valid, make([]int64, len(r.Valid)))
+	held := packing{tokens: r.MicroTokens, share: true, choice: r.Model.Spec.RopeChoice}.pack(r.Valid, make([]int64, len(r.Valid)))
 	c.Eval = scaled(forward, rows(held), rows(one))
 	return c, nil
 }

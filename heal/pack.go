@@ -29,6 +29,9 @@ type packing struct {
 	tokens int  // most rows of a micro-batch, if not a single sample is longer
 	share  bool // what samples begin with alike is one parent segment
 	all    bool // every row is computed, up to the logits, whether the loss needs it or not
+	// choice, which may be nil, tells lengths of samples apart that share nothing
+	// (model.Spec.RopeChoice).
+	choice func(length int) int
 }
 
 // minShared is how many rows a shared beginning must save: shorter segments cost
@@ -47,7 +50,9 @@ func (p packing) pack(samples []Sample, ids []int64) []*micro {
 		}
 	}
 	if p.share {
-		slices.SortStableFunc(list, func(a, b piece) int { return slices.Compare(a.tokens, b.tokens) })
+		slices.SortStableFunc(list, func(a, b piece) int {
+			return cmp.Or(cmp.Compare(p.chosen(a), p.chosen(b)), slices.Compare(a.tokens, b.tokens))
+		})
 	}
 	var out []*micro
 	for lo := 0; lo < len(list); {
@@ -57,7 +62,7 @@ func (p packing) pack(samples []Sample, ids []int64) []*micro {
 			if p.share && hi > lo {
 				more -= common(list[hi-1].tokens, list[hi].tokens)
 			}
-			if hi > lo && rows+more > p.tokens {
+			if hi > lo && (rows+more > p.tokens || p.share && p.chosen(list[lo]) != p.chosen(list[hi])) {
 				break
 			}
 			rows += more
@@ -74,6 +79,14 @@ type piece struct {
 	Sample
 	id     int64
 	tokens []int32
+}
+
+// chosen is the choice of a sample, all of whose tokens count, computed or not.
+func (p packing) chosen(s piece) int {
+	if p.choice == nil {
+		return 0
+	}
+	return p.choice(len(s.Tokens))
 }
 
 func (p packing) micro(list []piece) *micro {
@@ -105,6 +118,7 @@ func (b *builder) segment(lo, hi, from, to, parent int) int {
 	s := b.m.batch.Add(b.list[lo].tokens[from:to], parent)
 	b.m.samples = append(b.m.samples, b.list[lo].id)
 	for i := lo; i < hi; i++ {
+		b.m.batch.Segments[s].Length = max(b.m.batch.Segments[s].Length, len(b.list[i].Tokens))
 		for row := start; row < start+to-from; row++ {
 			b.rows[i] = append(b.rows[i], row)
 		}

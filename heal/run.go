@@ -223,7 +223,7 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 // packing is how batches become micro-batches: nothing adapted under dropout is
 // the same for two samples.
 func (r *Run) packing() packing {
-	return packing{tokens: r.MicroTokens, share: !r.ComputeAll && r.dropout() == nil, all: r.ComputeAll}
+	return packing{tokens: r.MicroTokens, share: !r.ComputeAll && r.dropout() == nil, all: r.ComputeAll, choice: r.Model.Spec.RopeChoice}
 }
 
 // dropout is nil where no adapter drops anything.
@@ -283,7 +283,7 @@ func (r *Run) Evaluate(ctx context.Context) (float64, error) {
 func MeanLoss(ctx context.Context, e engine.Engine, m *model.Model, layers []int, parts Parts, samples []Sample, microTokens, groupTokens int) (float64, error) {
 	net := &network{e: e, m: m, parts: parts, layers: layers, group: groupTokens}
 	defer net.close()
-	micros := packing{tokens: microTokens, share: true}.pack(samples, make([]int64, len(samples)))
+	micros := packing{tokens: microTokens, share: true, choice: m.Spec.RopeChoice}.pack(samples, make([]int64, len(samples)))
 	sum, weight, err := net.sumLoss(ctx, micros)
 	if err != nil {
 		return 0, err

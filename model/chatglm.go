@@ -1,6 +1,7 @@
 package model
 
 import (
+	"encoding/json"
 	"regexp"
 	"strings"
 )
@@ -83,7 +84,10 @@ func (c *config) modelling() string {
 		return ""
 	}
 	name := "modeling_chatglm.py"
-	auto := c.nested("auto_map")
+	auto := &config{keys: map[string]json.RawMessage{}, within: "auto_map."}
+	if values, err := keysOf(c.keys["auto_map"]); err == nil {
+		auto.keys = values
+	}
 	for _, class := range []string{"AutoModel", "AutoModelForCausalLM"} {
 		if module, _, ok := strings.Cut(auto.stringOr(class, ""), "."); ok && !strings.ContainsAny(module, `/\-`) {
 			name = module + ".py"

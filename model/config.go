@@ -92,6 +92,9 @@ type config struct {
 	problems []error
 	unknown  []error // problems of running it alone
 	within   string  // what stands before keys in messages: "rope_scaling."
+
+	// What the class gives to keys that rotary embeddings depend on.
+	positions, original int
 }
 
 func (c *config) problem(format string, args ...any) {
@@ -251,6 +254,25 @@ func (c *config) mustBeOneOf(key, def string, allowed ...string) {
 	if v := c.stringOr(key, def); !slices.Contains(allowed, v) {
 		c.cannotRun("%s = %q: only %s is supported", key, v, strings.Join(allowed, ", "))
 	}
+}
+
+// numbers reads a list of whole numbers; nil where it is absent or empty.
+func (c *config) numbers(key string) (list []int) {
+	if !c.has(key) {
+		return nil
+	}
+	var raw []json.RawMessage
+	bad := pyjson.Unmarshal(c.keys[key], &raw) != nil
+	for _, r := range raw {
+		n, ok := integer(r)
+		bad = bad || !ok
+		list = append(list, n)
+	}
+	if bad {
+		c.problem("%s = %s: want a list of whole numbers", key, abridged(c.keys[key]))
+		return nil
+	}
+	return list
 }
 
 // ids reads a token id or a list of them.

@@ -84,7 +84,7 @@ func TestParseConfigProblems(t *testing.T) {
 		"heads":          {map[string]any{"num_key_value_heads": 5}, []string{"num_attention_heads = 32", "num_key_value_heads = 5"}},
 		"head size":      {map[string]any{"hidden_size": 4100}, []string{"hidden_size = 4100", "num_attention_heads = 32"}},
 		"activation":     {map[string]any{"hidden_act": "gelu"}, []string{`hidden_act = "gelu"`, "silu"}},
-		"rope kind":      {map[string]any{"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4}}, []string{`"yarn"`, "llama3"}},
+		"rope kind":      {map[string]any{"rope_scaling": map[string]any{"rope_type": "ntk", "factor": 4}}, []string{`"ntk"`, "llama3"}},
 		"rope values":    {map[string]any{"rope_scaling": map[string]any{"rope_type": "llama3", "factor": 4}}, []string{"factor = 4", "high_freq_factor = 0"}},
 		"rope twice":     {map[string]any{"rope_parameters": map[string]any{"rope_theta": 10000, "rope_type": "default"}}, []string{"rope_theta = 500000", "10000"}},
 		"eps":            {map[string]any{"rms_norm_eps": -1}, []string{"rms_norm_eps = -1"}},
@@ -151,7 +151,7 @@ func TestLlama3Frequencies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fs := s.Rope.Frequencies()
+	fs := s.Rope.Frequencies(0)
 	if len(fs) != 64 || fs[0] != 1 {
 		t.Fatalf("%d frequencies, first %g: want 64, first 1", len(fs), fs[0])
 	}

@@ -13,10 +13,17 @@ type decoderDefaults struct {
 	kvHeads   int // 0: as many as query heads, which null always means
 	headDim   int // 0: hidden_size / num_attention_heads
 	tied      bool
+	eps       float64 // 0: 1e-6
+	theta     float64 // of rotary embeddings; 0: 10000
+	partial   float64 // share of a head that is rotated, 0 where the class rotates all
+	original  int     // original_max_position_embeddings, 0 where the class has none
+	longrope  bool    // the class takes scaling of type yarn for longrope
+	ropeKind  string  // kind of layer whose rotary embeddings are the spec's, where rope_parameters may be nested
 }
 
 // decoder reads the keys that transformers' decoders share: Llama's names.
 func (c *config) decoder(d decoderDefaults) *Spec {
+	c.positions, c.original = d.positions, d.original
 	s := &Spec{
 		Layers:       c.layers("num_hidden_layers"),
 		Hidden:       c.count("hidden_size"),
@@ -24,7 +31,7 @@ func (c *config) decoder(d decoderDefaults) *Spec {
 		FF:           c.count("intermediate_size"),
 		Vocab:        c.count("vocab_size"),
 		MaxPositions: c.countOr("max_position_embeddings", d.positions),
-		NormEps:      c.positiveOr("rms_norm_eps", 1e-6),
+		NormEps:      c.positiveOr("rms_norm_eps", orNumber(d.eps, 1e-6)),
 		Tied:         c.boolOr("tie_word_embeddings", d.tied),
 		Activation:   SiLU,
 		EmbedScale:   1,
@@ -45,10 +52,10 @@ func (c *config) decoder(d decoderDefaults) *Spec {
 	if s.Heads%s.KVHeads != 0 {
 		c.problem("num_attention_heads = %d is not a multiple of num_key_value_heads = %d", s.Heads, s.KVHeads)
 	}
-	if s.HeadDim%2 != 0 {
+	if s.HeadDim%2 != 0 && d.partial == 0 {
 		c.problem("head_dim = %d: want an even number for rotary embeddings", s.HeadDim)
 	}
-	s.Rope = c.rope(s.HeadDim, 10000)
+	s.Rope = c.rope(s.HeadDim, ropeDefaults{theta: orNumber(d.theta, 10000), partial: d.partial, kind: d.ropeKind, longrope: d.longrope})
 	return s
 }
 

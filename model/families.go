@@ -31,7 +31,8 @@ type family struct {
 }
 
 func families() []*family {
-	return []*family{llama(), mistral(), qwen2(), qwen3(), gemma(), gemma2(), baichuan(), chatglm()}
+	return []*family{llama(), mistral(), qwen2(), qwen3(), gemma(), gemma2(), baichuan(), chatglm(),
+		gemma3(), phi3(), smollm3(), ministral()}
 }
 
 // strangers are architectures that no family here is close to, but people try.
@@ -83,6 +84,7 @@ func architectureOf(modelType string) string {
 	return map[string]string{
 		"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM",
 		"gemma": "GemmaForCausalLM", "gemma2": "Gemma2ForCausalLM", "chatglm": "ChatGLMModel",
+		"gemma3_text": "Gemma3ForCausalLM", "phi3": "Phi3ForCausalLM", "smollm3": "SmolLM3ForCausalLM", "ministral": "MinistralForCausalLM",
 	}[modelType]
 }
 

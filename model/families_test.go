@@ -162,7 +162,6 @@ func TestRefusals(t *testing.T) {
 		"mixtral":       {"vicuna-7b-v1.5", arch("MixtralForCausalLM"), "mixture of experts"},
 		"qwen2-moe":     {"qwen1.5-7b", arch("Qwen2MoeForCausalLM"), "mixture of experts"},
 		"qwen2-vl":      {"qwen1.5-7b", arch("Qwen2VLForConditionalGeneration"), "multimodal"},
-		"gemma3":        {"gemma-2-2b", arch("Gemma3ForCausalLM"), "rotary"},
 		"bloom":         {"gemma-2-2b", arch("BloomForCausalLM"), "ALiBi"},
 		"partial rope":  {"llama-3.1-8b", map[string]any{"partial_rotary_factor": .5}, "partial_rotary_factor"},
 		"bidirectional": {"gemma-2-2b", map[string]any{"use_bidirectional_attention": true}, "use_bidirectional_attention"},

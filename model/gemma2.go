@@ -17,9 +17,6 @@ func gemma2() *family {
 		byIndex:       gemma2ByIndex,
 		notes:         gemma2Notes,
 		refused: map[string]string{
-			"Gemma3ForCausalLM":                  "its layers have two kinds of rotary embeddings",
-			"Gemma3ForConditionalGeneration":     "it is multimodal",
-			"Gemma3nForConditionalGeneration":    "it is multimodal",
 			"PaliGemma2ForConditionalGeneration": "it is multimodal",
 		},
 	}
@@ -41,7 +38,7 @@ func parseGemma2(c *config) *Spec {
 
 // softCap reads a soft cap; null turns it off.
 func (c *config) softCap(key string, def float64) float64 {
-	if raw, given := c.keys[key]; given && string(raw) == "null" {
+	if raw, given := c.keys[key]; given && string(raw) == "null" || !given && def == 0 {
 		return 0
 	}
 	return c.positiveOr(key, def)

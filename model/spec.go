@@ -26,6 +26,7 @@ type Spec struct {
 	AttnSoftCap  float64 // c: scores become c tanh(score / c) before the mask; 0 for none
 	Windows      []int   // [L] keys a query of each layer sees, its own included; 0, or nil for all layers: every one before it
 	Rope         Rope
+	Ropes        []Rope // [L] where layers differ, some perhaps rotating nothing; nil: Rope for all
 	Activation   Activation
 	EmbedScale   float64 // multiplies what the embedding gives
 	NormOffset   float64 // added to the weight of every norm: 1 where w stands for 1 + w
@@ -51,6 +52,30 @@ func (s *Spec) Window(i int) int {
 		return 0
 	}
 	return s.Windows[i]
+}
+
+// RopeOf is how layer i rotates queries and keys.
+func (s *Spec) RopeOf(i int) Rope {
+	if s.Ropes == nil {
+		return s.Rope
+	}
+	return s.Ropes[i]
+}
+
+// RopeChoice tells sequences apart whose tokens rotary embeddings treat
+// differently for their lengths: those of one choice may share tokens. See
+// [Rope.Choice].
+func (s *Spec) RopeChoice(length int) int {
+	choice := s.Rope.Choice(length)
+	for _, r := range s.Ropes {
+		choice = max(choice, r.Choice(length))
+	}
+	return choice
+}
+
+// RopeRestarts is [Rope.Restarts] of any layer.
+func (s *Spec) RopeRestarts(from, to int) bool {
+	return s.Rope.Restarts(from, to) || slices.ContainsFunc(s.Ropes, func(r Rope) bool { return r.Restarts(from, to) })
 }
 
 // Activation is the function on the gate of a gated feed-forward.

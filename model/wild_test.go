@@ -54,7 +54,7 @@ func TestRopeRatio(t *testing.T) {
 				t.Errorf("theta %v, factor %v: want %v, %v", s.Rope.Theta, s.Rope.Scaling.Factor, c.theta, c.factor)
 			}
 			want := math.Pow(c.theta, -2./float64(s.Rope.Dim)) / max(1, c.factor)
-			if got := s.Rope.Frequencies()[1]; float32(want) != got {
+			if got := s.Rope.Frequencies(0)[1]; float32(want) != got {
 				t.Errorf("second frequency %v, want %v", got, want)
 			}
 		})
@@ -156,8 +156,7 @@ func TestQuantisedByAnyKey(t *testing.T) {
 // What only running needs is no obstacle to cutting.
 func TestLayoutOfWhatCannotRun(t *testing.T) {
 	for name, changes := range map[string]map[string]any{
-		"yarn":    {"rope_scaling": map[string]any{"rope_type": "yarn", "factor": 4}},
-		"dynamic": {"rope_scaling": map[string]any{"type": "dynamic", "factor": 2}},
+		"ntk":     {"rope_scaling": map[string]any{"rope_type": "ntk", "factor": 4}},
 		"partial": {"partial_rotary_factor": .5},
 		"act":     {"hidden_act": "relu"},
 		"by kind": {"rope_theta": nil, "rope_scaling": nil, "rope_parameters": map[string]any{"full_attention": map[string]any{"rope_theta": 1e6}, "sliding_attention": map[string]any{"rope_theta": 1e4}}},

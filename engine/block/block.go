@@ -39,13 +39,14 @@ type Layer struct {
 	AttnNorm, QueryNorm, KeyNorm, AttnPostNorm Vector
 	MLPNorm, MLPPostNorm                       Vector
 
-	Window int // keys a query sees, its own included; 0 for all before it
+	Window int        // keys a query sees, its own included; 0 for all before it
+	Rope   model.Rope // of queries and keys; zero where the layer has none
 }
 
 // Of says what layer i of a model is made of. It fails on a role that it does
 // not know, which is a family that needs more than this package says.
 func Of(s *model.Spec, i int) (*Layer, error) {
-	l := &Layer{Window: s.Window(i)}
+	l := &Layer{Window: s.Window(i), Rope: s.RopeOf(i)}
 	linears, biases, norms := l.linears(s), l.biases(s), l.norms(s)
 	for _, w := range s.LayerWeights(i) {
 		row := 0

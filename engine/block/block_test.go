@@ -95,8 +95,8 @@ func TestRotary(t *testing.T) {
 	for _, interleaved := range []bool{false, true} {
 		r := model.Rope{Theta: 100, Dim: 4, Interleaved: interleaved}
 		var tables block.Rotaries
-		table := tables.Reach(r, 300)
-		if table.Positions() != 512 || tables.Reach(r, 511) != table || tables.Reach(r, 512) == table {
+		table := tables.Reach(r, 0, 300)
+		if table.Positions() != 512 || tables.Reach(r, 0, 511) != table || tables.Reach(r, 0, 512) == table {
 			t.Errorf("a table of %d positions for 300", table.Positions())
 		}
 		cos, sin := table.At(3)

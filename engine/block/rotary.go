@@ -36,9 +36,9 @@ func (t *Rotary) Back(position int32) (cos, sin []float32) {
 	return cos, sin
 }
 
-// NewRotary makes a table of so many positions.
-func NewRotary(r model.Rope, positions int) *Rotary {
-	frequencies := r.Frequencies()
+// NewRotary makes a table of so many positions for sequences of a choice.
+func NewRotary(r model.Rope, choice, positions int) *Rotary {
+	frequencies, magnitude := r.Frequencies(choice), r.Magnitude()
 	t := &Rotary{Width: len(frequencies), Interleaved: r.Interleaved}
 	if r.Interleaved {
 		t.Width *= 2
@@ -48,6 +48,7 @@ func NewRotary(r model.Rope, positions int) *Rotary {
 		for _, f := range frequencies {
 			// the angle is rounded to float32, as the reference implementation does
 			sin, cos := math.Sincos(float64(float32(p) * f))
+			sin, cos = sin*magnitude, cos*magnitude
 			if r.Interleaved {
 				t.Cos, t.Sin = append(t.Cos, float32(cos)), append(t.Sin, float32(-sin))
 			}
@@ -63,17 +64,28 @@ func NewRotary(r model.Rope, positions int) *Rotary {
 	return t
 }
 
-// Rotaries keeps the longest table of each setting. Its methods may be called by
-// several goroutines at once; the zero value is ready for use.
+// Rotaries keeps the longest table of each setting and choice. Its methods may be
+// called by several goroutines at once; the zero value is ready for use.
 type Rotaries struct {
 	mu     sync.RWMutex
-	tables map[model.Rope]*Rotary
+	tables map[setting]*Rotary
 }
 
-// Reach returns a table that reaches the given position.
-func (ts *Rotaries) Reach(r model.Rope, position int32) *Rotary {
+// setting is what a table depends on.
+type setting struct {
+	rope   model.Rope
+	choice int
+}
+
+// mostTables bounds what is kept: where each length has a choice of its own,
+// tables come and go.
+const mostTables = 64
+
+// Reach returns a table of a choice that reaches the given position.
+func (ts *Rotaries) Reach(r model.Rope, choice int, position int32) *Rotary {
+	key := setting{r, choice}
 	ts.mu.RLock()
-	old := ts.tables[r]
+	old := ts.tables[key]
 	ts.mu.RUnlock()
 	if old != nil && int(position) < old.Positions() {
 		return old
@@ -85,9 +97,14 @@ func (ts *Rotaries) Reach(r model.Rope, position int32) *Rotary {
 		n *= 2
 	}
 	if ts.tables == nil {
-		ts.tables = map[model.Rope]*Rotary{}
+		ts.tables = map[setting]*Rotary{}
 	}
-	t := NewRotary(r, n)
-	ts.tables[r] = t
+	for k := range ts.tables {
+		if len(ts.tables) >= mostTables && k.choice > 1 {
+			delete(ts.tables, k)
+		}
+	}
+	t := NewRotary(r, choice, n)
+	ts.tables[key] = t
 	return t
 }

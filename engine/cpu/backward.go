@@ -85,7 +85,9 @@ func (l *layer) Backward(ctx context.Context, c *engine.Call, x, dy, dx engine.H
 // remember takes what the forward pass kept, or computes it anew.
 func (b *backward) remember(l *layer, c *engine.Call, x engine.Hidden) error {
 	f := b.f
-	f.arguments(l, c, x)
+	if err := f.arguments(l, c, x); err != nil {
+		return err
+	}
 	b.l = l
 	if kept, ok := c.Tape.(*tape); ok && kept.full {
 		b.t, f.tape, f.k, f.v = kept, kept, kept.k, kept.v
@@ -372,10 +374,12 @@ func (b *backward) rotateBack(tile, lo, hi int, d, raw, norm []float32, normAt, 
 	dnorm, dbias := b.sums.part(tile, normAt, size), b.sums.part(tile, biasAt, width)
 	for i := lo; i < hi; i++ {
 		row := d[i*width:][:width]
-		position := b.f.b.Positions[token(i)]
+		table, position := b.f.table(token(i)), b.f.b.Positions[token(i)]
 		for at := 0; at < width; at += size {
 			head := row[at : at+size]
-			b.e.k.rotaryBack(b.f.rope, head, position)
+			if table != nil {
+				b.e.k.rotaryBack(table, head, position)
+			}
 			if norm != nil {
 				b.e.k.rmsNormBack(head, head, raw[i*width+at:][:size], norm, dnorm, b.l.s.NormEps)
 			}

@@ -3,6 +3,7 @@ package cpu
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/engine/block"
@@ -76,7 +77,9 @@ func (f *forward) forget() {
 // take makes the call's arguments the forward's.
 func (f *forward) take(l *layer, c *engine.Call, x, y engine.Hidden) error {
 	n, d := c.Batch.Len(), l.s.Hidden
-	f.arguments(l, c, x)
+	if err := f.arguments(l, c, x); err != nil {
+		return err
+	}
 	f.out, f.remake = floats(y, n, d), false
 	if c.MLP != nil {
 		f.mlp = floats(c.MLP, n, d)
@@ -95,7 +98,7 @@ func (f *forward) take(l *layer, c *engine.Call, x, y engine.Hidden) error {
 }
 
 // arguments takes what a backward pass needs too.
-func (f *forward) arguments(l *layer, c *engine.Call, x engine.Hidden) {
+func (f *forward) arguments(l *layer, c *engine.Call, x engine.Hidden) error {
 	f.forget()
 	n := c.Batch.Len()
 	f.l, f.b, f.in = l, c.Batch, floats(x, n, l.s.Hidden)
@@ -104,10 +107,39 @@ func (f *forward) arguments(l *layer, c *engine.Call, x engine.Hidden) {
 		f.outputs = len(c.Rows)
 		checkRows(c.Rows, n)
 	}
-	f.rope = l.e.rotaries.Reach(l.s.Rope, maxPosition(c.Batch))
 	if c.Dropout != nil && l.adapted {
 		f.dropout, f.segments = c.Dropout, segmentsOf(c.Batch, f.segments)
 	}
+	return f.rotaries()
+}
+
+// rotaries finds the tables: one for all segments, or where they differ one each.
+func (f *forward) rotaries() (err error) {
+	f.rope, f.ropes = nil, f.ropes[:0]
+	if f.l.rope.Dim == 0 {
+		return nil
+	}
+	if f.choices, err = f.b.Choices(f.l.rope, f.choices[:0]); err != nil {
+		return err
+	}
+	top := maxPosition(f.b)
+	f.rope = f.e.rotaries.Reach(f.l.rope, f.choices[0], top)
+	if !slices.ContainsFunc(f.choices, func(c int) bool { return c != f.choices[0] }) {
+		return nil
+	}
+	for _, c := range f.choices {
+		f.ropes = append(f.ropes, f.e.rotaries.Reach(f.l.rope, c, top))
+	}
+	f.segments = segmentsOf(f.b, f.segments)
+	return nil
+}
+
+// table is the one of a row of the batch; nil where nothing is rotated.
+func (f *forward) table(row int) *block.Rotary {
+	if len(f.ropes) == 0 {
+		return f.rope
+	}
+	return f.ropes[f.segments[row]]
 }
 
 // checkRows panics unless rows ascend below n.
@@ -140,12 +172,14 @@ type forward struct {
 	rows    []int     // wanted, or nil for all
 	outputs int       // W, how many are wanted
 	cache   *kvCache
-	rope    *block.Rotary
+	rope    *block.Rotary   // nil where queries and keys are not rotated
+	ropes   []*block.Rotary // [segments] where they differ in their tables, else empty
+	choices []int           // [segments]
 
 	tape     *tape // or nil: keeps what the backward pass needs
 	remake   bool  // only the tape is wanted, no output
 	dropout  *engine.Dropout
-	segments []int32 // [N] of each row, with dropout
+	segments []int32 // [N] of each row, with dropout or ropes
 	again    tape    // what a backward pass computes anew
 	own      tape    // queries, keys, values and attention's output where no tape is to keep them
 
@@ -278,7 +312,7 @@ func (f *forward) rotateQueries(lo, hi int) {
 		if f.tape != nil && f.l.queryNorm != nil {
 			copy(f.tape.rawQ[i*n:], q)
 		}
-		f.rotateHeads(q, f.l.queryNorm, f.b.Positions[f.row(i)])
+		f.rotateHeads(q, f.l.queryNorm, f.row(i))
 	}
 }
 
@@ -292,18 +326,21 @@ func (f *forward) rotateKeys(lo, hi int) {
 		if f.tape != nil && f.l.keyNorm != nil {
 			copy(f.tape.rawK[i*n:], k)
 		}
-		f.rotateHeads(k, f.l.keyNorm, f.b.Positions[i])
+		f.rotateHeads(k, f.l.keyNorm, i)
 	}
 }
 
-func (f *forward) rotateHeads(row, norm []float32, position int32) {
-	s := f.l.s
+// rotateHeads normalises and rotates the heads of one row of the batch, at.
+func (f *forward) rotateHeads(row, norm []float32, at int) {
+	s, table, position := f.l.s, f.table(at), f.b.Positions[at]
 	for ; len(row) > 0; row = row[s.HeadDim:] {
 		head := row[:s.HeadDim]
 		if norm != nil {
 			f.e.k.rmsNorm(head, head, norm, s.NormEps)
 		}
-		f.e.k.rotary(f.rope, head, position)
+		if table != nil {
+			f.e.k.rotary(table, head, position)
+		}
 	}
 }
 

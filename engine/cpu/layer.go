@@ -13,7 +13,8 @@ import (
 type layer struct {
 	e      *Engine
 	s      *model.Spec
-	window int // keys a query sees; 0 for all
+	window int        // keys a query sees; 0 for all
+	rope   model.Rope // zero where queries and keys are not rotated
 
 	vectors
 	grads                                  vectors // nil where they do not train
@@ -40,7 +41,7 @@ func (e *Engine) layer(m *model.Model, i int, trained *engine.Trained) (*layer, 
 		return nil, err
 	}
 	ws := m.Spec.LayerWeights(i)
-	l := &layer{e: e, s: m.Spec, window: b.Window, leave: func() { m.Source.Release(names(ws)...) }}
+	l := &layer{e: e, s: m.Spec, window: b.Window, rope: b.Rope, leave: func() { m.Source.Release(names(ws)...) }}
 	if err := l.load(m, b, trained); err != nil {
 		l.Release()
 		return nil, err

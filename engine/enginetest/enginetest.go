@@ -25,6 +25,8 @@ func RunAll(t *testing.T, build New) {
 	t.Run("Goldens", func(t *testing.T) { testGoldens(t, build) })
 	t.Run("Reference", func(t *testing.T) { testReference(t, build) })
 	t.Run("BFloat16", func(t *testing.T) { testBFloat16(t, build) })
+	t.Run("Current", func(t *testing.T) { testCurrent(t, build) })
+	t.Run("Lengths", func(t *testing.T) { testLengths(t, build) })
 	t.Run("Trained", func(t *testing.T) { testTrained(t, build) })
 	t.Run("Invariance", func(t *testing.T) { testInvariance(t, build) })
 	t.Run("Cache", func(t *testing.T) { testCache(t, build) })

@@ -71,7 +71,7 @@ func reference(t testing.TB, m *model.Model, ids []int32, keep []int) trace {
 	}
 	out := trace{hidden: [][]float32{flat(x)}}
 	for _, l := range keep {
-		block(s, s.Window(l), tensors(t, m, s.LayerWeights(l)), x)
+		block(s, s.Window(l), s.RopeOf(l), tensors(t, m, s.LayerWeights(l)), x)
 		out.hidden = append(out.hidden, flat(x))
 	}
 	head := top[model.LMHead]
@@ -103,12 +103,12 @@ func allLayers(m *model.Model) []int {
 
 // block adds one layer's attention and feed-forward to x [T][D]. A query sees
 // window keys, its own included; 0 means all before it.
-func block(s *model.Spec, window int, w map[model.Role][]float64, x [][]float64) {
+func block(s *model.Spec, window int, rope model.Rope, w map[model.Role][]float64, x [][]float64) {
 	q, k, v := make([][]float64, len(x)), make([][]float64, len(x)), make([][]float64, len(x))
 	for i, row := range x {
 		q[i], k[i], v[i] = project(s, w, norm(s, row, w[model.AttnNorm]))
-		q[i] = rotated(s, headNorm(s, q[i], w[model.QueryNorm]), i)
-		k[i] = rotated(s, headNorm(s, k[i], w[model.KeyNorm]), i)
+		q[i] = rotated(s, rope, headNorm(s, q[i], w[model.QueryNorm]), i, len(x))
+		k[i] = rotated(s, rope, headNorm(s, k[i], w[model.KeyNorm]), i, len(x))
 	}
 	for i, row := range x {
 		first := 0
@@ -186,15 +186,18 @@ func capped(x, c float64) float64 {
 	return c * math.Tanh(x/c)
 }
 
-// rotated turns the pairs of every head's first Rope.Dim columns by their angles.
-func rotated(s *model.Spec, row []float64, position int) []float64 {
+// rotated turns the pairs of every head's first Dim columns by their angles, in a
+// sequence of length tokens.
+func rotated(s *model.Spec, rope model.Rope, row []float64, position, length int) []float64 {
+	frequencies := rope.Frequencies(rope.Choice(length))
 	for head := row; len(head) > 0; head = head[s.HeadDim:] {
-		for j, f := range s.Rope.Frequencies() {
-			first, second := j, j+s.Rope.Dim/2
-			if s.Rope.Interleaved {
+		for j, f := range frequencies {
+			first, second := j, j+rope.Dim/2
+			if rope.Interleaved {
 				first, second = 2*j, 2*j+1
 			}
 			sin, cos := math.Sincos(float64(position) * float64(f))
+			sin, cos = sin*rope.Magnitude(), cos*rope.Magnitude()
 			a, b := head[first], head[second]
 			head[first], head[second] = a*cos-b*sin, b*cos+a*sin
 		}

@@ -43,3 +43,29 @@ func referenceGolden(t *testing.T, g *testkit.Goldens) {
 	within(t, "logits", slices.Concat(all[0].logits, all[1].logits), want, logitTolerance)
 	within(t, "logits without layers 1 and 3", slices.Concat(pruned...), prunedLogits(t, g), logitTolerance)
 }
+
+// So it is to what transformers computed of current families.
+func TestReferenceCurrent(t *testing.T) {
+	for _, name := range currentFamilies() {
+		t.Run(name, func(t *testing.T) {
+			g := Current(t, name)
+			m := Open(t, g.Checkpoint)
+			var all []trace
+			var pruned [][]float32
+			for _, ids := range g.Sequences(t, "input_ids") {
+				all = append(all, reference(t, m, ids, allLayers(m)))
+				pruned = append(pruned, reference(t, m, ids, []int{0, 2, 4, 5}).logits)
+			}
+			want, _ := g.Array(t, "hidden")
+			n := len(want) / (m.Spec.Layers + 1)
+			for i := range m.Spec.Layers {
+				within(t, fmt.Sprintf("hidden %d", i), slices.Concat(all[0].hidden[i], all[1].hidden[i]), want[i*n:(i+1)*n], logitTolerance)
+			}
+			within(t, "final norm", slices.Concat(all[0].final, all[1].final), want[m.Spec.Layers*n:], logitTolerance)
+			want, _ = g.Array(t, "logits")
+			within(t, "logits", slices.Concat(all[0].logits, all[1].logits), want, looseLogits)
+			want, _ = g.Array(t, "pruned_1_3.logits")
+			within(t, "logits without layers 1 and 3", slices.Concat(pruned...), want, looseLogits)
+		})
+	}
+}

@@ -43,7 +43,11 @@ func (l *layer) Backward(ctx context.Context, c *engine.Call, x, dy, dx engine.H
 	if c.KV != nil {
 		return errors.New("a backward call with a cache: gradients do not go through it")
 	}
-	k, n := l.take(c), c.Batch.Len()
+	n := c.Batch.Len()
+	k, err := l.take(c)
+	if err != nil {
+		return err
+	}
 	in, from, to := l.e.states(x, n, l.s.Hidden), l.e.states(dy, n, l.s.Hidden), l.e.states(dx, n, l.s.Hidden)
 	kept, _ := c.Tape.(*tape)
 	gradients := l.gradients()

@@ -16,6 +16,7 @@ type layer struct {
 	e      *Engine
 	s      *model.Spec
 	window int
+	rope   model.Rope
 	parts  *parts
 
 	query, key, value, out, gate, up, down     *linear
@@ -69,7 +70,7 @@ func (e *Engine) layer(m *model.Model, i int, o engine.LayerOptions) (_ *layer, 
 	if err != nil {
 		return nil, err
 	}
-	l := &layer{e: e, s: m.Spec, window: b.Window, parts: &parts{e, m, o.Options, map[string]*tensor{}}}
+	l := &layer{e: e, s: m.Spec, window: b.Window, rope: b.Rope, parts: &parts{e, m, o.Options, map[string]*tensor{}}}
 	maps := []**linear{&l.query, &l.key, &l.value, &l.out, &l.gate, &l.up, &l.down}
 	for j, from := range b.Linears() {
 		if *maps[j], err = l.parts.linear(*from); err != nil {
@@ -99,11 +100,12 @@ type call struct {
 	rows    []int
 	kv      *kvCache
 	dropout *engine.Dropout
+	choices []int // [segments] of rotary embeddings
 }
 
-func (l *layer) take(c *engine.Call) call {
+func (l *layer) take(c *engine.Call) (out call, err error) {
 	b := c.Batch
-	out := call{batch: engine.Batch{Tokens: slices.Clone(b.Tokens), Positions: slices.Clone(b.Positions), Segments: slices.Clone(b.Segments)}}
+	out = call{batch: engine.Batch{Tokens: slices.Clone(b.Tokens), Positions: slices.Clone(b.Positions), Segments: slices.Clone(b.Segments)}}
 	if out.rows = slices.Clone(c.Rows); c.Rows == nil {
 		for i := range b.Len() {
 			out.rows = append(out.rows, i)
@@ -112,7 +114,8 @@ func (l *layer) take(c *engine.Call) call {
 	if c.Dropout != nil {
 		out.dropout = &engine.Dropout{Seed: c.Dropout.Seed, Step: c.Dropout.Step, Samples: slices.Clone(c.Dropout.Samples)}
 	}
-	return out
+	out.choices, err = b.Choices(l.rope, nil)
+	return out, err
 }
 
 // Forward implements engine.Layer.
@@ -120,7 +123,11 @@ func (l *layer) Forward(ctx context.Context, c *engine.Call, x, y engine.Hidden)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	k, n := l.take(c), c.Batch.Len()
+	n := c.Batch.Len()
+	k, err := l.take(c)
+	if err != nil {
+		return err
+	}
 	in, out := l.e.states(x, n, l.s.Hidden), l.e.states(y, n, l.s.Hidden)
 	t := task{name: "Layer.Forward", in: append(l.faults(), in.faults)}
 	var mlp *hidden

@@ -56,14 +56,17 @@ func backNorm(w *vector, x, dy []float64, eps float64) []float64 {
 func (l *layer) rotate(x []float64, c *call, rows []int, heads int, sign float64) []float64 {
 	out := append([]float64(nil), x...)
 	width := l.s.HeadDim
+	if l.rope.Dim == 0 {
+		return out
+	}
 	for i, r := range rows {
 		position := c.batch.Positions[r]
-		cos, sin := l.e.rotaries.Reach(l.s.Rope, position).At(position)
+		cos, sin := l.e.rotaries.Reach(l.rope, c.choices[c.segment(r)], position).At(position)
 		for h := range heads {
 			head := out[(i*heads+h)*width:][:width]
-			for j := range l.s.Rope.Dim / 2 {
-				first, second, at := j, j+l.s.Rope.Dim/2, j
-				if l.s.Rope.Interleaved {
+			for j := range l.rope.Dim / 2 {
+				first, second, at := j, j+l.rope.Dim/2, j
+				if l.rope.Interleaved {
 					first, second, at = 2*j, 2*j+1, 2*j+1
 				}
 				co, si := float64(cos[at]), sign*float64(sin[at])

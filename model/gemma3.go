@@ -1,0 +1,85 @@
+package model
+
+import "fmt"
+
+// gemma3 covers Gemma 3's text models: Gemma 2 without soft caps, with norms of
+// query and key heads, and rotary embeddings of two bases: one of layers that
+// slide, the other, perhaps scaled, of those that see everything.
+// Source: transformers' modeling_gemma3.py and configuration_gemma3.py.
+func gemma3() *family {
+	return &family{
+		name:          "gemma3",
+		architectures: []string{"Gemma3ForCausalLM"},
+		layerPrefix:   "model.layers.",
+		parse:         parseGemma3,
+		top:           decoderTop,
+		layer:         gemma3Layer,
+		byIndex:       gemma2ByIndex,
+		notes:         gemma3Notes,
+		refused: map[string]string{
+			"Gemma3nForConditionalGeneration": "its layers share keys and values and take embeddings of their own",
+			"Gemma3nForCausalLM":              "its layers share keys and values and take embeddings of their own",
+			"Gemma3ForConditionalGeneration":  "it is multimodal; its text model alone, a Gemma3ForCausalLM, is supported",
+			"Gemma3ForSequenceClassification": "it classifies texts and predicts no next token",
+			"Gemma3TextModel":                 "it embeds texts and predicts no next token",
+		},
+	}
+}
+
+func parseGemma3(c *config) *Spec {
+	d := decoderDefaults{positions: 131072, kvHeads: 4, headDim: 256, tied: true, theta: 1e6}
+	if c.nestedRope(fullAttention) {
+		d.ropeKind = fullAttention
+	}
+	s := c.decoder(d)
+	c.gemmaBlock(s)
+	s.AttnScale = scaleOf(c.positiveOr("query_pre_attn_scalar", 256))
+	s.AttnSoftCap = c.softCap("attn_logit_softcapping", 0)
+	s.LogitSoftCap = c.softCap("final_logit_softcapping", 0)
+	pattern := c.countOr("sliding_window_pattern", c.countOr("_sliding_window_pattern", 6))
+	slides := func(i int) bool { return (i+1)%pattern != 0 }
+	s.Windows = c.windows(s.Layers, c.window("sliding_window", 4096), slides)
+	local := Rope{Theta: c.positiveOr("rope_local_base_freq", 10000), Dim: s.HeadDim}
+	if c.nestedRope(slidingAttention) {
+		local = c.rope(s.HeadDim, ropeDefaults{theta: local.Theta, kind: slidingAttention})
+	}
+	s.Ropes = c.ropesByKind(s, local, slides)
+	if c.boolOr("use_bidirectional_attention", false) {
+		c.cannotRun("use_bidirectional_attention: tokens attend to those after them, so nothing predicts the next one")
+	}
+	return s
+}
+
+// ropesByKind gives layers that slide the local rotary embeddings, others the spec's.
+func (c *config) ropesByKind(s *Spec, local Rope, slides func(i int) bool) []Rope {
+	types, _ := c.layerTypes(s.Layers)
+	ropes := make([]Rope, s.Layers)
+	for i := range ropes {
+		ropes[i] = s.Rope
+		if types == nil && slides(i) || types != nil && types[i] == slidingAttention {
+			ropes[i] = local
+		}
+	}
+	return ropes
+}
+
+func gemma3Layer(s *Spec) []Weight {
+	return append(gemma2Layer(s),
+		Weight{Role: QueryNorm, Name: "self_attn.q_norm.weight", Shape: []int{s.HeadDim}},
+		Weight{Role: KeyNorm, Name: "self_attn.k_norm.weight", Shape: []int{s.HeadDim}})
+}
+
+// gemma3Notes: llama.cpp goes by the number of a layer.
+func gemma3Notes(s *Spec, keep []int) []string {
+	changed := 0
+	for i, l := range keep {
+		if s.Windows != nil && (s.Window(l) > 0) != ((i+1)%6 != 0) {
+			changed++
+		}
+	}
+	if changed == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("layer_types in config.json keeps sliding and full attention as they were; llama.cpp and older transformers do not read it and "+
+		"take every sixth layer for a full one, which is wrong for %d of the %d layers: results differ there", changed, len(keep))}
+}
