@@ -19,6 +19,8 @@ var (
 	ErrNoWeights = errors.New("no weights")
 	// ErrExists: the output exists already.
 	ErrExists = errors.New("output exists")
+	// ErrNotOurs: the output exists, and is something that no force replaces.
+	ErrNotOurs = fmt.Errorf("%w", ErrExists)
 	// ErrInside: the output is the source, lies in it, or contains it.
 	ErrInside = errors.New("output and source overlap")
 	// ErrNoSpace: the disk has too little free space.

@@ -88,7 +88,7 @@ func checkOutput(out string, force bool) error {
 // a mistyped path must never cost a home directory.
 func replaceable(out string) error {
 	refuse := func(why string) error {
-		return fmt.Errorf("%w and %s, so --force will not replace it; choose another name, or remove it yourself", ErrExists, why)
+		return fmt.Errorf("%w and %s, so --force will not replace it; choose another name, or remove it yourself", ErrNotOurs, why)
 	}
 	entries, err := os.ReadDir(out)
 	if err != nil {

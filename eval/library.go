@@ -227,7 +227,7 @@ func (l *Library) match(name string) ([]string, error) {
 }
 
 func (l *Library) unknown(name string) error {
-	sorted := nearest.Sorted(name, l.Names())
+	sorted := nearest.Near(name, l.Names())
 	return &UnknownError{Name: name, Nearest: sorted[:min(3, len(sorted))]}
 }
 

@@ -16,7 +16,7 @@ const maxSuggestions = 3
 
 // closest returns the known words that word may have been meant for.
 func closest(word string, known []string) []string {
-	known = nearest.Sorted(word, known)
+	known = nearest.Near(word, known)
 	return known[:min(maxSuggestions, len(known))]
 }
 

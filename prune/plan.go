@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/internal/nearest"
@@ -148,6 +149,13 @@ func ReadPlan(path string) (Plan, error) {
 	return p, nil
 }
 
+func unknownKey(key string, known []string) error {
+	if near := nearest.Near(key, known); len(near) > 0 {
+		return fmt.Errorf("unknown key %q; did you mean %q?", key, near[0])
+	}
+	return fmt.Errorf("unknown key %q; a plan has %s", key, strings.Join(known, ", "))
+}
+
 func parsePlan(raw []byte) (Plan, error) {
 	values, err := members(raw)
 	if err != nil {
@@ -160,7 +168,7 @@ func parsePlan(raw []byte) (Plan, error) {
 		value := values[key]
 		target, known := targets[key]
 		if !known {
-			return Plan{}, fmt.Errorf("unknown key %q; did you mean %q?", key, nearest.Sorted(key, slices.Sorted(maps.Keys(targets)))[0])
+			return Plan{}, unknownKey(key, slices.Sorted(maps.Keys(targets)))
 		}
 		if string(value) == "null" {
 			return Plan{}, fmt.Errorf("%s is null: give it a value or leave it out", key)

@@ -27,7 +27,7 @@ type Result struct {
 // Typed implements Line.
 func (l Result) Typed() any { l.Type = "result"; return l }
 
-// Request is what --show and --requests-out write, a line each: it has no type.
+// Request is what --requests-out writes, a line each: it has no type.
 type Request struct {
 	Task         string `json:"task"`
 	DocID        int    `json:"doc_id"`
@@ -38,6 +38,15 @@ type Request struct {
 
 // Typed implements Line.
 func (l Request) Typed() any { return l }
+
+// Shown is what --show prints, a line each.
+type Shown struct {
+	Type string `json:"type"`
+	Request
+}
+
+// Typed implements Line.
+func (l Shown) Typed() any { l.Type = "request"; return l }
 
 // Sample is what came of one document, a line of --samples-out.
 type Sample struct {

@@ -21,9 +21,15 @@ type corpus struct {
 	files  []string
 }
 
+// Stdin in place of a file of texts is the standard input, read as text.
+const Stdin = "-"
+
 // openData finds what a data field names: a file, a directory, or a data set of
 // the hub, which it brings here.
 func openData(ctx context.Context, env Env, arg string) (corpus, error) {
+	if arg == Stdin {
+		return corpus{source: "standard input", files: []string{"/dev/stdin"}}, nil
+	}
 	stat, err := os.Stat(arg)
 	if err == nil && !stat.IsDir() {
 		return corpus{source: arg, files: []string{arg}}, nil

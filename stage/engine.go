@@ -42,7 +42,7 @@ func (e Engine) Check() error {
 	if err := oneOf("device", e.Device, all.Devices()...); err != nil && e.Device != "" {
 		return err
 	}
-	if err := oneOf("dtype", e.DType, "auto", "bfloat16", "float32"); err != nil && e.DType != "" {
+	if err := checkDType(e.DType); err != nil {
 		return err
 	}
 	if e.Threads < 0 {
@@ -54,10 +54,35 @@ func (e Engine) Check() error {
 	if e.Memory == "" {
 		return nil
 	}
-	if _, err := parseBytes(e.Memory); err != nil {
+	n, err := parseBytes(e.Memory)
+	if err != nil {
 		return wrong("{memory}: %w", err)
 	}
+	if _, err := strconv.ParseFloat(e.Memory, 64); err == nil && n < 1<<20 {
+		return wrong("{memory} %s: %s bytes are less than any model takes", e.Memory, e.Memory).with("give it a unit: {memory} %sGiB", e.Memory)
+	}
 	return nil
+}
+
+func checkDType(name string) error {
+	switch dtype(name) {
+	case "", "auto", "bfloat16", "float32":
+		return nil
+	case "float16", "fp16", "f16", "half":
+		return wrong("{dtype} %q: want one of auto, bfloat16, float32", name).with("models in float16 are run too: pass {dtype} bfloat16, or float32 for every bit")
+	}
+	return oneOf("dtype", name, "auto", "bfloat16", "float32")
+}
+
+// dtype is a dtype's name, for the short ones that people give it too.
+func dtype(name string) string {
+	switch strings.ToLower(name) {
+	case "bf16":
+		return "bfloat16"
+	case "fp32", "f32", "float":
+		return "float32"
+	}
+	return name
 }
 
 // memory is the bound on the process in bytes; Check has seen the field.
@@ -87,7 +112,7 @@ func (e Engine) start(env Env) (engine.Engine, error) {
 
 // builtin starts the engines of this build.
 func builtin(e Engine, getenv func(string) string) (engine.Engine, error) {
-	return all.Open(e.Device, all.Options{DType: e.DType, Threads: e.Threads, Getenv: getenv})
+	return all.Open(e.Device, all.Options{DType: dtype(e.DType), Threads: e.Threads, Getenv: getenv})
 }
 
 // bounded makes a Runner keep what is left of the process's memory, and Go's
@@ -129,5 +154,9 @@ func oneOf(field, value string, valid ...string) error {
 	if slices.Contains(valid, value) {
 		return nil
 	}
-	return wrong("{"+field+"} %q: want one of %s", value, strings.Join(valid, ", ")).with("%s", nearest.DidYouMean(value, valid))
+	p := wrong("{"+field+"} %q: want one of %s", value, strings.Join(valid, ", "))
+	if meant := nearest.DidYouMean(value, valid); meant != "" {
+		return p.with("%s", meant)
+	}
+	return p
 }

@@ -23,6 +23,7 @@ func Explain(err error) error {
 		is     error
 		remedy string
 	}{
+		{checkpoint.ErrNotOurs, "name another {out}"},
 		{checkpoint.ErrExists, "name another {out}, or replace it with {force}"},
 		{checkpoint.ErrInside, "name an {out} beside the model's directory"},
 		{syscall.EFBIG, "the size of files is limited here (ulimit -f); nothing was left behind"},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/prune"
@@ -96,6 +98,9 @@ func (s *Session) readPlanFor(ctx context.Context, path string) (prune.Plan, err
 }
 
 func readPlan(path string, spec *model.Spec) (prune.Plan, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() { // a pruned checkpoint
+		path = filepath.Join(path, prune.PlanFile)
+	}
 	p, err := prune.ReadPlan(path)
 	var file *fs.PathError
 	if errors.As(err, &file) {

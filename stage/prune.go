@@ -139,7 +139,7 @@ func (p Prune) write(ctx context.Context, env Env, s *Session, plan prune.Plan) 
 	tell, end := env.Talk.Progress("writing", Bytes)
 	defer end()
 	written, err := prune.Write(ctx, s.Checkpoint, s.Model.Spec, plan, p.Out, prune.Options{
-		Force: p.Force, Progress: tell, Version: env.Version, SourceName: modelName(p.Model),
+		Force: p.Force || isEmpty(p.Out), Progress: tell, Version: env.Version, SourceName: modelName(p.Model),
 	})
 	if err != nil {
 		return nil, err
@@ -171,10 +171,16 @@ func (p Prune) checkOut(dir string) error {
 			return failed("{out} %s: %w", p.Out, err)
 		}
 		return nil
-	case err == nil && !p.Force:
+	case err == nil && !p.Force && !isEmpty(p.Out):
 		return fmt.Errorf("%s: %w", p.Out, checkpoint.ErrExists)
 	}
 	return err
+}
+
+// isEmpty says that a directory is there and holds nothing: what mktemp makes.
+func isEmpty(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) == 0
 }
 
 // plan decides which layers go.

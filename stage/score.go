@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -177,7 +178,12 @@ func checkMetrics(field string, names []string) error {
 		if slices.Contains(names[:i], name) {
 			return wrong("{"+field+"}: %s is named twice", name)
 		}
-		if err := oneOf(field, name, MetricNames()...); err != nil {
+		err := oneOf(field, name, MetricNames()...)
+		var p *Problem
+		if errors.As(err, &p) && name == "taylor" {
+			return p.with("gradients are not scored yet")
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -112,6 +112,9 @@ func (d Data) read(ctx context.Context, env Env, dir string, spec *model.Spec) (
 		env.Talk.Note("no {data} and no {tokens}: running on %s", data.Calibration)
 	}
 	texts, err := openData(ctx, env, d.source())
+	if err != nil && d.Source == "" && ctx.Err() == nil {
+		err = ownTexts(err)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -124,6 +127,20 @@ func (d Data) read(ctx context.Context, env Env, dir string, spec *model.Spec) (
 		BOS: len(bos) > 0, SHA256: data.HashTokens(seqs),
 	}
 	return seqs, info, d.write(seqs)
+}
+
+// ownTexts adds to an error of the calibration set that other texts serve as well.
+func ownTexts(err error) error {
+	_, remedy := Describe(hubError(err), func(field string) string { return field })
+	if remedy != "" {
+		remedy = "; or " + remedy
+	}
+	p := failed("%w", err).with("pass {data} FILE with texts of your own%s", remedy)
+	var below *Problem
+	if errors.As(err, &below) {
+		p.Kind = below.Kind
+	}
+	return p
 }
 
 // draw samples windows and puts bos, which may be empty, before each.

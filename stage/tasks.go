@@ -84,7 +84,11 @@ func (t Tasks) choose() (*eval.Selection, error) {
 	s, err := l.Select(splitNames(t.Names))
 	var unknown *eval.UnknownError
 	if errors.As(err, &unknown) {
-		return nil, wrong("{tasks}: %w", err).with("did you mean %s? Your own task files are named by {task_dir}", strings.Join(unknown.Nearest, ", "))
+		remedy := "your own task files are named by {task_dir}"
+		if len(unknown.Nearest) > 0 {
+			return nil, wrong("{tasks}: %w", err).with("did you mean %s? Otherwise, "+remedy, strings.Join(unknown.Nearest, ", "))
+		}
+		return nil, wrong("{tasks}: %w", err).with(remedy)
 	}
 	return s, err
 }

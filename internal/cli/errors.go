@@ -77,7 +77,7 @@ func (h *hinted) Unwrap() []error {
 }
 
 func (h *hinted) withHint(format string, args ...any) *hinted {
-	h.hint = fmt.Sprintf(format, args...)
+	h.hint = strings.TrimSpace(fmt.Sprintf(format, args...))
 	return h
 }
 
@@ -109,6 +109,18 @@ func describe(err error) (message, hint string) {
 	return stage.Describe(err, flagName)
 }
 
+// invalidValue says which kind of value a flag wants.
+func invalidValue(err *pflag.InvalidValueError) *hinted {
+	want, known := map[string]string{
+		"int": "a whole number", "int64": "a whole number", "uint64": "a whole number, 0 or more", "float64": "a number, such as 0.25",
+		"bool": "true or false", "duration": "a time, such as 10m",
+	}[err.GetFlag().Value.Type()]
+	if !known {
+		return usage("--%s %q: %w", err.GetFlag().Name, err.GetValue(), err.Unwrap())
+	}
+	return usage("--%s %q: want %s", err.GetFlag().Name, err.GetValue(), want)
+}
+
 // trainerFlag is what a flag of the Hugging Face trainer, PEFT or the paper's
 // scripts is called here; "" where it is none.
 func trainerFlag(name string) string {
@@ -125,6 +137,10 @@ func trainerFlag(name string) string {
 // flagError explains a flag that could not be parsed.
 func flagError(c *cobra.Command, err error) error {
 	hint := fmt.Sprintf("`%s --help` lists the flags", c.CommandPath())
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		return invalidValue(invalid).withHint("%s", hint)
+	}
 	var unknown *pflag.NotExistError
 	if !errors.As(err, &unknown) {
 		return usage("%w", err).withHint("%s", hint)

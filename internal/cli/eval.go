@@ -101,7 +101,7 @@ func showRequests(ctx context.Context, a *app, o stage.Eval) error {
 		}
 		for _, r := range task.Requests {
 			if a.json {
-				err = a.line(r)
+				err = a.line(report.Shown{Request: r})
 			} else {
 				err = a.printf("## document %d, choice %d\n%s⟦%s⟧\n", r.DocID, r.Choice, r.Context, r.Continuation)
 			}

@@ -12,7 +12,7 @@ import (
 // engineFlags choose how a model is run.
 func engineFlags(c *cobra.Command, e *stage.Engine) {
 	c.Flags().StringVar(&e.Device, "device", orAuto(e.Device), strings.Join(stage.Devices(), " or "))
-	c.Flags().StringVar(&e.DType, "dtype", orAuto(e.DType), "matrix inputs: auto, bfloat16 or float32")
+	c.Flags().StringVar(&e.DType, "dtype", orAuto(e.DType), "matrix inputs: auto, bfloat16 (bf16) or float32 (fp32)")
 	c.Flags().IntVar(&e.Threads, "threads", 0, "worker threads (default: one for each usable core)")
 	c.Flags().StringVar(&e.Memory, "memory", "", "most memory the process may hold, mapped files included, such as 4GiB: with less of it layers stream (default 0.8 of what is free)")
 }
@@ -30,7 +30,7 @@ func orAuto(s string) string {
 	return s
 }
 
-const dataHelp = "texts: a file, a directory, or a data set of the hub, ORG/NAME[@REVISION]; :CONFIG/SPLIT after the last two picks a part"
+const dataHelp = "texts: a file, - for the standard input, a directory, or a data set of the hub, ORG/NAME[@REVISION]; :CONFIG/SPLIT after the last two picks a part"
 
 // dataFlags say which token sequences a model is run on. With preset the command
 // has a default for --data.

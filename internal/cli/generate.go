@@ -3,6 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
+	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +32,13 @@ before a --stop text, or after --max-tokens; JSON says which ("finish").`,
 			if c.Flags().Changed("prompt") {
 				o.Prompt = &prompt
 			}
+			if prompt == stage.Stdin {
+				text, err := io.ReadAll(a.sys.In)
+				if err != nil {
+					return failed("--prompt -: %w", err)
+				}
+				prompt = strings.TrimRight(string(text), "\r\n")
+			}
 			for _, name := range []string{"top-k", "top-p"} {
 				if c.Flags().Changed(name) && o.Temperature == 0 {
 					return usage("--%s has no effect at temperature 0, which always takes the likeliest token", name).withHint("pass a --temperature above 0, such as 0.8")
@@ -38,7 +48,7 @@ before a --stop text, or after --max-tokens; JSON says which ("finish").`,
 		},
 	}
 	a.workFlags(c)
-	c.Flags().StringVar(&prompt, "prompt", "", "text to continue")
+	c.Flags().StringVar(&prompt, "prompt", "", "text to continue, or - for the standard input")
 	c.Flags().StringVar(&o.Tokens, "tokens", "", "JSON file of prompts as token ids, [[ids…], …]")
 	c.Flags().IntVar(&o.MaxTokens, "max-tokens", o.MaxTokens, "most tokens to make")
 	c.Flags().Float64Var(&o.Temperature, "temperature", 0, "0 takes the likeliest token; above 0, tokens are drawn")
@@ -56,6 +66,16 @@ before a --stop text, or after --max-tokens; JSON says which ("finish").`,
 	return c
 }
 
+// shown leaves out what would move a terminal's cursor, ring its bell or set it up anew.
+func shown(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, text)
+}
+
 // runGenerate prints text as it comes where there is one prompt and people read.
 func runGenerate(ctx context.Context, a *app, o stage.Generate) error {
 	var listen stage.Listener
@@ -63,6 +83,9 @@ func runGenerate(ctx context.Context, a *app, o stage.Generate) error {
 	if o.Prompt != nil && !a.json {
 		listen = func(_ int, text string) error {
 			begun = true
+			if a.terminal {
+				text = shown(text)
+			}
 			return a.printf("%s", text)
 		}
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -48,7 +49,8 @@ appears complete or not at all.`,
 	f.Lookup("by").DefValue = stage.DefaultMetric
 	f.StringVar(&o.Ranking, "ranking", "", "file that orders the layers, as score --json prints it (several in it: --by picks one)")
 	f.IntVar(&o.Count, "count", 0, "number of layers to drop")
-	f.Float64Var(&o.Ratio, "ratio", stage.DefaultRatio, "share of the layers to drop, rounded down")
+	o.Ratio = stage.DefaultRatio
+	f.Var((*share)(&o.Ratio), "ratio", "share of the layers to drop, .25 or 25%, rounded down")
 	f.StringVar(&o.Params, "params", "", "drop layers until at most this many parameters are left, such as 6.3B")
 	f.StringVar(&o.Protect, "protect", "", "layers that are never dropped, such as 0-3,30-31")
 	f.StringVar(&o.Iterative, "iterative", "", "STEP:TOTAL, drop STEP layers at a time and rank anew")
@@ -90,6 +92,27 @@ func (o pruneOptions) run(ctx context.Context, a *app) error {
 		return stillWork(a.line(written))
 	}
 	a.note("wrote %s (%s)", written.Path, report.FormatBytes(written.Bytes))
+	return nil
+}
+
+// share is a flag's number between 0 and 1, which may be written in per cent.
+type share float64
+
+func (s *share) String() string { return strconv.FormatFloat(float64(*s), 'g', -1, 64) }
+
+// Type is what help calls the value.
+func (s *share) Type() string { return "share" }
+
+func (s *share) Set(text string) error {
+	number, percent := strings.CutSuffix(strings.TrimSpace(text), "%")
+	v, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if err != nil {
+		return errors.New("want a share between 0 and 1, such as .25, or 25%")
+	}
+	if percent {
+		v /= 100
+	}
+	*s = share(v)
 	return nil
 }
 

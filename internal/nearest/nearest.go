@@ -45,10 +45,28 @@ func Distance(a, b string) int {
 	return row[len(b)]
 }
 
-// Few lists up to n known words, the most similar first: one, unless others are
-// as near.
+// Near keeps of the known words those that word may have been meant for, the most
+// similar first: at most one letter in three differs, or letters have changed places.
+func Near(word string, known []string) []string {
+	bare := func(w string) int { return len(strings.TrimLeft(w, "-")) }
+	return slices.DeleteFunc(Sorted(word, known), func(k string) bool {
+		few := 3*Distance(word, k) <= max(bare(word), bare(k), 3)
+		return bare(word) == 0 || !few && letters(word) != letters(k)
+	})
+}
+
+// letters are those of a word in order of the alphabet: the same in words in which
+// some have changed places.
+func letters(word string) string {
+	l := []byte(strings.ToLower(word))
+	slices.Sort(l)
+	return string(l)
+}
+
+// Few lists up to n near words, the most similar first: one, unless others are
+// as near. It is empty where nothing is near.
 func Few(word string, known []string, n int) []string {
-	sorted := Sorted(word, known)
+	sorted := Near(word, known)
 	for i, k := range sorted {
 		if i == n || Distance(word, k) > Distance(word, sorted[0])+1 {
 			return sorted[:i]
@@ -57,7 +75,12 @@ func Few(word string, known []string, n int) []string {
 	return sorted
 }
 
-// DidYouMean asks whether one of the nearest known words was meant.
+// DidYouMean asks whether one of the nearest known words was meant. It is "" where
+// nothing is near.
 func DidYouMean(word string, known []string) string {
-	return "did you mean " + strings.Join(Few(word, known, 3), ", ") + "?"
+	few := Few(word, known, 3)
+	if len(few) == 0 {
+		return ""
+	}
+	return "did you mean " + strings.Join(few, ", ") + "?"
 }

@@ -37,3 +37,21 @@ func TestFew(t *testing.T) {
 		}
 	}
 }
+
+func TestNothingNear(t *testing.T) {
+	known := []string{"inspect", "eval", "ppl", "demo", "doctor", "prune", "curve", "--dtype", "--plan", "--add-bos", "random", "angular"}
+	for _, word := range []string{"wat", "taylor", "run", "serve", "list", "--samples", "x", "--", ""} {
+		if got := Few(word, known, 3); word != "" && len(got) > 0 {
+			t.Errorf("%q: did you mean %v?", word, got)
+		}
+	}
+	if got := Near("mian", []string{"other", "main"}); len(got) != 1 || got[0] != "main" {
+		t.Errorf("mian: %v", got)
+	}
+	if got := DidYouMean("wat", known); got != "" {
+		t.Errorf("wat: %s", got)
+	}
+	if got := DidYouMean("--dtpe", known); got != "did you mean --dtype?" {
+		t.Errorf("--dtpe: %s", got)
+	}
+}

@@ -74,7 +74,10 @@ func (r Rules) unknown(key *yaml.Node, place string, known map[string]reflect.Ty
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	return fmt.Errorf("line %d: unknown key %s%s; did you mean %s?", key.Line, place, key.Value, nearest.Sorted(key.Value, names)[0])
+	if near := nearest.Near(key.Value, names); len(near) > 0 {
+		return fmt.Errorf("line %d: unknown key %s%s; did you mean %s?", key.Line, place, key.Value, near[0])
+	}
+	return fmt.Errorf("line %d: unknown key %s%s; known are %s", key.Line, place, key.Value, strings.Join(names, ", "))
 }
 
 // keys are a struct's keys; open says that others may stand beside them.
