@@ -16,7 +16,7 @@ func (o Outcomes) Lines(asked []*Asked, by report.Compute) (lines []report.Resul
 		for _, m := range g.Metrics {
 			lines = append(lines, report.Result{
 				Task: g.Name, Metric: m.Name, Filter: m.Filter, Value: report.Number(m.Result), StdErr: report.Number(m.StdErr), N: g.Size,
-				Version: string(g.Metadata.Version), Group: true, HigherIsBetter: m.HigherIsBetter, Partial: g.Partial, Compute: by,
+				Version: string(g.Metadata.Version), Group: true, HigherIsBetter: m.HigherIsBetter, Partial: g.Partial, Compute: by, Members: g.Members,
 			})
 		}
 	}

@@ -22,6 +22,7 @@ type Result struct {
 	Partial        bool   `json:"partial"`        // not all documents of the published split
 	Plan           string `json:"plan,omitempty"` // file of the pruning, with --plans
 	Compute
+	Members []string `json:"-"` // of a group
 }
 
 // Typed implements Line.
@@ -85,6 +86,8 @@ type Difference struct {
 	HigherIsBetter bool   `json:"higher_is_better"`
 	Partial        bool   `json:"partial"`
 	Sentence       string `json:"sentence"`
+
+	Members []string `json:"-"` // of a group
 }
 
 // Typed implements Line.

@@ -64,6 +64,8 @@ type TaskCurve struct {
 	Group          bool     `json:"group"`
 	HigherIsBetter bool     `json:"higher_is_better"`
 	Partial        bool     `json:"partial"` // not all documents of the published split
+
+	Members []string `json:"-"` // of a group
 }
 
 // Typed implements Line.

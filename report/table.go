@@ -23,18 +23,72 @@ type Table struct {
 	Rows   [][]Cell
 }
 
+// Rule puts an empty line before the next row, for people.
+func (t *Table) Rule() { t.Rows = append(t.Rows, nil) }
+
 // Add appends a row.
 func (t *Table) Add(cells ...Cell) { t.Rows = append(t.Rows, cells) }
 
-// WriteAligned writes columns padded with blanks, for a terminal.
-func (t *Table) WriteAligned(w io.Writer) error {
+// Fold cuts a table into several that are no wider than some columns of characters,
+// where that can be. Each begins with the first column, and columns that belong
+// together, so many at a time after the first, stay so.
+func (t *Table) Fold(columns, together int) []*Table {
+	var out []*Table
+	width := t.widths()
+	for at := 1; at < len(t.Header); {
+		picked, total := []int{0}, width[0]
+		for at < len(t.Header) {
+			more := 0
+			next := min(at+together, len(t.Header))
+			for _, w := range width[at:next] {
+				more += 2 + w
+			}
+			if len(picked) > 1 && total+more > columns {
+				break
+			}
+			for ; at < next; at++ {
+				picked = append(picked, at)
+			}
+			total += more
+		}
+		out = append(out, t.pick(picked))
+	}
+	return out
+}
+
+// pick is a table of some of the columns.
+func (t *Table) pick(columns []int) *Table {
+	out := &Table{}
+	for _, c := range columns {
+		out.Header = append(out.Header, t.Header[c])
+	}
+	for _, row := range t.Rows {
+		var cells []Cell
+		for _, c := range columns {
+			cells = append(cells, row[c])
+		}
+		out.Rows = append(out.Rows, cells)
+	}
+	return out
+}
+
+// widths are those of the columns, in characters.
+func (t *Table) widths() []int {
 	width := make([]int, len(t.Header))
 	for i, h := range t.Header {
 		width[i] = utf8.RuneCountInString(h)
 		for _, row := range t.Rows {
-			width[i] = max(width[i], utf8.RuneCountInString(row[i].Text))
+			if row != nil {
+				width[i] = max(width[i], utf8.RuneCountInString(row[i].Text))
+			}
 		}
 	}
+	return width
+}
+
+// WriteAligned writes columns padded with blanks, for a terminal.
+func (t *Table) WriteAligned(w io.Writer) error {
+	width := t.widths()
 	var b strings.Builder
 	if t.titled() {
 		header := make([]Cell, len(t.Header))
@@ -73,6 +127,9 @@ func (t *Table) WriteTSV(w io.Writer) error {
 		b.WriteString(strings.Join(t.Header, "\t") + "\n")
 	}
 	for _, row := range t.Rows {
+		if row == nil {
+			continue
+		}
 		for i, c := range row {
 			if i > 0 {
 				b.WriteByte('\t')
@@ -108,6 +165,15 @@ func Float(n Number) Cell {
 		plain = strconv.FormatFloat(float64(n), 'g', -1, 64)
 	}
 	return Cell{Text: n.String(), Plain: plain, Right: true}
+}
+
+// Rounded is a cell of a measured value whose digits for people a format says.
+func Rounded(n Number, format string) Cell {
+	c := Float(n)
+	if n.Finite() {
+		c.Text = fmt.Sprintf(format, float64(n))
+	}
+	return c
 }
 
 // Count is a cell of a large number, such as parameters.

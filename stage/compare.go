@@ -92,6 +92,7 @@ func (c Compare) differences(x, y *report.EvalFile) ([]report.Difference, error)
 				return nil, err
 			}
 			if ok {
+				l.Members = x.GroupSubtasks[group]
 				out = append(out, l)
 			}
 		}

@@ -2,7 +2,6 @@ package stage
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
@@ -178,12 +177,7 @@ func checkMetrics(field string, names []string) error {
 		if slices.Contains(names[:i], name) {
 			return wrong("{"+field+"}: %s is named twice", name)
 		}
-		err := oneOf(field, name, MetricNames()...)
-		var p *Problem
-		if errors.As(err, &p) && name == "taylor" {
-			return p.with("gradients are not scored yet")
-		}
-		if err != nil {
+		if err := oneOf(field, name, MetricNames()...); err != nil {
 			return err
 		}
 	}

@@ -116,6 +116,25 @@ func (a *app) table(t *report.Table) error {
 	return t.WriteTSV(a.stdout)
 }
 
+// tables prints a result whose columns, the first apart, belong together so many at a
+// time: for people as several tables that are no wider than the terminal.
+func (a *app) tables(t *report.Table, together int) error {
+	if !a.terminal {
+		return a.table(t)
+	}
+	for i, part := range t.Fold(a.columns(), together) {
+		if i > 0 {
+			if err := a.printf("\n"); err != nil {
+				return err
+			}
+		}
+		if err := part.WriteAligned(a.stdout); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (a *app) printf(format string, args ...any) error {
 	_, err := fmt.Fprintf(a.stdout, format, args...)
 	return err

@@ -11,6 +11,7 @@ import (
 
 func newCompare(a *app) *cobra.Command {
 	o := stage.DefaultCompare()
+	all := false
 	c := &cobra.Command{
 		Use:   "compare A.json B.json",
 		Short: "Say whether two results of eval differ by more than chance",
@@ -33,10 +34,11 @@ compared, one in twenty looks different by chance.`,
 			if lines == nil {
 				return err
 			}
-			return cmp.Or(printDifferences(a, lines), err)
+			return cmp.Or(printDifferences(a, lines, all), err)
 		},
 	}
 	a.outputFlags(c)
+	allFlag(c, &all)
 	c.Flags().StringVar(&o.Metric, "metric", "", "this metric only, such as acc")
 	c.Flags().IntVar(&o.Resamples, "resamples", 10000, "draws of the bootstrap")
 	c.Flags().Uint64Var(&o.Seed, "seed", 42, "seed of the bootstrap")
@@ -45,27 +47,46 @@ compared, one in twenty looks different by chance.`,
 	return c
 }
 
-func printDifferences(a *app, lines []report.Difference) error {
-	t := &report.Table{Header: []string{"task", "metric", "A", "B", "difference", "low", "high", "p"}}
-	for _, l := range lines {
-		if a.json {
-			if err := a.line(l); err != nil {
-				return err
-			}
-			continue
-		}
-		t.Add(report.String(l.Task), report.String(l.Metric), report.Float(l.A), report.Float(l.B), report.Float(l.Difference), report.Float(l.Low), report.Float(l.High), report.Float(l.P))
-	}
+func printDifferences(a *app, lines []report.Difference, all bool) error {
 	if a.json {
-		return nil
+		return jsonLines(a, lines)
+	}
+	entries := make([]entry, len(lines))
+	for i, l := range lines {
+		entries[i] = entry{l.Task, l.Members}
+	}
+	o := outline(entries, all)
+	t := &report.Table{Header: []string{"task", "metric", "A", "B", "difference", "low", "high", "p"}}
+	if a.terminal {
+		t.Header[4] = "B - A"
+	}
+	for _, i := range o.rows {
+		if o.apart(i) {
+			t.Rule()
+		}
+		l := lines[i]
+		t.Add(report.String(l.Task), report.String(l.Metric), report.Rounded(l.A, "%.4g"), report.Rounded(l.B, "%.4g"),
+			report.Rounded(l.Difference, "%+.4f"), report.Rounded(l.Low, "%+.4f"), report.Rounded(l.High, "%+.4f"), report.Rounded(l.P, "%.3f"))
 	}
 	if err := a.table(t); err != nil {
 		return err
 	}
-	for _, l := range lines {
-		if err := a.printf("%s\n", l.Sentence); err != nil {
+	verdicts := o.rows
+	if o.left > 0 && len(o.last) > 0 { // of what was asked for
+		verdicts = o.last
+	}
+	for n, i := range verdicts {
+		text := lines[i].Sentence
+		if a.terminal {
+			text = wrap(text, a.columns(), "  ")
+			if n == 0 {
+				text = "\n" + text
+			}
+		}
+		if err := a.printf("%s\n", text); err != nil {
 			return err
 		}
 	}
+	a.noteLeft(o)
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 type curveOptions struct {
 	stage.Curve
 	plot  plotFlags
+	all   bool
 	given *cobra.Command
 }
 
@@ -44,6 +45,7 @@ With --order angular each n drops its own best block.`,
 	f.StringVar(&o.Protect, "protect", "", "layers that are never cut, such as 0-3,30-31")
 	o.plot.register(c, "the curve")
 	a.yesFlag(c)
+	allFlag(c, &o.all)
 	nonEmpty(c, "order", "metric", "protect")
 	f.StringVar(&o.Names, "tasks", "", "show the results of these tasks, groups and tags in place of the loss")
 	f.StringVar(&o.DataDir, "data-dir", "", "with --tasks: directory of datasets (default: the hub)")
@@ -76,18 +78,18 @@ func (o curveOptions) run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if err := printCurve(a, result); err != nil {
+	if err := printCurve(a, result, o.all); err != nil {
 		return err
 	}
 	return o.plot.draw(a, curvePanels(result))
 }
 
-func printCurve(a *app, c report.Curve) error {
+func printCurve(a *app, c report.Curve, all bool) error {
 	if a.json {
 		return a.line(c)
 	}
 	if len(c.Tasks) > 0 {
-		return printTaskCurves(a, c)
+		return printTaskCurves(a, c, all)
 	}
 	t := &report.Table{Header: []string{"cut", "layers", "loss", "perplexity"}}
 	for n := range c.Loss {
@@ -97,11 +99,18 @@ func printCurve(a *app, c report.Curve) error {
 }
 
 // printTaskCurves prints a row for each number of layers cut and metric.
-func printTaskCurves(a *app, c report.Curve) error {
+func printTaskCurves(a *app, c report.Curve, all bool) error {
 	t := &report.Table{Header: []string{"cut", "layers", "task", "metric", "value", "stderr"}}
+	entries := make([]entry, len(c.Tasks))
+	for i, task := range c.Tasks {
+		entries[i] = entry{task.Task, task.Members}
+	}
+	o := outline(entries, all)
+	defer a.noteLeft(o)
 	for n, dropped := range c.Dropped {
 		layers := report.Layers(slices.Sorted(slices.Values(dropped)))
-		for _, task := range c.Tasks {
+		for _, i := range o.rows {
+			task := c.Tasks[i]
 			t.Add(report.Int(n), layers, report.String(task.Task), report.String(task.Metric), report.Float(task.Values[n]), report.Float(task.StdErr[n]))
 		}
 	}

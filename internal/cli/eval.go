@@ -15,6 +15,7 @@ import (
 func newEval(a *app) *cobra.Command {
 	o := stage.DefaultEval()
 	var show string
+	all := false
 	c := &cobra.Command{
 		Use:   "eval MODEL --tasks A,B",
 		Short: "Zero- and few-shot tasks, as lm-evaluation-harness 0.4.5 scores them",
@@ -52,12 +53,13 @@ and results.PLAN.json, beside it, that of each plan.
 				o.Names = show
 				return showRequests(c.Context(), a, o)
 			}
-			return runEval(c.Context(), a, o)
+			return runEval(c.Context(), a, o, all)
 		},
 	}
 	a.workFlags(c)
 	c.Flags().StringVar(&show, "show", "", "print the requests of these tasks and stop")
 	evalFlags(c, &o)
+	allFlag(c, &all)
 	exclusive(c, "show", "tasks")
 	layerFlags(c, &o.Layers)
 	engineFlags(c, &o.Engine)
@@ -113,7 +115,7 @@ func showRequests(ctx context.Context, a *app, o stage.Eval) error {
 	return nil
 }
 
-func runEval(ctx context.Context, a *app, o stage.Eval) error {
+func runEval(ctx context.Context, a *app, o stage.Eval, all bool) error {
 	lines, err := o.Run(ctx, a.env())
 	if lines == nil || err != nil && !errors.Is(err, stage.ErrGate) {
 		return err
@@ -122,31 +124,59 @@ func runEval(ctx context.Context, a *app, o stage.Eval) error {
 	if len(o.Plans) > 0 {
 		printed = printPlans
 	}
-	return errors.Join(printed(a, lines), err)
+	return errors.Join(printed(a, lines, all), err)
 }
 
-func printResults(a *app, lines [][]report.Result) error {
+func printResults(a *app, lines [][]report.Result, all bool) error {
 	if slices.ContainsFunc(lines[0], func(l report.Result) bool { return l.Partial }) {
 		a.warn("the results are partial: not all documents of every task were asked")
 	}
-	t := &report.Table{Header: []string{"task", "version", "shots", "metric", "value", "stderr", "documents"}}
-	for _, l := range lines[0] {
-		if a.json {
-			if err := a.line(l); err != nil {
-				return err
-			}
-			continue
-		}
-		metric := l.Metric
-		if l.Filter != "none" {
-			metric += "," + l.Filter
-		}
-		t.Add(report.String(l.Task), report.String(l.Version), report.Int(l.Shots), report.String(metric), report.Float(l.Value), report.Float(l.StdErr), documents(l))
-	}
 	if a.json {
-		return nil
+		return jsonLines(a, lines[0])
 	}
-	return a.table(t)
+	o := outline(resultEntries(lines[0]), all)
+	t := &report.Table{Header: []string{"task", "version", "shots", "metric", "value", "stderr", "documents"}}
+	if a.terminal { // what fits into 80 columns; the rest is the same in all rows, or warned of
+		t.Header = []string{"task", "metric", "value", "stderr", "documents"}
+	}
+	for _, i := range o.rows {
+		if o.apart(i) {
+			t.Rule()
+		}
+		l := lines[0][i]
+		metric := report.String(l.Metric)
+		if l.Filter != "none" {
+			metric = report.String(l.Metric + "," + l.Filter)
+		}
+		if a.terminal {
+			t.Add(report.String(l.Task), metric, report.Float(l.Value), report.Float(l.StdErr), report.Int(l.N))
+		} else {
+			t.Add(report.String(l.Task), report.String(l.Version), report.Int(l.Shots), metric, report.Float(l.Value), report.Float(l.StdErr), documents(l))
+		}
+	}
+	if err := a.table(t); err != nil {
+		return err
+	}
+	a.noteLeft(o)
+	return nil
+}
+
+func resultEntries(lines []report.Result) []entry {
+	out := make([]entry, len(lines))
+	for i, l := range lines {
+		out[i] = entry{l.Task, l.Members}
+	}
+	return out
+}
+
+// jsonLines prints all results.
+func jsonLines[T report.Line](a *app, lines []T) error {
+	for _, l := range lines {
+		if err := a.line(l); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // documents says how many were asked.
@@ -158,23 +188,26 @@ func documents(l report.Result) report.Cell {
 	return report.String(n)
 }
 
-func printPlans(a *app, lines [][]report.Result) error {
-	t := &report.Table{Header: []string{"plan", "task", "metric", "value", "stderr", "documents"}}
-	for _, l := range slices.Concat(lines...) {
-		if a.json {
-			if err := a.line(l); err != nil {
-				return err
-			}
-			continue
-		}
-		name := l.Plan
-		if name == "" {
-			name = "(the whole model)"
-		}
-		t.Add(report.String(name), report.String(l.Task), report.String(l.Metric), report.Float(l.Value), report.Float(l.StdErr), documents(l))
-	}
+func printPlans(a *app, lines [][]report.Result, all bool) error {
 	if a.json {
-		return nil
+		return jsonLines(a, slices.Concat(lines...))
 	}
-	return a.table(t)
+	t := &report.Table{Header: []string{"plan", "task", "metric", "value", "stderr", "documents"}}
+	var o outlined
+	for _, of := range lines {
+		o = outline(resultEntries(of), all)
+		for _, i := range o.rows {
+			l := of[i]
+			name := l.Plan
+			if name == "" {
+				name = "(the whole model)"
+			}
+			t.Add(report.String(name), report.String(l.Task), report.String(l.Metric), report.Float(l.Value), report.Float(l.StdErr), documents(l))
+		}
+	}
+	if err := a.table(t); err != nil {
+		return err
+	}
+	a.noteLeft(o)
+	return nil
 }

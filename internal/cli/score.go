@@ -109,7 +109,7 @@ func printRankings(a *app, rankings []report.Line) error {
 		}
 		t.Add(row...)
 	}
-	if err := a.table(t); err != nil {
+	if err := a.tables(t, 2); err != nil {
 		return err
 	}
 	for _, r := range rankings {
