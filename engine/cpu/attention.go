@@ -76,9 +76,14 @@ func (f *forward) tile(w *worker, t tile) {
 	keys := (f.position(t, 0)/queryTile + 1) * queryTile
 	k, v := f.keysAndValues(w, t, keys)
 
-	room := roundUp(rows, f.e.mul.quantum(false))
+	filled := rows // of the products: of many rows few numbers, each of which providers prepare for
+	if rows > queryTile {
+		filled = roundUp(rows, queryTile)
+	}
+	room := roundUp(filled, f.e.mul.quantum(false))
 	q := w.floats(slotQuery, room*d)
 	f.gatherQueries(q, t)
+	clear(q[rows*d:])
 	w.lap(lapGather)
 	scores := w.floats(slotScores, room*keyBlock)
 	part := w.floats(slotPart, room*d)
@@ -92,7 +97,7 @@ func (f *forward) tile(w *worker, t tile) {
 	into := acc // the first block's part, which the others are added to
 	for lo := f.firstKey(t) / keyBlock * keyBlock; lo < keys; lo += keyBlock {
 		n := min(keyBlock, keys-lo)
-		f.e.mul.filled(w, shape{n: n, k: d}, rows, room, operand{f32: q}, operand{f32: k[lo*d:]}, scores)
+		f.e.mul.filled(w, shape{n: n, k: d}, filled, room, operand{f32: q}, operand{f32: k[lo*d:]}, scores)
 		w.lap(lapAttention)
 		for r := range rows {
 			query := f.position(t, r%queries)
@@ -106,7 +111,7 @@ func (f *forward) tile(w *worker, t tile) {
 			}
 		}
 		w.lap(lapSoftmax)
-		f.e.mul.filled(w, shape{n: d, k: n, plain: true}, rows, room, operand{f32: scores}, operand{f32: v[lo*d:]}, into)
+		f.e.mul.filled(w, shape{n: d, k: n, plain: true}, filled, room, operand{f32: scores}, operand{f32: v[lo*d:]}, into)
 		w.lap(lapAttention)
 		if &into[0] == &part[0] {
 			f.e.k.add(acc[:rows*d], acc[:rows*d], part[:rows*d])

@@ -26,6 +26,9 @@ type oneDNN struct {
 type dnnlWorker struct {
 	stream     uintptr
 	primitives map[productKey]*dnnlPrimitive
+	// older are those that have not been used since primitives were last full: they
+	// go when it is full again.
+	older map[productKey]*dnnlPrimitive
 }
 
 // dnnlPrimitive is a product ready to run: only the pointers change.
@@ -106,37 +109,57 @@ func (d *oneDNN) stopWorker(id int) {
 	}
 }
 
-// maxPrimitives bounds what a worker keeps; each takes about 100 KB.
+// maxPrimitives bounds what a worker keeps, half of them in use lately; each
+// takes about 100 KB.
 const maxPrimitives = 512
 
 func (d *oneDNN) forget(w *dnnlWorker) {
-	for key, p := range w.primitives {
+	d.age(w)
+	d.age(w)
+}
+
+// age destroys the older primitives; the others are now those.
+func (d *oneDNN) age(w *dnnlWorker) {
+	for _, p := range w.older {
 		d.lib.destroy(p)
-		delete(w.primitives, key)
 	}
+	w.older, w.primitives = w.primitives, map[productKey]*dnnlPrimitive{}
+}
+
+// primitive finds or makes the one for exactly m rows.
+func (d *oneDNN) primitive(w *dnnlWorker, key productKey) (*dnnlPrimitive, error) {
+	p, ok := w.primitives[key]
+	if ok {
+		return p, nil
+	}
+	if p, ok = w.older[key]; ok {
+		delete(w.older, key)
+	} else {
+		var err error
+		if p, err = d.newProduct(key.shapeKey, key.m); err != nil {
+			return nil, err
+		}
+	}
+	if len(w.primitives) >= maxPrimitives/2 {
+		d.age(w)
+	}
+	w.primitives[key] = p
+	return p, nil
 }
 
 // multiply implements provider by one primitive.
 func (d *oneDNN) multiply(worker int, key shapeKey, m int, a, b operand, dst []float32) error {
 	w := d.workers[worker]
-	p, ok := w.primitives[productKey{key, m}]
-	if !ok {
-		if len(w.primitives) >= maxPrimitives {
-			d.forget(w)
-		}
-		var err error
-		if p, err = d.newProduct(key, m); err != nil {
-			return err
-		}
-		w.primitives[productKey{key, m}] = p
+	p, err := d.primitive(w, productKey{key, m})
+	if err != nil {
+		return err
 	}
 	if w.stream == 0 {
-		var err error
 		if w.stream, err = d.lib.newStream(); err != nil {
 			return err
 		}
 	}
-	err := d.lib.run(p, w.stream, pointer(a), pointer(b), unsafe.Pointer(&dst[0]))
+	err = d.lib.run(p, w.stream, pointer(a), pointer(b), unsafe.Pointer(&dst[0]))
 	runtime.KeepAlive(a)
 	runtime.KeepAlive(b)
 	runtime.KeepAlive(dst)
