@@ -140,10 +140,11 @@ type TrainEmbedding interface {
 type Trainable interface {
 	Name() string
 	Shape() []int
-	// Read and Write copy a part, row major. Moments kept in bfloat16 are widened,
-	// and rounded to nearest even. Writing Master is seen by all who use the tensor.
-	Read(ctx context.Context, p Part, dst []float32) error
-	Write(ctx context.Context, p Part, src []float32) error
+	// Read and Write copy values [at, at+len) of a part, row major. Moments kept in
+	// bfloat16 are widened, and rounded to nearest even. Writing Master is seen by
+	// all who use the tensor.
+	Read(ctx context.Context, p Part, at int, dst []float32) error
+	Write(ctx context.Context, p Part, at int, src []float32) error
 	// GradSquares is the sum of the gradient's squares, in float64 and a fixed order.
 	GradSquares(ctx context.Context) (float64, error)
 	// Step is one update by AdamW and empties the gradient.

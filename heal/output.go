@@ -3,6 +3,7 @@ package heal
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/engine"
@@ -34,22 +35,16 @@ func (s *Set) Replacements(ctx context.Context, m *model.Model, kept []int, wide
 	return out
 }
 
-// readMaster gives a Trainable's values in a dtype; they are in memory between
-// the first and the last byte.
+// readMaster gives a Trainable's values in a dtype.
 func readMaster(ctx context.Context, t engine.Trainable, d safetensors.DType) func(dst []byte, at int64) error {
-	var raw []byte
+	var values []float32
 	return func(dst []byte, at int64) error {
-		if raw == nil {
-			values := make([]float32, elements(t.Shape()))
-			if err := t.Read(ctx, engine.Master, values); err != nil {
-				return err
-			}
-			raw = make([]byte, len(values)*d.Size())
-			number.Narrow(raw, values, d)
+		n := len(dst) / d.Size()
+		values = slices.Grow(values[:0], n)[:n]
+		if err := t.Read(ctx, engine.Master, int(at)/d.Size(), values); err != nil {
+			return err
 		}
-		if copy(dst, raw[at:]); at+int64(len(dst)) == int64(len(raw)) {
-			raw = nil
-		}
+		number.Narrow(dst, values, d)
 		return nil
 	}
 }
@@ -78,10 +73,10 @@ func (s *Set) Adapter(ctx context.Context, c *Chosen, config adapter.Config) (*a
 		a := s.Trained.Adapters[w.Name]
 		p := adapter.Pair{Weight: w, Rank: a.A.Shape()[0], Scale: float64(a.Scale)}
 		p.A, p.B = make([]float32, elements(a.A.Shape())), make([]float32, elements(a.B.Shape()))
-		if err := a.A.Read(ctx, engine.Master, p.A); err != nil {
+		if err := a.A.Read(ctx, engine.Master, 0, p.A); err != nil {
 			return nil, fmt.Errorf("adapter of %s: %w", w.Name, err)
 		}
-		if err := a.B.Read(ctx, engine.Master, p.B); err != nil {
+		if err := a.B.Read(ctx, engine.Master, 0, p.B); err != nil {
 			return nil, fmt.Errorf("adapter of %s: %w", w.Name, err)
 		}
 		out.Pairs = append(out.Pairs, p)
@@ -96,10 +91,10 @@ func (s *Set) Load(ctx context.Context, from *adapter.Adapter) error {
 		if !ok {
 			return fmt.Errorf("the adapter has matrices for %s, which is not adapted here", p.Weight.Name)
 		}
-		if err := a.A.Write(ctx, engine.Master, p.A); err != nil {
+		if err := a.A.Write(ctx, engine.Master, 0, p.A); err != nil {
 			return err
 		}
-		if err := a.B.Write(ctx, engine.Master, p.B); err != nil {
+		if err := a.B.Write(ctx, engine.Master, 0, p.B); err != nil {
 			return err
 		}
 	}
@@ -129,5 +124,5 @@ func (s *Set) frozen(ctx context.Context, e engine.Trainer, name string, shape [
 	if err != nil {
 		return nil, err
 	}
-	return t, t.Write(ctx, engine.Master, values)
+	return t, t.Write(ctx, engine.Master, 0, values)
 }

@@ -56,7 +56,7 @@ func (w *workbench) gradients(t *testing.T, h how) (float64, map[string][]float3
 		for i := range values {
 			values[i] = float32(i%7-3) * .01
 		}
-		if err := a.B.Write(ctx, engine.Master, values); err != nil {
+		if err := a.B.Write(ctx, engine.Master, 0, values); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -95,7 +95,7 @@ func (w *workbench) gradients(t *testing.T, h how) (float64, map[string][]float3
 	out := map[string][]float32{}
 	for _, x := range set.List {
 		g := make([]float32, elements(x.Shape()))
-		if err := x.Read(ctx, engine.Gradient, g); err != nil {
+		if err := x.Read(ctx, engine.Gradient, 0, g); err != nil {
 			t.Fatal(err)
 		}
 		out[x.Name()] = g

@@ -90,10 +90,10 @@ func (s *Set) adapter(ctx context.Context, e engine.Trainer, w model.Weight, a A
 	for i := range values {
 		values[i] = float32((2*random.Float64() - 1) * bound)
 	}
-	if err := first.Write(ctx, engine.Master, values); err != nil {
+	if err := first.Write(ctx, engine.Master, 0, values); err != nil {
 		return err
 	}
-	if err := second.Write(ctx, engine.Master, make([]float32, out*a.Rank)); err != nil {
+	if err := second.Write(ctx, engine.Master, 0, make([]float32, out*a.Rank)); err != nil {
 		return err
 	}
 	s.Trained.Adapters[w.Name] = engine.Adapter{A: first, B: second, Scale: float32(a.Scale()), Dropout: float32(a.Dropout)}

@@ -1,16 +1,13 @@
 package heal
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/internal/number"
 	"github.com/coppice-ml/coppice/safetensors"
 )
 
@@ -195,19 +193,20 @@ func writeSet(ctx context.Context, w io.Writer, set *Set, parts ...engine.Part) 
 	if _, err := safetensors.WriteHeader(w, list, map[string]string{"format": "pt"}); err != nil {
 		return err
 	}
-	var values []float32
-	var raw []byte
+	values, raw := make([]float32, chunk), make([]byte, 4*chunk)
 	return each(set, parts, func(t engine.Trainable, p engine.Part, _ string) error {
 		n := elements(t.Shape())
-		values, raw = slices.Grow(values[:0], n)[:n], slices.Grow(raw[:0], 4*n)[:4*n]
-		if err := t.Read(ctx, p, values); err != nil {
-			return err
+		for at := 0; at < n; at += chunk {
+			part := values[:min(chunk, n-at)]
+			if err := t.Read(ctx, p, at, part); err != nil {
+				return err
+			}
+			number.Narrow(raw, part, safetensors.F32)
+			if _, err := w.Write(raw[:4*len(part)]); err != nil {
+				return err
+			}
 		}
-		for i, v := range values {
-			binary.LittleEndian.PutUint32(raw[4*i:], math.Float32bits(v))
-		}
-		_, err := w.Write(raw)
-		return err
+		return nil
 	})
 }
 
@@ -279,16 +278,22 @@ func loadSet(ctx context.Context, path string, set *Set, masters bool) error {
 	if masters {
 		parts = parts[:1]
 	}
+	values := make([]float32, chunk)
 	return each(set, parts, func(t engine.Trainable, p engine.Part, name string) error {
 		info, ok := f.Tensor(name)
 		if !ok || info.DType != safetensors.F32 || !slices.Equal(info.Shape, t.Shape()) {
 			return fmt.Errorf("%s: no tensor %s of float32 %v: remove the directory to go on from the checkpoint before it", path, name, t.Shape())
 		}
-		values := make([]float32, elements(t.Shape()))
-		if err := binary.Read(bytes.NewReader(f.Data(info)), binary.LittleEndian, values); err != nil {
-			return err
+		raw, n := f.Data(info), elements(t.Shape())
+		for at := 0; at < n; at += chunk {
+			part := values[:min(chunk, n-at)]
+			number.Widen(part, raw[4*at:], safetensors.F32)
+			if err := t.Write(ctx, p, at, part); err != nil {
+				return err
+			}
 		}
-		return t.Write(ctx, p, values)
+		f.Release(info)
+		return nil
 	})
 }
 

@@ -266,7 +266,7 @@ func (t *taylor) layer(ctx context.Context, i int) (sum norms, err error) {
 		if trained.Tensors[w.Name], err = e.(engine.Trainer).NewTrainable(w.Name, w.Shape, engine.TrainableOptions{NoMoments: true}); err != nil {
 			return sum, err
 		}
-		if err := trained.Tensors[w.Name].Write(ctx, engine.Master, storedValues(m, w)); err != nil {
+		if err := trained.Tensors[w.Name].Write(ctx, engine.Master, 0, storedValues(m, w)); err != nil {
 			return sum, err
 		}
 	}
@@ -306,7 +306,7 @@ func storedValues(m *model.Model, w model.Weight) []float32 {
 // salience adds |w g| and (w g)² up over a tensor.
 func salience(ctx context.Context, m *model.Model, w model.Weight, x engine.Trainable) (norms, error) {
 	values, grad := storedValues(m, w), make([]float32, w.Elements())
-	if err := x.Read(ctx, engine.Gradient, grad); err != nil {
+	if err := x.Read(ctx, engine.Gradient, 0, grad); err != nil {
 		return norms{}, err
 	}
 	parts := make([]norms, (len(grad)+chunkElements-1)/chunkElements)

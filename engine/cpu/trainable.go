@@ -101,12 +101,12 @@ func (t *trainable) Release() {
 }
 
 // Read implements engine.Trainable.
-func (t *trainable) Read(ctx context.Context, p engine.Part, dst []float32) error {
-	f32, bf16, err := t.part(p, len(dst))
+func (t *trainable) Read(ctx context.Context, p engine.Part, at int, dst []float32) error {
+	f32, bf16, err := t.part(p, at, len(dst))
 	if err != nil {
 		return err
 	}
-	return t.split(ctx, func(_ *worker, lo, hi int) {
+	return t.split(ctx, len(dst), func(_ *worker, lo, hi int) {
 		if bf16 != nil {
 			t.e.k.widen(dst[lo:hi], bf16[lo:hi])
 		} else {
@@ -116,27 +116,27 @@ func (t *trainable) Read(ctx context.Context, p engine.Part, dst []float32) erro
 }
 
 // Write implements engine.Trainable.
-func (t *trainable) Write(ctx context.Context, p engine.Part, src []float32) error {
-	f32, bf16, err := t.part(p, len(src))
+func (t *trainable) Write(ctx context.Context, p engine.Part, at int, src []float32) error {
+	f32, bf16, err := t.part(p, at, len(src))
 	if err != nil {
 		return err
 	}
-	err = t.split(ctx, func(_ *worker, lo, hi int) {
+	err = t.split(ctx, len(src), func(_ *worker, lo, hi int) {
 		if bf16 != nil {
 			t.e.k.pack(bf16[lo:hi], src[lo:hi])
 		} else {
 			copy(f32[lo:hi], src[lo:hi])
 		}
 		if p == engine.Master {
-			t.publish(lo, hi)
+			t.publish(at+lo, at+hi)
 		}
 	})
 	t.version++
 	return err
 }
 
-// part is the memory of a part in the dtype it is kept in.
-func (t *trainable) part(p engine.Part, n int) (f32 []float32, bf16 []uint16, err error) {
+// part is the memory of values [at, at+n) of a part in the dtype it is kept in.
+func (t *trainable) part(p engine.Part, at, n int) (f32 []float32, bf16 []uint16, err error) {
 	switch p {
 	case engine.Master:
 		f32 = t.master
@@ -147,21 +147,23 @@ func (t *trainable) part(p engine.Part, n int) (f32 []float32, bf16 []uint16, er
 	case engine.SecondMoment:
 		f32, bf16 = t.second.f32, t.second.bf16
 	}
-	if len(f32)+len(bf16) != n {
-		return nil, nil, fmt.Errorf("tensor %s: part %d has %d values, not %d", t.name, p, len(f32)+len(bf16), n)
+	if have := len(f32) + len(bf16); at < 0 || at+n > have {
+		return nil, nil, fmt.Errorf("tensor %s: part %d has %d values, not %d from %d on", t.name, p, have, n, at)
 	}
-	return f32, bf16, nil
+	if bf16 != nil {
+		return nil, bf16[at : at+n], nil
+	}
+	return f32[at : at+n], nil, nil
 }
 
 // trainRun is how many values a worker takes at a time; sums are cut there too.
 const trainRun = 1 << 15
 
-// split runs f over all values in runs of trainRun, or says why not.
-func (t *trainable) split(ctx context.Context, f func(w *worker, lo, hi int)) error {
+// split runs f over n values in runs of trainRun, or says why not.
+func (t *trainable) split(ctx context.Context, n int, f func(w *worker, lo, hi int)) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	n := len(t.master)
 	return t.e.pool.each((n+trainRun-1)/trainRun, func(w *worker, i int) { f(w, i*trainRun, min((i+1)*trainRun, n)) })
 }
 
@@ -199,7 +201,7 @@ func (t *trainable) plus(offset float32) []float32 {
 // GradSquares implements engine.Trainable.
 func (t *trainable) GradSquares(ctx context.Context) (float64, error) {
 	sums := make([]float64, (len(t.grad)+trainRun-1)/trainRun)
-	err := t.split(ctx, func(_ *worker, lo, hi int) { sums[lo/trainRun] = t.e.k.sumSquares(t.grad[lo:hi]) })
+	err := t.split(ctx, len(t.master), func(_ *worker, lo, hi int) { sums[lo/trainRun] = t.e.k.sumSquares(t.grad[lo:hi]) })
 	var total float64
 	for _, s := range sums {
 		total += s
@@ -213,7 +215,7 @@ func (t *trainable) Step(ctx context.Context, o engine.AdamW) error {
 		return fmt.Errorf("tensor %s keeps no moments, so that it has no steps", t.name)
 	}
 	s := newAdamStep(o)
-	err := t.split(ctx, func(w *worker, lo, hi int) {
+	err := t.split(ctx, len(t.master), func(w *worker, lo, hi int) {
 		p, g := t.master[lo:hi], t.grad[lo:hi]
 		if t.first.bf16 == nil {
 			t.e.k.adamW(p, g, t.first.f32[lo:hi], t.second.f32[lo:hi], &s)

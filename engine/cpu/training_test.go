@@ -85,7 +85,7 @@ func (l *lesson) trainable(name string, shape []int) engine.Trainable {
 	if len(shape) > 1 {
 		n *= shape[1]
 	}
-	l.must(x.Write(context.Background(), engine.Master, values(n, uint64(len(name)))))
+	l.must(x.Write(context.Background(), engine.Master, 0, values(n, uint64(len(name)))))
 	return x
 }
 
@@ -130,7 +130,7 @@ func (l *lesson) results() map[string][]float32 {
 			n *= x.Shape()[1]
 		}
 		out[name] = make([]float32, n)
-		l.must(x.Read(context.Background(), engine.Gradient, out[name]))
+		l.must(x.Read(context.Background(), engine.Gradient, 0, out[name]))
 	}
 	return out
 }

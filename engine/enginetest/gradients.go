@@ -276,7 +276,7 @@ func differences(t *testing.T, r *training, q question, x engine.Trainable, g []
 		for i := range to {
 			to[i] += float32(by * (along*float64(g[i]) + anywhere*float64(random[i])))
 		}
-		r.must(x.Write(context.Background(), engine.Master, to))
+		r.must(x.Write(context.Background(), engine.Master, 0, to))
 		r.forward(q)
 		loss, err := r.head.Loss(context.Background(), r.states[len(r.layers)].Slice(0, q.batch.Len()), q.targets, q.weights, nil)
 		r.must(err)
@@ -285,7 +285,7 @@ func differences(t *testing.T, r *training, q question, x engine.Trainable, g []
 	by := min(0.1/size, 0.01)
 	high, above := move(by)
 	low, below := move(-by)
-	r.must(x.Write(context.Background(), engine.Master, at))
+	r.must(x.Write(context.Background(), engine.Master, 0, at))
 	var want float64
 	for i := range g {
 		want += float64(g[i]) * (float64(above[i]) - float64(below[i]))
@@ -316,8 +316,8 @@ func testTrainingCancelled(t *testing.T, build New) {
 		"Head.Distil":           distil,
 		"Trainable.GradSquares": squares,
 		"Trainable.Step":        w.Step(ctx, engine.AdamW{Step: 1}),
-		"Trainable.Read":        w.Read(ctx, engine.Master, values),
-		"Trainable.Write":       w.Write(ctx, engine.Master, values),
+		"Trainable.Read":        w.Read(ctx, engine.Master, 0, values),
+		"Trainable.Write":       w.Write(ctx, engine.Master, 0, values),
 	} {
 		if !errors.Is(err, why) {
 			t.Errorf("%s on a cancelled context: %v, want %v", name, err, why)

@@ -63,7 +63,7 @@ func newTrainable(t testing.TB, e engine.Engine, name string, shape []int, value
 		t.Fatal(err)
 	}
 	t.Cleanup(x.Release)
-	if err := x.Write(context.Background(), engine.Master, values); err != nil {
+	if err := x.Write(context.Background(), engine.Master, 0, values); err != nil {
 		t.Fatal(err)
 	}
 	return x
@@ -192,7 +192,7 @@ func read(t testing.TB, x engine.Trainable, p engine.Part) []float32 {
 		n *= d
 	}
 	out := make([]float32, n)
-	if err := x.Read(context.Background(), p, out); err != nil {
+	if err := x.Read(context.Background(), p, 0, out); err != nil {
 		t.Fatal(err)
 	}
 	return out

@@ -122,20 +122,20 @@ func (t *trainable) of(p engine.Part) faults {
 }
 
 // part finds an array of the right length.
-func (t *trainable) part(p engine.Part, n int) ([]float64, error) {
+func (t *trainable) part(p engine.Part, at, n int) ([]float64, error) {
 	v, ok := t.parts[p]
 	if !ok {
 		return nil, fmt.Errorf("%s: part %d is not kept", t.name, p)
 	}
-	if len(v) != n {
+	if at < 0 || at+n > len(v) {
 		panic(fmt.Sprintf("slow: %d values for %s %v", n, t.name, t.shape))
 	}
-	return v, nil
+	return v[at : at+n], nil
 }
 
 // Read implements engine.Trainable.
-func (t *trainable) Read(ctx context.Context, p engine.Part, dst []float32) error {
-	v, err := t.part(p, len(dst))
+func (t *trainable) Read(ctx context.Context, p engine.Part, at int, dst []float32) error {
+	v, err := t.part(p, at, len(dst))
 	if err != nil {
 		return err
 	}
@@ -153,8 +153,8 @@ func (t *trainable) Read(ctx context.Context, p engine.Part, dst []float32) erro
 }
 
 // Write implements engine.Trainable.
-func (t *trainable) Write(ctx context.Context, p engine.Part, src []float32) error {
-	v, err := t.part(p, len(src))
+func (t *trainable) Write(ctx context.Context, p engine.Part, at int, src []float32) error {
+	v, err := t.part(p, at, len(src))
 	if err != nil {
 		return err
 	}
