@@ -46,3 +46,6 @@ func loadTemplate(dir, name string, t *tokenizer.Tokenizer) (*chat.Template, err
 	}
 	return chat.Load(dir, choice)
 }
+
+// ChatTemplates lists the built-in templates.
+func ChatTemplates() []string { return chat.Builtin() }

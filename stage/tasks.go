@@ -70,6 +70,15 @@ func (t Tasks) read(ctx context.Context, env Env) (*questions, error) {
 	return t.readSelection(ctx, env, selection)
 }
 
+// TaskNames lists the built-in tasks, groups and tags.
+func TaskNames() []string {
+	l, err := eval.Builtin()
+	if err != nil {
+		return nil
+	}
+	return l.Names()
+}
+
 // choose finds the tasks.
 func (t Tasks) choose() (*eval.Selection, error) {
 	l, err := eval.Builtin()

@@ -139,6 +139,8 @@ not met, 64 usage, 130 cancelled.`,
 		newBench(a), newDoctor(a), newDemo(a),
 		newVersion(a), newCompletion(),
 	)
+	root.SetHelpFunc(a.helpFunc)
+	completeValues(root)
 	return root
 }
 

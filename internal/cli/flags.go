@@ -11,6 +11,10 @@ import (
 
 // engineFlags choose how a model is run.
 func engineFlags(c *cobra.Command, e *stage.Engine) {
+	inGroup(c.Flags(), flagsEngine, func() { engineFlagsOf(c, e) })
+}
+
+func engineFlagsOf(c *cobra.Command, e *stage.Engine) {
 	c.Flags().StringVar(&e.Device, "device", orAuto(e.Device), strings.Join(stage.Devices(), " or "))
 	c.Flags().StringVar(&e.DType, "dtype", orAuto(e.DType), "matrix inputs: auto, bfloat16 (bf16) or float32 (fp32)")
 	c.Flags().IntVar(&e.Threads, "threads", 0, "worker threads (default: one for each usable core)")
@@ -19,7 +23,9 @@ func engineFlags(c *cobra.Command, e *stage.Engine) {
 
 // adapterFlag runs an adapter beside a model's weights.
 func adapterFlag(c *cobra.Command, e *stage.Engine) {
-	c.Flags().StringVar(&e.Adapter, "adapter", "", "directory of a PEFT adapter (LoRA) that runs beside the weights")
+	inGroup(c.Flags(), flagsEngine, func() {
+		c.Flags().StringVar(&e.Adapter, "adapter", "", "directory of a PEFT adapter (LoRA) that runs beside the weights")
+	})
 	nonEmpty(c, "adapter")
 }
 
@@ -35,15 +41,7 @@ const dataHelp = "texts: a file, - for the standard input, a directory, or a dat
 // dataFlags say which token sequences a model is run on. With preset the command
 // has a default for --data.
 func dataFlags(c *cobra.Command, d *stage.Data, preset bool) {
-	f := c.Flags()
-	f.StringVar(&d.Tokens, "tokens", "", "JSON file of token ids, [[ids…], …], used exactly as given")
-	f.StringVar(&d.Source, "data", "", dataHelp)
-	fieldFlag(c, &d.Field, "with --data: column that holds the text")
-	f.IntVar(&d.Samples, "samples", d.Samples, "with --data: number of windows")
-	f.IntVar(&d.Length, "length", d.Length, "with --data: tokens in a window, BOS included")
-	f.StringVar(&d.AddBOS, "add-bos", d.AddBOS, "with --data: begin every window with BOS: true, false or auto (where the tokenizer adds one)")
-	f.StringVar(&d.TokensOut, "tokens-out", "", "with --data: write the token ids to this new file, for --tokens")
-	f.Uint64Var(&d.Seed, "seed", d.Seed, "seed of everything drawn at random")
+	inGroup(c.Flags(), flagsData, func() { dataFlagsOf(c, d) })
 	only := []string{"field", "samples", "length", "add-bos", "tokens-out"} // --data uses
 	beforeRun(c, func(c *cobra.Command) error {
 		for _, name := range only {
@@ -60,6 +58,18 @@ func dataFlags(c *cobra.Command, d *stage.Data, preset bool) {
 	}
 }
 
+func dataFlagsOf(c *cobra.Command, d *stage.Data) {
+	f := c.Flags()
+	f.StringVar(&d.Tokens, "tokens", "", "JSON file of token ids, [[ids…], …], used exactly as given")
+	f.StringVar(&d.Source, "data", "", dataHelp)
+	fieldFlag(c, &d.Field, "with --data: column that holds the text")
+	f.IntVar(&d.Samples, "samples", d.Samples, "with --data: number of windows")
+	f.IntVar(&d.Length, "length", d.Length, "with --data: tokens in a window, BOS included")
+	f.StringVar(&d.AddBOS, "add-bos", d.AddBOS, "with --data: begin every window with BOS: true, false or auto (where the tokenizer adds one)")
+	f.StringVar(&d.TokensOut, "tokens-out", "", "with --data: write the token ids to this new file, for --tokens")
+	f.Uint64Var(&d.Seed, "seed", d.Seed, "seed of everything drawn at random")
+}
+
 // fieldFlag names the column that holds the text. The help shows the default; the
 // field stays empty unless it is given.
 func fieldFlag(c *cobra.Command, field *string, help string) {
@@ -71,15 +81,19 @@ func fieldFlag(c *cobra.Command, field *string, help string) {
 // layerFlags choose a pruning that is run without being written.
 func layerFlags(c *cobra.Command, l *stage.Layers) {
 	cutFlags(c, &l.Cut)
-	c.Flags().StringVar(&l.Keep, "keep", "", "layers to keep; the rest is left out")
+	inGroup(c.Flags(), flagsLayers, func() {
+		c.Flags().StringVar(&l.Keep, "keep", "", "layers to keep; the rest is left out")
+	})
 	nonEmpty(c, "keep")
 	exclusive(c, "drop", "keep", "plan")
 }
 
 // cutFlags are those without --keep, for a command in which that means something else.
 func cutFlags(c *cobra.Command, l *stage.Cut) {
-	c.Flags().StringVar(&l.Drop, "drop", "", "layers to leave out, such as 3,7,24-31")
-	c.Flags().StringVar(&l.Plan, "plan", "", "a plan file, as prune writes it")
+	inGroup(c.Flags(), flagsLayers, func() {
+		c.Flags().StringVar(&l.Drop, "drop", "", "layers to leave out, such as 3,7,24-31")
+		c.Flags().StringVar(&l.Plan, "plan", "", "a plan file, as prune writes it, or the directory of what it wrote")
+	})
 	nonEmpty(c, "drop", "plan")
 	exclusive(c, "drop", "plan")
 }
@@ -87,7 +101,7 @@ func cutFlags(c *cobra.Command, l *stage.Cut) {
 // chatFlags put a text into a model's chat template.
 func chatFlags(c *cobra.Command, f *stage.Chat) {
 	c.Flags().BoolVar(&f.On, "chat", false, "put the text into the model's chat template, as the user's message")
-	c.Flags().StringVar(&f.System, "system", "", "system message before it")
+	c.Flags().StringVar(&f.System, "system", "", "with --chat: system message before the user's")
 	c.Flags().StringVar(&f.Template, "chat-template", "", "another template: a name of the model's own, a .jinja file, or chatml, vicuna, chatglm2, chatglm3, baichuan2")
 	nonEmpty(c, "chat-template")
 	beforeRun(c, func(c *cobra.Command) error {
@@ -102,7 +116,9 @@ func chatFlags(c *cobra.Command, f *stage.Chat) {
 
 // yesFlag consents to long work beforehand.
 func (a *app) yesFlag(c *cobra.Command) {
-	c.Flags().BoolVar(&a.yes, "yes", false, "do not ask about work of more than an hour")
+	inGroup(c.Flags(), flagsOutput, func() {
+		c.Flags().BoolVar(&a.yes, "yes", false, "do not ask about work of more than an hour")
+	})
 }
 
 // warnOfUnused names flags that were given and change nothing.

@@ -36,7 +36,7 @@ their own. In --join, \n, \t and \\ mean newline, tab and backslash.`,
 	a.workFlags(c)
 	c.Flags().StringVar(&o.Data, "data", "", dataHelp)
 	fieldFlag(c, &o.Field, "column that holds the text")
-	c.Flags().IntVar(&o.Length, "length", 0, "tokens in a window (default: at most the model's positions)")
+	c.Flags().IntVar(&o.Length, "length", 0, "tokens in a window, or as many as the model has positions")
 	c.Flags().Lookup("length").DefValue = strconv.Itoa(stage.DefaultWindow)
 	c.Flags().StringVar(&o.Join, "join", o.Join, "what stands between two rows")
 	c.Flags().StringVar(&o.AddBOS, "add-bos", o.AddBOS, "BOS at the start of the text: auto (where the tokenizer adds one), true or false")

@@ -45,7 +45,7 @@ appears complete or not at all.`,
 	f := c.Flags()
 	f.StringVar(&o.Out, "out", "", "directory to write")
 	layerFlags(c, &o.Layers)
-	f.StringVar(&o.By, "by", "", "metric that orders the layers, one of "+strings.Join(stage.MetricNames(), ", "))
+	f.StringVar(&o.By, "by", "", "metric that orders the layers: "+strings.Join(stage.MetricNames(), ", "))
 	f.Lookup("by").DefValue = stage.DefaultMetric
 	f.StringVar(&o.Ranking, "ranking", "", "file that orders the layers, as score --json prints it (several in it: --by picks one)")
 	f.IntVar(&o.Count, "count", 0, "number of layers to drop")

@@ -64,7 +64,7 @@ func metricsHelp() string {
 		if m.RunsModel {
 			mark = "*"
 		}
-		fmt.Fprintf(&b, "  %-16s %s %s\n", m.Name, mark, m.Summary)
+		fmt.Fprintf(&b, "  %-17s %s %s\n", m.Name, mark, m.Summary)
 	}
 	return strings.TrimRight(b.String(), "\n")
 }
