@@ -30,22 +30,33 @@ const (
 // newDecoder makes caches of one slot a prompt for the listed layers, which stay
 // in memory if they fit beside them.
 func newDecoder(set *resident.Set, layers []int, prompts [][]int32, capacity int) (*decoder, error) {
-	d := &decoder{spec: set.Model().Spec}
+	rows := 0
 	for _, p := range prompts {
-		d.rows = min(batchTokens, d.rows+len(p))
+		rows = min(batchTokens, rows+len(p))
 	}
-	rows := min(logitRows, len(prompts))
-	fit := set.Plan(resident.Need{
-		Layers: layers, Head: true, Tokens: int64(d.rows), Longest: d.rows, Batch: d.rows, States: 1,
-		Cached: int64(len(prompts)) * int64(capacity), Holds: resident.HoldAlways(int64(rows) * int64(d.spec.Vocab) * 4),
-	})
+	fit := set.Plan(decoding(set, layers, len(prompts), rows, capacity))
 	if fit.Over {
 		return nil, tooMuch(set, fit, len(prompts), capacity)
 	}
+	return openDecoder(set, fit, layers, len(prompts), rows, capacity)
+}
+
+// decoding is what slots of sequences of up to capacity tokens need, rows tokens at
+// a time.
+func decoding(set *resident.Set, layers []int, slots, rows, capacity int) resident.Need {
+	return resident.Need{
+		Layers: layers, Head: true, Tokens: int64(rows), Longest: rows, Batch: rows, States: 1,
+		Cached: int64(slots) * int64(capacity), Holds: resident.HoldAlways(int64(min(logitRows, slots)) * int64(set.Model().Spec.Vocab) * 4),
+	}
+}
+
+// openDecoder makes the caches and buffers that fit.
+func openDecoder(set *resident.Set, fit resident.Fit, layers []int, slots, rows, capacity int) (*decoder, error) {
+	d := &decoder{spec: set.Model().Spec, rows: rows}
 	set.Use(fit)
-	d.logits = make([]float32, rows*d.spec.Vocab)
+	d.logits = make([]float32, min(logitRows, slots)*d.spec.Vocab)
 	var err error
-	if d.walk, err = set.Cached(layers, len(prompts), capacity); err != nil {
+	if d.walk, err = set.Cached(layers, slots, capacity); err != nil {
 		return nil, err
 	}
 	if d.hidden, err = set.Engine().NewHidden(set.Model(), d.rows); err != nil {
