@@ -254,3 +254,30 @@ func AlpacaPrompt(instruction, input string) string {
 	return "Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n### Instruction:\n" +
 		instruction + "\n\n### Input:\n" + input + "\n\n### Response:\n"
 }
+
+// AsPrompt recognises the schema of a row whose answer is asked for, which need not
+// be there: "", or s itself where one is said. The row that Read then takes has an
+// empty one.
+func (s Schema) AsPrompt(r Row, m Renames) (Schema, Row, error) {
+	order := Schemas()
+	if _, ok := m.find(r, "context|response"); ok { // Dolly's rows may lack all that Alpaca's do not have
+		order = append([]Schema{SchemaDolly}, order...)
+	}
+	for _, one := range order {
+		must, _ := one.columns()
+		if s != "" && one != s {
+			continue
+		}
+		if _, ok := m.find(r, must[0]); !ok && s == "" {
+			continue
+		}
+		if len(must) > 1 {
+			if column, ok := m.find(r, must[1]); !ok {
+				r.Columns, r.Values = append(slices.Clone(r.Columns), column), append(slices.Clone(r.Values), any(""))
+			}
+		}
+		return one, r, nil
+	}
+	_, err := DetectSchema(r, m)
+	return "", r, err
+}

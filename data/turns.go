@@ -281,3 +281,31 @@ func asObject(members []member) json.RawMessage {
 	b.WriteByte('}')
 	return b.Bytes()
 }
+
+// MarshalJSON writes a turn as a message with role and content.
+func (t Turn) MarshalJSON() ([]byte, error) {
+	members := []member{{name: "role"}, {name: "content"}}
+	for i, text := range []string{t.Role, t.Content} {
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(text); err != nil {
+			return nil, err
+		}
+		members[i].raw = bytes.TrimSpace(b.Bytes())
+	}
+	if t.More != nil {
+		more, ok := membersOf(t.More)
+		if !ok {
+			return nil, fmt.Errorf("further members are no JSON object")
+		}
+		for _, x := range more {
+			if x.name == "content" { // null
+				members[1] = x
+				continue
+			}
+			members = append(members, x)
+		}
+	}
+	return asObject(members), nil
+}

@@ -47,6 +47,22 @@ type Healed struct {
 // Typed implements Line.
 func (l Healed) Typed() any { l.Type = "done"; return l }
 
+// Generated is what answering a data set came to.
+type Generated struct {
+	Type        string  `json:"type"` // "generated"
+	Path        string  `json:"path"`
+	Rows        int     `json:"rows"`
+	OutOfTokens int     `json:"out_of_tokens"`     // rows whose "finish" is "length"
+	Skipped     int     `json:"skipped,omitempty"` // rows whose prompts leave no room for an answer
+	Resumed     int     `json:"resumed,omitempty"` // rows that an earlier call had answered
+	Tokens      int     `json:"tokens"`            // of all answers
+	Seconds     float64 `json:"seconds"`
+	Compute
+}
+
+// Typed implements Line.
+func (l Generated) Typed() any { l.Type = "generated"; return l }
+
 // Preview is a training sample, token by token.
 type Preview struct {
 	Type    string   `json:"type"` // "preview"

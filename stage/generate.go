@@ -24,10 +24,11 @@ type Generate struct {
 	TopP        float64 `yaml:"top_p"`       // draw from the fewest tokens that have this share together
 	Seed        uint64  `yaml:"seed"`
 	// Stop are strings that end a text, which ends before the first of them.
-	Stop   []string `yaml:"stop"`
-	Chat   `yaml:",inline"`
-	Layers `yaml:",inline"`
-	Engine `yaml:",inline"`
+	Stop      []string `yaml:"stop"`
+	Questions `yaml:",inline"`
+	Chat      `yaml:",inline"`
+	Layers    `yaml:",inline"`
+	Engine    `yaml:",inline"`
 }
 
 // DefaultGenerate has every field that is not given.
@@ -35,9 +36,15 @@ func DefaultGenerate() Generate { return Generate{MaxTokens: 64, TopP: 1, Seed: 
 
 // Check finds what can be wrong before any file is opened.
 func (g Generate) Check() error {
+	if g.Prompt == nil && g.Tokens == "" {
+		return wrong("generate: after what?").with("pass {prompt}, {tokens} or {data}")
+	}
+	return g.numbers()
+}
+
+// numbers checks the fields that say how texts go on.
+func (g Generate) numbers() error {
 	switch {
-	case g.Prompt == nil && g.Tokens == "":
-		return wrong("generate: after what?").with("pass {prompt} or {tokens}")
 	case g.MaxTokens < 1:
 		return wrong("{max_tokens} %d: want at least 1", g.MaxTokens)
 	case !(g.Temperature >= 0 && g.Temperature <= 1e6):

@@ -105,8 +105,9 @@ func chatFlags(c *cobra.Command, f *stage.Chat) {
 	c.Flags().StringVar(&f.Template, "chat-template", "", "another template: a name of the model's own, a .jinja file, or chatml, vicuna, chatglm2, chatglm3, baichuan2")
 	nonEmpty(c, "chat-template")
 	beforeRun(c, func(c *cobra.Command) error {
+		rows := c.Flag("data") != nil && c.Flag("data").Changed // whose prompts are put into it anyway
 		for _, name := range []string{"system", "chat-template"} {
-			if c.Flags().Changed(name) && !f.On {
+			if c.Flags().Changed(name) && !f.On && !rows {
 				return usage("--%s has no effect without --chat", name).withHint("add --chat")
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/stage"
 )
 
@@ -16,16 +17,23 @@ func newGenerate(a *app) *cobra.Command {
 	o := stage.DefaultGenerate()
 	var prompt string
 	c := &cobra.Command{
-		Use:   "generate MODEL (--prompt TEXT | --tokens FILE)",
-		Short: "Continue a prompt",
+		Use:   "generate MODEL (--prompt TEXT | --tokens FILE | --data DATA --out FILE.jsonl)",
+		Short: "Continue a prompt, or answer a data set",
 		Long: `Continue a prompt with a model, or with a pruning of it that is never written
 (--drop, --keep, --plan). Text comes out as it is made. Prompts of --prompt get
 the special tokens that the tokenizer puts before a text; those of --tokens are
 used as they are, several at a time. With --chat the prompt is a user's message
 in the model's chat template. Generation ends at the model's end-of-text tokens,
-before a --stop text, or after --max-tokens; JSON says which ("finish").`,
+before a --stop text, or after --max-tokens; JSON says which ("finish").
+
+With --data, the prompts of a data set are answered in the model's chat template, as
+many at once as memory allows, each as it would be alone: conversations up to their
+last answer, instructions, prompts; the answers that are there are not looked at.
+--out gets rows with the new answers, for heal --data; "finish":"length" marks those
+that ran out of tokens. The same command goes on where it was interrupted.`,
 		Example: `  coppice generate ./model --prompt "Once upon a time" --max-tokens 100
-  coppice generate ./model --chat --prompt "Who are you?" --drop 24-31`,
+  coppice generate ./model --chat --prompt "Who are you?" --drop 24-31
+  coppice generate ./model --data yahma/alpaca-cleaned --out own.jsonl --max-tokens 256`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Model = args[0]
@@ -44,6 +52,17 @@ before a --stop text, or after --max-tokens; JSON says which ("finish").`,
 					return usage("--%s has no effect at temperature 0, which always takes the likeliest token", name).withHint("pass a --temperature above 0, such as 0.8")
 				}
 			}
+			if err := atLeastOne(c, "samples", o.Samples); err != nil {
+				return err
+			}
+			if o.Data != "" {
+				return runAnswers(c.Context(), a, o)
+			}
+			for _, name := range []string{"out", "schema", "map", "template", "samples", "force"} {
+				if c.Flags().Changed(name) {
+					return usage("--%s goes with --data, which is not given", name)
+				}
+			}
 			return runGenerate(c.Context(), a, o)
 		},
 	}
@@ -56,8 +75,17 @@ before a --stop text, or after --max-tokens; JSON says which ("finish").`,
 	c.Flags().Float64Var(&o.TopP, "top-p", o.TopP, "draw from the fewest tokens that have this share together")
 	c.Flags().Uint64Var(&o.Seed, "seed", o.Seed, "seed of drawing")
 	c.Flags().StringArrayVar(&o.Stop, "stop", nil, "end before this text; may be given several times")
-	nonEmpty(c, "tokens")
+	f := c.Flags()
+	f.StringVar(&o.Data, "data", "", dataHelp+"; rows whose prompts are answered")
+	schemaFlags(f, &o.Schema, &o.Map)
+	f.StringVar(&o.Questions.Template, "template", "", "with --data: alpaca, chat (the model's own) or a chat template, as heal has them (default chat)")
+	f.IntVar(&o.Samples, "samples", 0, "with --data: number of rows, drawn by --seed (default: all)")
+	f.StringVar(&o.Out, "out", "", "with --data: .jsonl file for the rows with their answers")
+	f.BoolVar(&o.Force, "force", false, "with --data: start over, whatever --out holds")
+	nonEmpty(c, "tokens", "data", "out", "schema", "template")
 	exclusive(c, "prompt", "tokens")
+	exclusive(c, "prompt", "data")
+	exclusive(c, "tokens", "data")
 	exclusive(c, "tokens", "chat")
 	chatFlags(c, &o.Chat)
 	layerFlags(c, &o.Layers)
@@ -112,4 +140,18 @@ func runGenerate(ctx context.Context, a *app, o stage.Generate) error {
 		}
 	}
 	return nil
+}
+
+// runAnswers answers a data set.
+func runAnswers(ctx context.Context, a *app, o stage.Generate) error {
+	done, err := o.Answer(ctx, a.env())
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.line(*done)
+	}
+	t := &report.Table{Header: []string{"rows", "out of tokens", "skipped", "tokens"}}
+	t.Add(report.Int(done.Rows), report.Int(done.OutOfTokens), report.Int(done.Skipped), report.Int(done.Tokens))
+	return a.table(t)
 }
