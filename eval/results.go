@@ -12,11 +12,13 @@ import (
 // them.
 func (o Outcomes) Lines(asked []*Asked, by report.Compute) (lines []report.Result) {
 	by.Keep = o.Keep
+	chances := chancesOf(asked)
 	for _, g := range o.Groups {
 		for _, m := range g.Metrics {
 			lines = append(lines, report.Result{
 				Task: g.Name, Metric: m.Name, Filter: m.Filter, Value: report.Number(m.Result), StdErr: report.Number(m.StdErr), N: g.Size,
 				Version: string(g.Metadata.Version), Group: true, HigherIsBetter: m.HigherIsBetter, Partial: g.Partial, Compute: by, Members: g.Members,
+				Chance: chances.of(m),
 			})
 		}
 	}
@@ -25,10 +27,51 @@ func (o Outcomes) Lines(asked []*Asked, by report.Compute) (lines []report.Resul
 			lines = append(lines, report.Result{
 				Task: a.Task.Name, Metric: m.Name, Filter: m.Filter, Value: report.Number(m.Result), StdErr: report.Number(m.StdErr), N: len(a.Docs),
 				Version: string(a.Task.Metadata.Version), Shots: a.Shots, HigherIsBetter: m.HigherIsBetter, Partial: a.Partial(), Compute: by,
+				Chance: chances.task(a.Task.Name, m.Name),
 			})
 		}
 	}
 	return lines
+}
+
+// chances are what guessing comes to, by task.
+type chances map[string]float64
+
+// chancesOf are those of multiple choice: the mean over documents of the share of
+// choices that are right.
+func chancesOf(asked []*Asked) chances {
+	out := chances{}
+	for _, a := range asked {
+		sum := 0.
+		for i, choices := range a.choices {
+			if len(choices) > 0 && i < len(a.right) {
+				sum += float64(len(a.right[i])) / float64(len(choices))
+			}
+		}
+		if len(a.choices) > 0 {
+			out[a.Task.Name] = sum / float64(len(a.choices))
+		}
+	}
+	return out
+}
+
+// task is what guessing comes to in a metric of a task; 0 where that is not known.
+func (c chances) task(name, metric string) float64 {
+	if metric != "acc" && metric != "acc_norm" {
+		return 0
+	}
+	return c[name]
+}
+
+// of is the same of a group.
+func (c chances) of(m GroupMetric) (chance float64) {
+	for name, weight := range m.Weights {
+		if c.task(name, m.Name) == 0 {
+			return 0
+		}
+		chance += weight * c[name]
+	}
+	return chance
 }
 
 // Origin says how results.json came to be, as far as the results do not.

@@ -319,3 +319,27 @@ func TestUnknown(t *testing.T) {
 		t.Errorf("%d tasks, %v", len(s.Tasks), err)
 	}
 }
+
+// TestChances: what guessing comes to, of a task and of a mean of tasks.
+func TestChances(t *testing.T) {
+	two, four := []string{"a", "b"}, []string{"a", "b", "c", "d"}
+	c := chancesOf([]*Asked{
+		{Task: &Task{Name: "piqa"}, choices: [][]string{two, two}, right: [][]int{{0}, {1}}},
+		{Task: &Task{Name: "arc"}, choices: [][]string{four, two}, right: [][]int{{3}, {0}}},
+		{Task: &Task{Name: "wikitext"}},
+	})
+	for _, tt := range []struct {
+		task, metric string
+		want         float64
+	}{{"piqa", "acc", .5}, {"arc", "acc_norm", .375}, {"piqa", "perplexity", 0}, {"wikitext", "acc", 0}} {
+		if got := c.task(tt.task, tt.metric); got != tt.want {
+			t.Errorf("%s %s: %v, want %v", tt.task, tt.metric, got, tt.want)
+		}
+	}
+	if got := c.of(GroupMetric{Name: "acc", Weights: map[string]float64{"piqa": .5, "arc": .5}}); got != .4375 {
+		t.Errorf("mean: %v", got)
+	}
+	if got := c.of(GroupMetric{Name: "acc", Weights: map[string]float64{"piqa": .5, "wikitext": .5}}); got != 0 {
+		t.Errorf("a mean with a task that has no choices: %v", got)
+	}
+}

@@ -23,6 +23,7 @@ type Result struct {
 	Plan           string `json:"plan,omitempty"` // file of the pruning, with --plans
 	Compute
 	Members []string `json:"-"` // of a group
+	Chance  float64  `json:"-"` // what guessing among the choices comes to; 0: not known
 }
 
 // Typed implements Line.

@@ -66,6 +66,7 @@ type TaskCurve struct {
 	Partial        bool     `json:"partial"` // not all documents of the published split
 
 	Members []string `json:"-"` // of a group
+	Chance  float64  `json:"-"` // what guessing among the choices comes to; 0: not known
 }
 
 // Typed implements Line.

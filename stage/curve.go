@@ -141,7 +141,7 @@ func taskCurves(r *eval.Results) (curves []report.TaskCurve) {
 			if i == 0 {
 				curves = append(curves, report.TaskCurve{
 					Task: l.Task, Metric: l.Metric, Filter: l.Filter, N: l.N, Version: l.Version,
-					Group: l.Group, HigherIsBetter: l.HigherIsBetter, Partial: l.Partial, Members: l.Members,
+					Group: l.Group, HigherIsBetter: l.HigherIsBetter, Partial: l.Partial, Members: l.Members, Chance: l.Chance,
 				})
 			}
 			curves[j].Values, curves[j].StdErr = append(curves[j].Values, l.Value), append(curves[j].StdErr, l.StdErr)

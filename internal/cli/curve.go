@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -81,7 +82,11 @@ func (o curveOptions) run(ctx context.Context, a *app) error {
 	if err := printCurve(a, result, o.all); err != nil {
 		return err
 	}
-	return o.plot.draw(a, curvePanels(result))
+	var more []string
+	if len(result.Tasks) > 0 && o.Limit > 0 {
+		more = append(more, fmt.Sprintf("the first %d documents of each task", o.Limit))
+	}
+	return o.plot.draw(a, caption(o.Model, result.Data, &result.Compute, more...), curvePanels(result, o.all))
 }
 
 func printCurve(a *app, c report.Curve, all bool) error {
@@ -101,11 +106,7 @@ func printCurve(a *app, c report.Curve, all bool) error {
 // printTaskCurves prints a row for each number of layers cut and metric.
 func printTaskCurves(a *app, c report.Curve, all bool) error {
 	t := &report.Table{Header: []string{"cut", "layers", "task", "metric", "value", "stderr"}}
-	entries := make([]entry, len(c.Tasks))
-	for i, task := range c.Tasks {
-		entries[i] = entry{task.Task, task.Members}
-	}
-	o := outline(entries, all)
+	o := outline(curveEntries(c), all)
 	defer a.noteLeft(o)
 	for n, dropped := range c.Dropped {
 		layers := report.Layers(slices.Sorted(slices.Values(dropped)))
@@ -115,4 +116,12 @@ func printTaskCurves(a *app, c report.Curve, all bool) error {
 		}
 	}
 	return a.table(t)
+}
+
+func curveEntries(c report.Curve) []entry {
+	entries := make([]entry, len(c.Tasks))
+	for i, task := range c.Tasks {
+		entries[i] = entry{task.Task, task.Members}
+	}
+	return entries
 }

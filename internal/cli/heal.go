@@ -153,7 +153,7 @@ func (o healOptions) run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		if err := o.plot.draw(a, panels); err != nil {
+		if err := o.plot.draw(a, caption(o.Model, nil, nil, "method "+o.Method), panels); err != nil {
 			return err
 		}
 	}

@@ -4,9 +4,9 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/coppice-ml/coppice/internal/plot"
 	"github.com/coppice-ml/coppice/stage"
@@ -22,7 +22,7 @@ func lossPanels(dir string) ([]plot.Panel, error) {
 		return nil, err
 	}
 	defer f.Close()
-	p := plot.Losses{Title: fmt.Sprintf("healing %s", dir)}
+	p := plot.Losses{Title: "losses of healing " + filepath.Base(dir)}
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		var e struct {
 			Type string  `json:"type"`

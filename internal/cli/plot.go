@@ -3,7 +3,9 @@ package cli
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -38,16 +40,60 @@ func (f plotFlags) check() error {
 	return stage.Writable("plot", f.path)
 }
 
-// draw draws, if a picture is asked for.
-func (f plotFlags) draw(a *app, panels []plot.Panel) error {
+// draw draws, if a picture is asked for, with what it is of below it.
+func (f plotFlags) draw(a *app, caption string, panels []plot.Panel) error {
 	if f.path == "" {
 		return nil
 	}
-	if err := plot.Write(f.path, f.force, panels...); err != nil {
+	if err := plot.Write(f.path, f.force, caption, panels...); err != nil {
 		return err
 	}
 	a.note("drawn: %s", f.path)
 	return nil
+}
+
+// caption says of a picture what it is of and when it was made; d and c may be nil.
+func caption(model string, d *report.Data, c *report.Compute, more ...string) string {
+	if _, err := os.Stat(model); err == nil {
+		if abs, err := filepath.Abs(model); err == nil {
+			model = filepath.Base(abs)
+		}
+	}
+	parts := []string{"Model: " + model}
+	if d != nil {
+		parts = append(parts, "data: "+dataCaption(*d))
+	}
+	parts = append(parts, more...)
+	if c != nil {
+		parts = append(parts, fmt.Sprintf("%s by %s", c.DType, c.Provider))
+	}
+	return strings.Join(append(parts, "coppice "+version().Version, time.Now().Format(time.DateOnly)), " · ")
+}
+
+func dataCaption(d report.Data) string {
+	if d.Samples == 0 {
+		return d.Source
+	}
+	text := fmt.Sprintf("%d x %d tokens of %s", d.Samples, d.Length, d.Source)
+	if d.Seed != nil {
+		text += fmt.Sprintf(", seed %d", *d.Seed)
+	}
+	return text
+}
+
+// rankingCaption is of the first ranking that a model was run for, or of any.
+func rankingCaption(model string, rankings []report.Line) string {
+	for _, l := range rankings {
+		switch r := l.(type) {
+		case report.Blocks:
+			return caption(model, r.Data, r.Compute)
+		case report.Ranking:
+			if r.Data != nil {
+				return caption(model, r.Data, r.Compute)
+			}
+		}
+	}
+	return caption(model, nil, nil)
 }
 
 // rankingPanels are a profile for every metric, and the matrices.
@@ -57,22 +103,23 @@ func rankingPanels(rankings []report.Line) (panels []plot.Panel) {
 		switch r := l.(type) {
 		case report.Blocks:
 			panels = append(panels, plot.Profile{
-				Title: fmt.Sprintf("%s of the %d layers from each one on: the lowest block drops", r.Metric, r.Block), Label: r.Metric,
-				Scores: floats(r.Scores), First: []int{r.Best},
+				Title: fmt.Sprintf("%s: distance across %s (the lowest block drops)", r.Metric, report.Plural(r.Block, "layer")), Label: r.Metric,
+				X: "first layer of the block", Scores: floats(r.Scores), First: []int{r.Best}, FirstFew: "block to drop",
 			})
-			matrices = append(matrices, matrixPanel(r.Metric, r.Matrix)...)
+			matrices = append(matrices, matrixPanel(r.Metric+": distance between every two depths", r.Matrix)...)
 		case report.Ranking:
+			few := max(1, len(r.Scores)/4)
 			panels = append(panels, plot.Profile{
-				Title: fmt.Sprintf("%s: the %s drops first", r.Metric, r.Direction), Label: r.Metric,
-				Scores: floats(r.Scores), First: r.Order[:min(len(r.Order), max(1, len(r.Scores)/4))],
+				Title: fmt.Sprintf("%s (the %s drops first)", r.Metric, r.Direction), Label: r.Metric, Scores: floats(r.Scores),
+				First: r.Order[:min(len(r.Order), few)], FirstFew: fmt.Sprintf("first quarter to drop (%d of %d)", few, len(r.Scores)),
 			})
-			matrices = append(matrices, matrixPanel(r.Metric, r.Matrix)...)
+			matrices = append(matrices, matrixPanel(r.Metric+": similarity of every two depths", r.Matrix)...)
 		}
 	}
 	return append(panels, matrices...)
 }
 
-func matrixPanel(metric string, m report.Matrix) []plot.Panel {
+func matrixPanel(title string, m report.Matrix) []plot.Panel {
 	if m == nil {
 		return nil
 	}
@@ -80,23 +127,38 @@ func matrixPanel(metric string, m report.Matrix) []plot.Panel {
 	for i, row := range m {
 		values[i] = floats(row)
 	}
-	return []plot.Panel{plot.Matrix{Title: metric + " between depths", Label: "layers passed", Values: values}}
+	return []plot.Panel{plot.Matrix{Title: title, Label: "layers passed", Values: values}}
 }
 
-// curvePanels are the pictures of a curve: the loss, or one of each task's metrics.
-func curvePanels(c report.Curve) (panels []plot.Panel) {
-	panel := func(what, unit string, values []report.Number) {
-		panels = append(panels, plot.Curve{
-			Title: fmt.Sprintf("%s without the first n layers to drop by %s", what, c.Metric), X: "layers cut", Y: unit, Values: floats(values),
-		})
-	}
-	for _, t := range c.Tasks {
-		panel(t.Task+" "+t.Metric, t.Metric, t.Values)
-	}
+// curvePanels are the pictures of a curve: the loss, or one of each task's metrics,
+// of those that a table shows.
+func curvePanels(c report.Curve, all bool) (panels []plot.Panel) {
+	blank := plot.Curve{X: "layers cut" + orderText(c.Order), Mark: len(c.Dropped) / 4, MarkText: "a quarter of the layers"}
 	if len(c.Tasks) == 0 {
-		panel("loss", "loss (nats per token)", c.Loss)
+		p := blank
+		p.Title, p.Y, p.Values, p.Exp = "loss without the first n layers to drop by "+c.Metric, "loss, nats per token (perplexity)", floats(c.Loss), true
+		return []plot.Panel{p}
+	}
+	for _, i := range outline(curveEntries(c), all).rows {
+		t := c.Tasks[i]
+		p := blank
+		p.Title = fmt.Sprintf("%s %s without the first n layers to drop by %s", t.Task, t.Metric, c.Metric)
+		p.Y, p.Values, p.Errors, p.Chance = fmt.Sprintf("%s (%s)", t.Metric, report.Plural(t.N, "document")), floats(t.Values), floats(t.StdErr), t.Chance
+		panels = append(panels, p)
 	}
 	return panels
+}
+
+// orderText is the order in which layers go, as much of it as fits below a picture.
+func orderText(order []int) string {
+	const most = 16
+	switch {
+	case len(order) == 0:
+		return ""
+	case len(order) > most:
+		return ": " + joined(order[:most], ", ") + ", …"
+	}
+	return ": " + joined(order, ", ")
 }
 
 func floats(values []report.Number) []float64 {

@@ -84,7 +84,7 @@ func (o scoreOptions) run(ctx context.Context, a *app) error {
 	if err := printRankings(a, rankings); err != nil {
 		return err
 	}
-	return o.plot.draw(a, rankingPanels(rankings))
+	return o.plot.draw(a, rankingCaption(o.Model, rankings), rankingPanels(rankings))
 }
 
 // printRankings writes a JSON line a metric, or a table: it has a row for every

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 
-	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -20,9 +19,9 @@ type Losses struct {
 	Validation []float64
 }
 
-func (l Losses) height() vg.Length { return 3.2 * vg.Inch }
+func (Losses) height(width vg.Length) vg.Length { return width / 2 }
 
-func (l Losses) draw() (*plot.Plot, error) {
+func (l Losses) draw() (*picture, error) {
 	out := blank(l.Title, "step", "loss")
 	line, points := points(l.Steps, l.Training), points(l.Evaluated, l.Validation)
 	if len(line)+len(points) == 0 {
@@ -32,11 +31,12 @@ func (l Losses) draw() (*plot.Plot, error) {
 		if err := addLine(out, line); err != nil {
 			return nil, err
 		}
+		out.legend = append(out.legend, mark{line: grey(), text: "training, a batch"})
 	}
 	if err := addPoints(out, points, draw.BoxGlyph{}, "validation"); err != nil {
 		return nil, err
 	}
-	out.X.Tick.Marker = whole{}
+	out.X.Tick.Marker, out.Y.Tick.Marker = whole{}, decimal{}
 	room(out)
 	return out, nil
 }

@@ -8,31 +8,44 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgimg"
-	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// Panel is one picture; several are drawn one below the other.
+// Panel is one picture of a sheet.
 type Panel interface {
-	draw() (*plot.Plot, error)
-	height() vg.Length
+	draw() (*picture, error)
+	// height of a panel that is so wide.
+	height(width vg.Length) vg.Length
 }
 
-// width of every panel, and the margin around its content.
-const (
-	width  = 6.5 * vg.Inch
-	margin = vg.Length(8)
-)
+// picture is a panel that is ready to be drawn: a plot, what its marks mean, and
+// perhaps a scale beside it.
+type picture struct {
+	*plot.Plot
+	legend []mark
+	bar    *plot.Plot
+}
+
+// mark is a sign and what it means.
+type mark struct {
+	shape draw.GlyphDrawer // nil: a line
+	line  draw.LineStyle
+	text  string
+}
+
+// margin is around the content of every panel.
+const margin = vg.Length(8)
 
 // Write draws the panels to a .png or .svg file, which appears complete or not
-// at all. An existing one is replaced only with force.
-func Write(path string, force bool, panels ...Panel) error {
+// at all, with the caption below: what the picture is of. An existing file is
+// replaced only with force.
+func Write(path string, force bool, caption string, panels ...Panel) error {
 	if len(panels) == 0 {
 		return fmt.Errorf("%s: there is nothing to draw", path)
 	}
@@ -40,7 +53,7 @@ func Write(path string, force bool, panels ...Panel) error {
 		return fmt.Errorf("%s: %w", path, os.ErrExist)
 	}
 	var picture bytes.Buffer
-	if err := encode(&picture, filepath.Ext(path), panels); err != nil {
+	if err := encode(&picture, filepath.Ext(path), caption, panels); err != nil {
 		return fmt.Errorf("draw %s: %w", path, err)
 	}
 	return replace(path, picture.Bytes())
@@ -68,51 +81,49 @@ func replace(path string, content []byte) error {
 	return err
 }
 
-func encode(w io.Writer, extension string, panels []Panel) error {
-	var total vg.Length
-	for _, p := range panels {
-		total += p.height()
+func encode(w io.Writer, extension, caption string, panels []Panel) error {
+	s := newSheet(caption, panels)
+	canvas, err := canvasFor(extension, s.width, s.height)
+	if err != nil {
+		return err
 	}
-	var canvas vg.CanvasWriterTo
-	switch strings.ToLower(extension) {
-	case ".svg":
-		c := vgsvg.New(width, total)
-		canvas = c
-	case ".png":
-		c := vgimg.PngCanvas{Canvas: vgimg.NewWith(vgimg.UseWH(width, total), vgimg.UseDPI(144))}
-		canvas = c
-	default:
-		return fmt.Errorf("%q: want a name that ends in .png or .svg", extension)
+	if err := s.draw(draw.NewCanvas(canvas, s.width, s.height)); err != nil {
+		return err
 	}
-	area := draw.NewCanvas(canvas, width, total)
-	top := area.Max.Y
-	for _, p := range panels {
-		picture, err := p.draw()
-		if err != nil {
-			return err
-		}
-		part := area
-		part.Min.Y, part.Max.Y = top-p.height(), top
-		part = draw.Crop(part, margin, -margin, margin, -margin)
-		top -= p.height()
-		picture.Draw(part)
+	if strings.ToLower(extension) != ".svg" {
+		_, err = canvas.WriteTo(w)
+		return err
 	}
-	_, err := canvas.WriteTo(w)
+	var raw bytes.Buffer
+	if _, err := canvas.WriteTo(&raw); err != nil {
+		return err
+	}
+	// Whoever has no Liberation Serif has another serif.
+	_, err = w.Write(bytes.ReplaceAll(raw.Bytes(), []byte("font-family:Liberation Serif;"), []byte("font-family:Liberation Serif,Times New Roman,Times,serif;")))
 	return err
 }
 
 // Profile is a score a layer. What drops first is filled black.
 type Profile struct {
-	Title  string
-	Label  string    // of the scores
-	Scores []float64 // [L]; NaN is left out
-	First  []int     // layers to mark as first to drop
+	Title    string
+	X        string    // what is counted; "": layer
+	Label    string    // of the scores
+	Scores   []float64 // [L]; NaN is left out
+	First    []int     // layers to mark as first to drop
+	FirstFew string    // what they are called in the legend; "": first to drop
 }
 
-func (p Profile) height() vg.Length { return 2.4 * vg.Inch }
+func (Profile) height(width vg.Length) vg.Length { return max(width*.42, 2.4*vg.Inch) }
 
-func (p Profile) draw() (*plot.Plot, error) {
-	out := blank(p.Title, "layer", p.Label)
+func (p Profile) draw() (*picture, error) {
+	x, few := p.X, p.FirstFew
+	if x == "" {
+		x = "layer"
+	}
+	if few == "" {
+		few = "first to drop"
+	}
+	out := blank(p.Title, x, p.Label)
 	line, first, rest := plotter.XYs{}, plotter.XYs{}, plotter.XYs{}
 	for l, v := range p.Scores {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
@@ -120,7 +131,7 @@ func (p Profile) draw() (*plot.Plot, error) {
 		}
 		at := plotter.XY{X: float64(l), Y: v}
 		line = append(line, at)
-		if contains(p.First, l) {
+		if slices.Contains(p.First, l) {
 			first = append(first, at)
 		} else {
 			rest = append(rest, at)
@@ -132,14 +143,14 @@ func (p Profile) draw() (*plot.Plot, error) {
 	if err := addLine(out, line); err != nil {
 		return nil, err
 	}
-	if err := addPoints(out, first, draw.BoxGlyph{}, "first to drop"); err != nil {
+	if err := addPoints(out, first, draw.BoxGlyph{}, few); err != nil {
 		return nil, err
 	}
 	if err := addPoints(out, rest, draw.RingGlyph{}, "others"); err != nil {
 		return nil, err
 	}
 	out.X.Min, out.X.Max = -.5, float64(len(p.Scores))-.5
-	out.X.Tick.Marker = whole{}
+	out.X.Tick.Marker, out.Y.Tick.Marker = whole{}, decimal{}
 	room(out)
 	return out, nil
 }
@@ -148,54 +159,121 @@ func (p Profile) draw() (*plot.Plot, error) {
 type Curve struct {
 	Title, X, Y string
 	Values      []float64
+	Errors      []float64 // standard errors; nil, or NaN where there is none
+	Chance      float64   // what guessing comes to; 0: not known
+	Mark        int       // an n to point out; 0: none
+	MarkText    string
+	Exp         bool // ticks have the exponential in brackets: perplexity beside loss
 }
 
-func (c Curve) height() vg.Length { return 3.2 * vg.Inch }
+func (Curve) height(width vg.Length) vg.Length { return max(width*.5, 2.8*vg.Inch) }
 
-func (c Curve) draw() (*plot.Plot, error) {
+func (c Curve) draw() (*picture, error) {
 	out := blank(c.Title, c.X, c.Y)
-	line := plotter.XYs{}
+	line := errorPoints{}
 	for n, v := range c.Values {
-		if !math.IsNaN(v) && !math.IsInf(v, 0) {
-			line = append(line, plotter.XY{X: float64(n), Y: v})
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			continue
 		}
+		line.XYs = append(line.XYs, plotter.XY{X: float64(n), Y: v})
+		e := 0.
+		if n < len(c.Errors) && !math.IsNaN(c.Errors[n]) {
+			e = c.Errors[n]
+		}
+		line.errors = append(line.errors, e)
 	}
-	if len(line) == 0 {
+	if len(line.XYs) == 0 {
 		return nil, fmt.Errorf("%s: there is no value", c.Title)
 	}
-	if err := addLine(out, line); err != nil {
+	if err := addLine(out, line.XYs); err != nil {
 		return nil, err
 	}
-	if err := addPoints(out, line, draw.CircleGlyph{}, ""); err != nil {
+	if err := c.addErrors(out, line); err != nil {
+		return nil, err
+	}
+	if err := addPoints(out, line.XYs, draw.CircleGlyph{}, ""); err != nil {
 		return nil, err
 	}
 	out.X.Min, out.X.Max = -.5, float64(len(c.Values))-.5
 	out.X.Tick.Marker = whole{}
+	out.Y.Tick.Marker = decimal{exp: c.Exp}
+	if c.Chance > 0 {
+		out.Y.Min, out.Y.Max = min(out.Y.Min, c.Chance), max(out.Y.Max, c.Chance)
+	}
 	room(out)
-	return out, nil
+	return out, c.addLines(out)
 }
 
-func blank(title, x, y string) *plot.Plot {
+// addErrors draws a standard error up and down from each point.
+func (c Curve) addErrors(out *picture, line errorPoints) error {
+	if c.Errors == nil {
+		return nil
+	}
+	bars, err := plotter.NewYErrorBars(line)
+	if err != nil {
+		return err
+	}
+	bars.LineStyle = draw.LineStyle{Color: color.Gray{Y: 90}, Width: vg.Points(.75)}
+	out.Add(bars)
+	out.legend = append(out.legend, mark{line: bars.LineStyle, text: "± one standard error"})
+	return nil
+}
+
+// addLines draws what guessing comes to, and the n that is pointed out.
+func (c Curve) addLines(out *picture) error {
+	style := draw.LineStyle{Color: color.Gray{Y: 90}, Width: vg.Points(.75), Dashes: []vg.Length{vg.Points(4), vg.Points(3)}}
+	if c.Chance > 0 {
+		if err := addStyled(out, style, plotter.XY{X: out.X.Min, Y: c.Chance}, plotter.XY{X: out.X.Max, Y: c.Chance}); err != nil {
+			return err
+		}
+		out.legend = append(out.legend, mark{line: style, text: "guessing"})
+	}
+	if c.Mark > 0 {
+		style.Dashes = []vg.Length{vg.Points(1), vg.Points(2)}
+		if err := addStyled(out, style, plotter.XY{X: float64(c.Mark), Y: out.Y.Min}, plotter.XY{X: float64(c.Mark), Y: out.Y.Max}); err != nil {
+			return err
+		}
+		out.legend = append(out.legend, mark{line: style, text: c.MarkText})
+	}
+	return nil
+}
+
+func addStyled(out *picture, style draw.LineStyle, at ...plotter.XY) error {
+	line, err := plotter.NewLine(plotter.XYs(at))
+	if err != nil {
+		return err
+	}
+	line.LineStyle = style
+	out.Add(line)
+	return nil
+}
+
+// errorPoints are points with an error up and down.
+type errorPoints struct {
+	plotter.XYs
+	errors []float64
+}
+
+// YError implements plotter.YErrorer.
+func (e errorPoints) YError(i int) (low, high float64) { return e.errors[i], e.errors[i] }
+
+func blank(title, x, y string) *picture {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
 	p.Title.TextStyle.Font.Size = vg.Points(11)
 	p.Title.Padding = vg.Points(6)
-	p.Legend.Top, p.Legend.XOffs = true, -margin
+	p.X.Label.TextStyle.Font.Size, p.Y.Label.TextStyle.Font.Size = vg.Points(10), vg.Points(10)
 	p.BackgroundColor = color.White
-	return p
+	return &picture{Plot: p}
 }
 
-func addLine(p *plot.Plot, at plotter.XYs) error {
-	line, err := plotter.NewLine(at)
-	if err != nil {
-		return err
-	}
-	line.Color, line.Width = color.Gray{Y: 120}, vg.Points(1)
-	p.Add(line)
-	return nil
+func addLine(p *picture, at plotter.XYs) error {
+	return addStyled(p, grey(), at...)
 }
 
-func addPoints(p *plot.Plot, at plotter.XYs, shape draw.GlyphDrawer, name string) error {
+func grey() draw.LineStyle { return draw.LineStyle{Color: color.Gray{Y: 120}, Width: vg.Points(1)} }
+
+func addPoints(p *picture, at plotter.XYs, shape draw.GlyphDrawer, name string) error {
 	if len(at) == 0 {
 		return nil
 	}
@@ -206,19 +284,19 @@ func addPoints(p *plot.Plot, at plotter.XYs, shape draw.GlyphDrawer, name string
 	points.GlyphStyle = draw.GlyphStyle{Color: color.Black, Radius: vg.Points(3), Shape: shape}
 	p.Add(points)
 	if name != "" {
-		p.Legend.Add(name, points)
+		p.legend = append(p.legend, mark{shape: shape, text: name})
 	}
 	return nil
 }
 
-// room leaves a margin above and below, where the legend and the glyphs fit.
-func room(p *plot.Plot) {
+// room leaves a margin above and below, where the glyphs fit.
+func room(p *picture) {
 	span := p.Y.Max - p.Y.Min
 	if span == 0 {
 		span = math.Max(1e-9, math.Abs(p.Y.Max))
 	}
 	p.Y.Min -= .06 * span
-	p.Y.Max += .25 * span
+	p.Y.Max += .06 * span
 }
 
 // whole puts ticks at whole numbers, about a dozen of them with labels.
@@ -236,11 +314,24 @@ func (whole) Ticks(lo, hi float64) (ticks []plot.Tick) {
 	return ticks
 }
 
-func contains(list []int, v int) bool {
-	for _, x := range list {
-		if x == v {
-			return true
+// decimal puts some five to ten ticks at round numbers; with exp the exponential
+// stands in brackets.
+type decimal struct{ exp bool }
+
+func (d decimal) Ticks(lo, hi float64) (ticks []plot.Tick) {
+	step := math.Pow(10, math.Floor(math.Log10((hi-lo)/5)))
+	for _, factor := range []float64{5, 2} {
+		if (hi-lo)/(step*factor) >= 4 {
+			step *= factor
+			break
 		}
 	}
-	return false
+	for v := math.Ceil(lo/step) + 0; v*step <= hi; v++ { // + 0: no minus zero
+		label := fmt.Sprintf("%.6g", v*step)
+		if d.exp {
+			label += fmt.Sprintf(" (%.3g)", math.Exp(v*step))
+		}
+		ticks = append(ticks, plot.Tick{Value: v * step, Label: label})
+	}
+	return ticks
 }

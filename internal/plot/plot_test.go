@@ -7,15 +7,21 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
+
+const caption = "Model: pico · data: 10 x 128 tokens of text.txt, seed 42 · 2026-11-26"
 
 func panels() []Panel {
 	return []Panel{
 		Profile{Title: "bi", Label: "bi", Scores: []float64{.5, math.NaN(), .1, .3}, First: []int{2}},
 		Profile{Title: "flat", Label: "v", Scores: []float64{2, 2, 2}},
-		Curve{Title: "loss", X: "cut", Y: "loss", Values: []float64{1, 2, math.Inf(1), 4}},
+		Curve{Title: "loss", X: "cut", Y: "loss", Values: []float64{1, 2, math.Inf(1), 4}, Exp: true},
+		Curve{Title: "acc", X: "cut", Y: "acc", Values: []float64{.8, .6, .3}, Errors: []float64{.1, math.NaN(), .1}, Chance: .25, Mark: 1, MarkText: "a quarter"},
 		Matrix{Title: "cka", Label: "depth", Values: [][]float64{{1, .5}, {.5, math.NaN()}}},
 	}
 }
@@ -24,13 +30,13 @@ func TestWrite(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"a.png", "a.svg"} {
 		path := filepath.Join(dir, name)
-		if err := Write(path, false, panels()...); err != nil {
+		if err := Write(path, false, caption, panels()...); err != nil {
 			t.Fatal(err)
 		}
-		if err := Write(path, false, panels()...); !errors.Is(err, os.ErrExist) {
+		if err := Write(path, false, caption, panels()...); !errors.Is(err, os.ErrExist) {
 			t.Errorf("%s was replaced: %v", name, err)
 		}
-		if err := Write(path, true, panels()...); err != nil {
+		if err := Write(path, true, caption, panels()...); err != nil {
 			t.Error(err)
 		}
 	}
@@ -78,7 +84,7 @@ func TestWriteRefuses(t *testing.T) {
 		{"no directory", "none/a.png", "none", panels()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			err := Write(filepath.Join(dir, tt.path), false, tt.panels...)
+			err := Write(filepath.Join(dir, tt.path), false, caption, tt.panels...)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
@@ -86,5 +92,57 @@ func TestWriteRefuses(t *testing.T) {
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
 		t.Errorf("left behind: %v", entries)
+	}
+}
+
+// TestSheet: what a picture is of stands below it, many panels make a grid, and marks
+// are named beside the data, not on them.
+func TestSheet(t *testing.T) {
+	for n, columns := range map[int]int{1: 1, 3: 1, 4: 2, 8: 2, 9: 3, 15: 3} {
+		s := newSheet(caption, slices.Repeat(panels()[:1], n))
+		if s.columns != columns || s.width/s.height > 3 || s.height/s.width > 2 {
+			t.Errorf("%d panels: %d columns, %.0f x %.0f", n, s.columns, s.width, s.height)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "a.svg")
+	if err := Write(path, false, caption, panels()...); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Model: pico", "seed 42", "2026-11-26", "first to drop", "guessing", "± one standard error", "a quarter", "serif", "2 (7.39)"} {
+		if !strings.Contains(string(raw), want) {
+			t.Errorf("no %q", want)
+		}
+	}
+}
+
+func TestTicks(t *testing.T) {
+	for _, c := range []struct {
+		lo, hi float64
+		exp    bool
+		want   string
+	}{
+		{1.3, 4.4, false, "1.5 2 2.5 3 3.5 4"},
+		{math.Copysign(1e-17, -1), 2, true, "0 (1) 0.5 (1.65) 1 (2.72) 1.5 (4.48) 2 (7.39)"},
+		{.24, .31, false, "0.24 0.25 0.26 0.27 0.28 0.29 0.3 0.31"},
+	} {
+		var got []string
+		for _, tick := range (decimal{c.exp}).Ticks(c.lo, c.hi) {
+			got = append(got, tick.Label)
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%v to %v: %v, want %s", c.lo, c.hi, got, c.want)
+		}
+	}
+}
+
+// TestRank: greys follow places, so that .97 and .98 differ beside a .1.
+func TestRank(t *testing.T) {
+	m := Matrix{Values: [][]float64{{1, .98}, {.97, .1}}}
+	if diff := cmp.Diff([][]float64{{1, 2. / 3}, {1. / 3, 0}}, m.ranks(m.sorted())); diff != "" {
+		t.Error(diff)
 	}
 }
