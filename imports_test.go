@@ -61,7 +61,7 @@ const importRule = `
 	hub              < internal/cli
 	forest             < internal/selfcheck
 	safetensors     < internal/synth
-	internal/synth  < internal/bench internal/demo internal/testkit
+	internal/synth  < internal/bench internal/testkit
 	internal/demo   < internal/cli
 	report resident < internal/doctor
 	internal/doctor < internal/cli

@@ -20,11 +20,11 @@ func newDemo(a *app) *cobra.Command {
 	var o demoOptions
 	c := &cobra.Command{
 		Use:   "demo [--out DIR]",
-		Short: "Walk the whole way on a small model made on the spot",
-		Long: `Make a small model and walk the whole way with the other commands: inspect,
-score, prune, perplexity before and after, and a word from the smaller model.
-Every command line is printed before it runs. The model is untrained: its
-numbers show the mechanics, not quality.`,
+		Short: "Walk the whole way on the small model that ships with it",
+		Long: `Walk the whole way on a small trained model, with the other commands: inspect,
+score, curve, prune, perplexity and words before and after. Every command line is
+printed before it runs, with the reason. The model knows little beside the text
+that it is shown on: its numbers show the way, not what real models lose.`,
 		Example: `  coppice demo
   coppice demo --out ./demo`,
 		Args: noArgs,
@@ -57,22 +57,39 @@ func (o demoOptions) run(c *cobra.Command, a *app) error {
 			return err
 		}
 	}
-	for _, line := range [][]string{
-		{"inspect", big},
-		{"score", big, "--metric", "reverse,magnitude-l1,bi,relative", "--data", text, "--length", "64"},
-		{"ppl", big, "--data", text, "--length", "128"},
-		{"prune", big, "--out", small, "--force"},
-		{"ppl", small, "--data", text, "--length", "128"},
-		{"generate", small, "--prompt", "The coppice", "--max-tokens", "24"},
-	} {
-		if err := o.step(c, a, line); err != nil {
+	for _, step := range walk(big, small, text) {
+		if err := o.step(c, a, step); err != nil {
 			return err
 		}
 	}
-	if o.out != "" && !a.json {
-		return a.printf("\nthe models are in %s and %s\n", big, small)
+	if a.json {
+		return nil
 	}
-	return nil
+	if o.out == "" {
+		return a.printf("\nThe models are removed again; `coppice demo --out DIR` keeps them. `coppice heal --help` says how to train\nwhat pruning left, and README.md what to do with a model of your own.\n")
+	}
+	return a.printf("\nThe models are in %s and %s.\n", big, small)
+}
+
+// demoStep is a command line, and why it is run.
+type demoStep struct {
+	why  string
+	line []string
+}
+
+// walk is the whole way.
+func walk(big, small, text string) []demoStep {
+	const words = "Once upon a time"
+	return []demoStep{
+		{"What it is.", []string{"inspect", big}},
+		{"Which layer matters least? bi looks at what each one changes, ppl tries without it.", []string{"score", big, "--metric", "bi,ppl", "--data", text, "--length", "64"}},
+		{"What is lost as more of them go, in the order of bi?", []string{"curve", big, "--order", "bi", "--data", text, "--length", "64"}},
+		{"The first of them goes: a quarter of the layers.", []string{"prune", big, "--by", "bi", "--data", text, "--length", "64", "--out", small, "--force"}},
+		{"Perplexity before and after.", []string{"ppl", big, "--data", text, "--length", "128"}},
+		{"", []string{"ppl", small, "--data", text, "--length", "128"}},
+		{"In words: before and after. What pruning costs, training has to bring back.", []string{"generate", big, "--prompt", words, "--max-tokens", "24"}},
+		{"", []string{"generate", small, "--prompt", words, "--max-tokens", "24"}},
+	}
 }
 
 // place is the directory the demo works in.
@@ -95,10 +112,11 @@ func (o demoOptions) place() (string, error) {
 }
 
 // step runs one command line in this process.
-func (o demoOptions) step(c *cobra.Command, a *app, line []string) error {
+func (o demoOptions) step(c *cobra.Command, a *app, s demoStep) error {
+	line := s.line
 	if a.json {
 		line = append(line, "--json")
-	} else if err := a.printf("\n$ coppice %s\n", shellLine(line)); err != nil {
+	} else if err := a.printf("%s$ coppice %s\n", reason(s.why), shellLine(line)); err != nil {
 		return err
 	}
 	inner := newApp(a.sys)
@@ -107,6 +125,14 @@ func (o demoOptions) step(c *cobra.Command, a *app, line []string) error {
 		return fmt.Errorf("coppice %s: %w", line[0], err)
 	}
 	return nil
+}
+
+// reason is a comment before a command line, apart from what stands above.
+func reason(why string) string {
+	if why == "" {
+		return ""
+	}
+	return "\n# " + why + "\n"
 }
 
 // shellLine can be pasted into a shell.

@@ -15,7 +15,7 @@ func TestMake(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"config.json", "model.safetensors", "tokenizer.json", TextFile, modelCard} {
+	for _, name := range []string{"config.json", "model.safetensors", "tokenizer.model", TextFile, modelCard} {
 		x, err := os.ReadFile(filepath.Join(a, name))
 		if err != nil {
 			t.Fatal(err)
@@ -28,7 +28,28 @@ func TestMake(t *testing.T) {
 			t.Errorf("%s differs from one call to the next", name)
 		}
 		if name == modelCard && !strings.Contains(string(x), Notice) {
-			t.Errorf("%s does not say that the model is untrained", name)
+			t.Errorf("%s does not say what the model is", name)
+		}
+	}
+}
+
+// TestModel: the demo's files are those that the goldens hold.
+func TestModel(t *testing.T) {
+	dir := t.TempDir()
+	if err := Make(dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"config.json", "model.safetensors", "tokenizer.model"} {
+		got, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := os.ReadFile(filepath.Join("../../testdata/trained", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s differs from testdata/trained", name)
 		}
 	}
 }
