@@ -16,8 +16,8 @@ const module = "github.com/coppice-ml/coppice"
 // module. internal/testkit and enginetest serve tests; only tests import them.
 const importRule = `
 	# the ground: the file format, text, what commands print
-	internal/mmap < safetensors torchfile checkpoint
-	internal/pyjson    < checkpoint model tokenizer chat
+	internal/mmap < safetensors torchfile checkpoint chat generate
+	internal/pyjson    < checkpoint model tokenizer chat generate
 	internal/layerlist < report prune model
 	internal/meter     < checkpoint hub
 	internal/hubid     < hub prune

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/coppice-ml/coppice/chat/jinja"
+	"github.com/coppice-ml/coppice/internal/mmap"
 	"github.com/coppice-ml/coppice/internal/pyjson"
 )
 
@@ -93,7 +95,7 @@ func (t *Template) find(dir string, conf *config, name string) (string, error) {
 		data, err := builtin.ReadFile("templates/" + name + ".jinja")
 		return string(data), err
 	}
-	data, err := read(name)
+	data, err := readNamed(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("chat template %q: no such file, none of that name in %s, and built in are %s%s", name, dir, strings.Join(Builtin(), ", "), others(own))
 	}
@@ -246,17 +248,35 @@ func parseTemplates(path string, raw json.RawMessage) ([]named, error) {
 	return list, nil
 }
 
+// read reads a file of a checkpoint.
 func read(path string) ([]byte, error) {
-	info, err := os.Stat(path)
+	data, err := mmap.ReadRegular(path, maxFile)
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() > maxFile || info.IsDir() {
-		return nil, fmt.Errorf("%s: a directory, or %d bytes, more than the %d of any template", path, info.Size(), maxFile)
+	return data, pointer(path, data)
+}
+
+// readNamed reads a file that the caller named, which may be a pipe.
+func readNamed(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
 	}
-	data, err := os.ReadFile(path)
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("%s: more than the %d bytes of any template: name the template's file", path, maxFile)
+	}
+	return data, pointer(path, data)
+}
+
+func pointer(path string, data []byte) error {
 	if bytes.HasPrefix(data, []byte("version https://git-lfs")) {
-		return nil, fmt.Errorf("%s: it is a Git LFS pointer: fetch the file with `git lfs pull`", path)
+		return fmt.Errorf("%s: it is a Git LFS pointer: fetch the file with `git lfs pull`", path)
 	}
-	return data, err
+	return nil
 }

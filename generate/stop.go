@@ -5,10 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/coppice-ml/coppice/internal/mmap"
+	"github.com/coppice-ml/coppice/internal/pyjson"
 )
+
+// maxConfig bounds generation_config.json, which holds some hundred bytes.
+const maxConfig = 16 << 20
 
 // StopTokens are the ends of text of the model in a directory, ascending: those that
 // are known from elsewhere (config.json, the tokenizer) and eos_token_id of its
@@ -24,18 +29,18 @@ func StopTokens(dir string, known []int) ([]int, error) {
 }
 
 func generationEOS(path string) ([]int, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := mmap.ReadRegular(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: put the model's own file there, or remove it", err)
 	}
 	var config struct {
 		EOS json.RawMessage `json:"eos_token_id"`
 	}
-	if err := json.Unmarshal(raw, &config); err != nil {
-		return nil, fmt.Errorf("%s: not a JSON object: %w", path, err)
+	if err := pyjson.Explain(pyjson.Unmarshal(raw, &config)); err != nil {
+		return nil, fmt.Errorf("%s: not a JSON object: %w; copy the file again, or remove it", path, err)
 	}
 	var one int
 	var many []int
