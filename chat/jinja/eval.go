@@ -342,6 +342,14 @@ func (r *run) callExpr(of expr, a args) (any, error) {
 	return nil, errorf("'%s' object is not callable", typeName(f))
 }
 
+// operands are what a filter or a test is given.
+func (r *run) operands(of expr, given *arguments) (v any, a args, err error) {
+	if v, err = of.eval(r); err == nil {
+		a, err = given.eval(r)
+	}
+	return v, a, err
+}
+
 type filtered struct {
 	of   expr
 	name string
@@ -349,11 +357,7 @@ type filtered struct {
 }
 
 func (e *filtered) eval(r *run) (any, error) {
-	v, err := e.of.eval(r)
-	if err != nil {
-		return nil, err
-	}
-	a, err := e.args.eval(r)
+	v, a, err := r.operands(e.of, &e.args)
 	if err != nil {
 		return nil, err
 	}
@@ -384,11 +388,7 @@ type tested struct {
 }
 
 func (e *tested) eval(r *run) (any, error) {
-	v, err := e.of.eval(r)
-	if err != nil {
-		return nil, err
-	}
-	a, err := e.args.eval(r)
+	v, a, err := r.operands(e.of, &e.args)
 	if err != nil {
 		return nil, err
 	}

@@ -44,14 +44,19 @@ type output struct {
 
 func (s *output) exec(r *run) error {
 	v, err := s.of.eval(r)
+	return at(s.line, r.print(v, err))
+}
+
+// print writes str(v), unless making v failed.
+func (r *run) print(v any, err error) error {
 	if err != nil {
-		return at(s.line, err)
+		return err
 	}
 	text, err := r.str(v)
 	if err != nil {
-		return at(s.line, err)
+		return err
 	}
-	return at(s.line, r.write(text))
+	return r.write(text)
 }
 
 type branches struct {
@@ -170,14 +175,7 @@ type filterBlock struct {
 
 func (s *filterBlock) exec(r *run) error {
 	v, err := r.filteredBlock(s.body, s.filters)
-	if err != nil {
-		return at(s.line, err)
-	}
-	text, err := r.str(v)
-	if err != nil {
-		return at(s.line, err)
-	}
-	return at(s.line, r.write(text))
+	return at(s.line, r.print(v, err))
 }
 
 type with struct {
@@ -188,13 +186,9 @@ type with struct {
 }
 
 func (s *with) exec(r *run) error {
-	values := make([]any, len(s.values))
-	for i, e := range s.values {
-		v, err := e.eval(r)
-		if err != nil {
-			return at(s.line, err)
-		}
-		values[i] = v
+	values, err := evalAll(r, s.values)
+	if err != nil {
+		return at(s.line, err)
 	}
 	return r.inside(r.scope, func() error {
 		for i, name := range s.names {
@@ -287,12 +281,5 @@ func (s *callBlock) exec(r *run) error {
 	}
 	a.named = append(a.named, namedValue{"caller", s.caller.function(r.scope)})
 	v, err := r.callExpr(s.call.of, a)
-	if err != nil {
-		return at(s.line, err)
-	}
-	text, err := r.str(v)
-	if err != nil {
-		return at(s.line, err)
-	}
-	return at(s.line, r.write(text))
+	return at(s.line, r.print(v, err))
 }
