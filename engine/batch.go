@@ -99,6 +99,16 @@ func (b *Batch) Choices(r model.Rope, list []int) ([]int, error) {
 	return list, nil
 }
 
+// Reach fails where a token lies past the positions that a model learned.
+func (b *Batch) Reach(positions int) error {
+	for i, p := range b.Positions {
+		if int(p) >= positions {
+			return fmt.Errorf("position %d at index %d is past the %d that the model learned", p, i, positions)
+		}
+	}
+	return nil
+}
+
 // Validate checks the batch against a vocabulary of size vocab. Every engine
 // may assume a batch that passed.
 func (b *Batch) Validate(vocab int) error {

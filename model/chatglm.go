@@ -20,7 +20,6 @@ func chatglm() *family {
 		layer:         chatglmLayer,
 		refused: map[string]string{
 			"GlmForCausalLM":                   "GLM-4 as rewritten for transformers has other tensors; the first published form (ChatGLMModel) is supported",
-			"Glm4ForCausalLM":                  "its layers have norms after attention and feed-forward that Coppice does not read yet",
 			"Glm4MoeForCausalLM":               "it is a mixture of experts",
 			"ChatGLMForSequenceClassification": "it classifies texts and predicts no next token",
 		},

@@ -32,7 +32,8 @@ type family struct {
 
 func families() []*family {
 	return []*family{llama(), mistral(), qwen2(), qwen3(), gemma(), gemma2(), baichuan(), chatglm(),
-		gemma3(), phi3(), smollm3(), ministral()}
+		gemma3(), phi3(), smollm3(), ministral(),
+		olmo2(), olmo3(), granite(), glm4(), nemotron(), opt(), stablelm(), cohere()}
 }
 
 // strangers are architectures that no family here is close to, but people try.
@@ -85,6 +86,8 @@ func architectureOf(modelType string) string {
 		"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM",
 		"gemma": "GemmaForCausalLM", "gemma2": "Gemma2ForCausalLM", "chatglm": "ChatGLMModel",
 		"gemma3_text": "Gemma3ForCausalLM", "phi3": "Phi3ForCausalLM", "smollm3": "SmolLM3ForCausalLM", "ministral": "MinistralForCausalLM",
+		"olmo2": "Olmo2ForCausalLM", "olmo3": "Olmo3ForCausalLM", "granite": "GraniteForCausalLM", "glm4": "Glm4ForCausalLM",
+		"nemotron": "NemotronForCausalLM", "opt": "OPTForCausalLM", "stablelm": "StableLmForCausalLM", "cohere": "CohereForCausalLM",
 	}[modelType]
 }
 

@@ -39,6 +39,12 @@ func TestPublishedParameters(t *testing.T) {
 		"gemma-2-2b":             2_614_341_888,
 		"baichuan2-7b":           7_505_973_248,
 		"chatglm2-6b":            6_243_584_000,
+		"gemma-3-1b":             999_885_952,
+		"phi-4-mini":             3_836_021_760,
+		"smollm3-3b":             3_075_098_624,
+		"olmo-2-7b":              7_298_617_344,
+		"granite-3.3-8b":         8_170_864_640,
+		"glm-4-9b-0414":          9_400_279_040,
 	} {
 		if got := parse(t, published(t, name), nil).Parameters(); got != want {
 			t.Errorf("%s: %d parameters, want %d", name, got, want)

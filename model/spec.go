@@ -13,29 +13,36 @@ type Spec struct {
 	Architecture string // config.json architectures[0], e.g. "LlamaForCausalLM"
 	Family       string // the family's own name, e.g. "llama"; for people, not for branching
 
-	Layers       int // L
-	Hidden       int // D
-	Heads        int // H
-	KVHeads      int // K, divides H
-	HeadDim      int // columns per head; H*HeadDim may differ from D
-	FF           int // F
-	Vocab        int // V
-	MaxPositions int // longest sequence the model was made for
-	NormEps      float64
-	AttnScale    float64 // multiplies q.k before the softmax
-	AttnSoftCap  float64 // c: scores become c tanh(score / c) before the mask; 0 for none
-	Windows      []int   // [L] keys a query of each layer sees, its own included; 0, or nil for all layers: every one before it
-	Rope         Rope
-	Ropes        []Rope // [L] where layers differ, some perhaps rotating nothing; nil: Rope for all
-	Activation   Activation
-	EmbedScale   float64 // multiplies what the embedding gives
-	NormOffset   float64 // added to the weight of every norm: 1 where w stands for 1 + w
-	LogitSoftCap float64 // as AttnSoftCap, of the head's logits
-	HeadUnitRows bool    // rows of the head are divided by their L2 norm
-	Tied         bool    // the head is the embedding matrix
-	AttnBias     bool    // q, k, v have biases
-	OutBias      bool    // the attention output projection has one
-	MLPBias      bool    // gate, up, down have biases
+	Layers         int // L
+	Hidden         int // D
+	Heads          int // H
+	KVHeads        int // K, divides H
+	HeadDim        int // columns per head; H*HeadDim may differ from D
+	FF             int // F
+	Vocab          int // V
+	MaxPositions   int // longest sequence the model was made for
+	NormEps        float64
+	AttnScale      float64 // multiplies q.k before the softmax
+	AttnSoftCap    float64 // c: scores become c tanh(score / c) before the mask; 0 for none
+	Windows        []int   // [L] keys a query of each layer sees, its own included; 0, or nil for all layers: every one before it
+	Rope           Rope
+	Ropes          []Rope  // [L] where layers differ, some perhaps rotating nothing; nil: Rope for all
+	LayerNorm      bool    // norms of the residual stream take the mean off first, and may have biases
+	WholeNorm      bool    // query and key norms are of all heads together
+	Parallel       bool    // attention and feed-forward both take the same norm of the layer's input
+	ResidualScale  float64 // multiplies what attention and feed-forward add; 0 stands for 1
+	Activation     Activation
+	Ungated        bool    // the feed-forward is down(activation(up x)), without a gate
+	PositionOffset int     // added to positions that are looked up, where positions are learned
+	EmbedScale     float64 // multiplies what the embedding gives
+	NormOffset     float64 // added to the weight of every norm: 1 where w stands for 1 + w
+	LogitSoftCap   float64 // as AttnSoftCap, of the head's logits
+	LogitScale     float64 // multiplies the head's products, before the cap; 0 stands for 1
+	HeadUnitRows   bool    // rows of the head are divided by their L2 norm
+	Tied           bool    // the head is the embedding matrix
+	AttnBias       bool    // q, k, v have biases
+	OutBias        bool    // the attention output projection has one
+	MLPBias        bool    // gate, up, down have biases
 
 	BOS []int // from config.json; empty when absent
 	EOS []int
@@ -78,14 +85,24 @@ func (s *Spec) RopeRestarts(from, to int) bool {
 	return s.Rope.Restarts(from, to) || slices.ContainsFunc(s.Ropes, func(r Rope) bool { return r.Restarts(from, to) })
 }
 
-// Activation is the function on the gate of a gated feed-forward.
+// Residual is ResidualScale, 1 where it is not given.
+func (s *Spec) Residual() float64 { return orNumber(s.ResidualScale, 1) }
+
+// Logit is LogitScale, 1 where it is not given.
+func (s *Spec) Logit() float64 { return orNumber(s.LogitScale, 1) }
+
+// Activation is the function on the gate of a gated feed-forward, or in the
+// middle of one without a gate.
 type Activation string
 
-// Activations: x sigmoid(x), and x Phi(x) exactly or by its tanh approximation.
+// Activations: x sigmoid(x), x Phi(x) exactly or by its tanh approximation,
+// max(x, 0) and its square.
 const (
 	SiLU     Activation = "silu"
 	GELU     Activation = "gelu"
 	GELUTanh Activation = "gelu-tanh"
+	ReLU     Activation = "relu"
+	ReLU2    Activation = "relu-squared"
 )
 
 // Role is what a tensor does in the model, independent of its name on disk.
@@ -96,6 +113,7 @@ const (
 	Embedding Role = "embedding"  // [V, D]
 	FinalNorm Role = "final-norm" // [D]
 	LMHead    Role = "lm-head"    // [V, D]; absent when tied
+	Positions Role = "positions"  // [MaxPositions + PositionOffset, D], added to embeddings where they are learned
 
 	AttnNorm Role = "attention-norm"  // [D]
 	QKV      Role = "query-key-value" // [(H+2K)*HeadDim, D], in that order; instead of the three below
@@ -110,10 +128,14 @@ const (
 	Down     Role = "down"            // [D, F]
 
 	// Present where the family has them.
-	QueryNorm    Role = "query-norm"          // [HeadDim], of each head before rotary embeddings
+	QueryNorm    Role = "query-norm"          // [HeadDim], of each head before rotary embeddings; [H*HeadDim] of all
 	KeyNorm      Role = "key-norm"            // [HeadDim]
 	AttnPostNorm Role = "attention-post-norm" // [D], of the attention's output before it is added
 	MLPPostNorm  Role = "mlp-post-norm"       // [D], of the feed-forward's output before it is added
+
+	FinalNormBias Role = "final-norm-bias"
+	AttnNormBias  Role = "attention-norm-bias"
+	MLPNormBias   Role = "mlp-norm-bias"
 
 	QKVBias     Role = "query-key-value-bias"
 	GateUpBias  Role = "gate-up-bias"

@@ -34,10 +34,13 @@ type Vector struct {
 // not have are zero Vectors.
 type Layer struct {
 	Query, Key, Value, Out Linear
-	Gate, Up, Down         Linear
+	// Gate goes into the activation and Up multiplies what comes out: Up is a zero
+	// Linear where nothing does.
+	Gate, Up, Down Linear
 
 	AttnNorm, QueryNorm, KeyNorm, AttnPostNorm Vector
 	MLPNorm, MLPPostNorm                       Vector
+	AttnNormBias, MLPNormBias                  Vector
 
 	Window int        // keys a query sees, its own included; 0 for all before it
 	Rope   model.Rope // of queries and keys; zero where the layer has none
@@ -78,6 +81,10 @@ type part[T any] struct {
 // linears lists the maps that tensors of each role hold.
 func (l *Layer) linears(s *model.Spec) map[model.Role][]part[Linear] {
 	q, kv, f, d := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim, s.FF, s.Hidden
+	up := &l.Up
+	if s.Ungated {
+		up = &l.Gate
+	}
 	return map[model.Role][]part[Linear]{
 		model.QKV:    {{&l.Query, q}, {&l.Key, kv}, {&l.Value, kv}},
 		model.Query:  {{&l.Query, q}},
@@ -86,31 +93,41 @@ func (l *Layer) linears(s *model.Spec) map[model.Role][]part[Linear] {
 		model.Out:    {{&l.Out, d}},
 		model.GateUp: {{&l.Gate, f}, {&l.Up, f}},
 		model.Gate:   {{&l.Gate, f}},
-		model.Up:     {{&l.Up, f}},
+		model.Up:     {{up, f}},
 		model.Down:   {{&l.Down, d}},
 	}
 }
 
 func (l *Layer) biases(s *model.Spec) map[model.Role][]part[Vector] {
 	q, kv, f, d := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim, s.FF, s.Hidden
+	up := &l.Up.Bias
+	if s.Ungated {
+		up = &l.Gate.Bias
+	}
 	return map[model.Role][]part[Vector]{
-		model.QKVBias:     {{&l.Query.Bias, q}, {&l.Key.Bias, kv}, {&l.Value.Bias, kv}},
-		model.QueryBias:   {{&l.Query.Bias, q}},
-		model.KeyBias:     {{&l.Key.Bias, kv}},
-		model.ValueBias:   {{&l.Value.Bias, kv}},
-		model.OutProjBias: {{&l.Out.Bias, d}},
-		model.GateUpBias:  {{&l.Gate.Bias, f}, {&l.Up.Bias, f}},
-		model.GateBias:    {{&l.Gate.Bias, f}},
-		model.UpBias:      {{&l.Up.Bias, f}},
-		model.DownBias:    {{&l.Down.Bias, d}},
+		model.AttnNormBias: {{&l.AttnNormBias, d}},
+		model.MLPNormBias:  {{&l.MLPNormBias, d}},
+		model.QKVBias:      {{&l.Query.Bias, q}, {&l.Key.Bias, kv}, {&l.Value.Bias, kv}},
+		model.QueryBias:    {{&l.Query.Bias, q}},
+		model.KeyBias:      {{&l.Key.Bias, kv}},
+		model.ValueBias:    {{&l.Value.Bias, kv}},
+		model.OutProjBias:  {{&l.Out.Bias, d}},
+		model.GateUpBias:   {{&l.Gate.Bias, f}, {&l.Up.Bias, f}},
+		model.GateBias:     {{&l.Gate.Bias, f}},
+		model.UpBias:       {{up, f}},
+		model.DownBias:     {{&l.Down.Bias, d}},
 	}
 }
 
 func (l *Layer) norms(s *model.Spec) map[model.Role]part[Vector] {
+	query, key := s.HeadDim, s.HeadDim
+	if s.WholeNorm {
+		query, key = s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
+	}
 	return map[model.Role]part[Vector]{
 		model.AttnNorm:     {&l.AttnNorm, s.Hidden},
-		model.QueryNorm:    {&l.QueryNorm, s.HeadDim},
-		model.KeyNorm:      {&l.KeyNorm, s.HeadDim},
+		model.QueryNorm:    {&l.QueryNorm, query},
+		model.KeyNorm:      {&l.KeyNorm, key},
 		model.AttnPostNorm: {&l.AttnPostNorm, s.Hidden},
 		model.MLPNorm:      {&l.MLPNorm, s.Hidden},
 		model.MLPPostNorm:  {&l.MLPPostNorm, s.Hidden},
@@ -120,7 +137,13 @@ func (l *Layer) norms(s *model.Spec) map[model.Role]part[Vector] {
 // Present says whether the family has the vector.
 func (v Vector) Present() bool { return v.Len > 0 }
 
-// Linears lists the maps, in the order they are used.
+// Norms lists the norms and their biases.
+func (l *Layer) Norms() []Vector {
+	return []Vector{l.AttnNorm, l.QueryNorm, l.KeyNorm, l.AttnPostNorm, l.MLPNorm, l.MLPPostNorm, l.AttnNormBias, l.MLPNormBias}
+}
+
+// Linears lists the maps, in the order they are used, zero ones that the family
+// does not have among them.
 func (l *Layer) Linears() []*Linear {
 	return []*Linear{&l.Query, &l.Key, &l.Value, &l.Out, &l.Gate, &l.Up, &l.Down}
 }
@@ -129,6 +152,7 @@ func (l *Layer) Linears() []*Linear {
 // each of its rows, where UnitRows is set, a division by the row's L2 norm.
 type Head struct {
 	Norm       Vector
+	NormBias   Vector       // zero where the family has none
 	Projection model.Weight // the embedding's table where they are tied
 	UnitRows   bool
 }
@@ -141,10 +165,31 @@ func HeadOf(s *model.Spec) Head {
 	}
 	norm := top(s, model.FinalNorm)
 	return Head{
+		NormBias:   biasOf(s),
 		Norm:       Vector{Weight: norm, Len: norm.Shape[0], Offset: float32(s.NormOffset)},
 		Projection: top(s, role),
 		UnitRows:   s.HeadUnitRows,
 	}
+}
+
+func biasOf(s *model.Spec) Vector {
+	for _, w := range s.TopWeights() {
+		if w.Role == model.FinalNormBias {
+			return Vector{Weight: w, Len: w.Shape[0]}
+		}
+	}
+	return Vector{}
+}
+
+// PositionsOf is the table [positions, D] of learned positions; ok is false where
+// the family has none. Token at position p gets row p + the spec's PositionOffset.
+func PositionsOf(s *model.Spec) (w model.Weight, ok bool) {
+	for _, w := range s.TopWeights() {
+		if w.Role == model.Positions {
+			return w, true
+		}
+	}
+	return model.Weight{}, false
 }
 
 // EmbeddingOf is the table [V, D] that tokens are looked up in; what comes out is

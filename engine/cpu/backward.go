@@ -24,6 +24,7 @@ type backward struct {
 	dz, ds, normed operand   // [W, D] gradients of both halves' outputs, the feed-forward's input
 	act, dg, du    operand   // [W, F]
 	dmid           []float32 // [W, D]
+	dnormed        []float32 // [W, D] of the norm, from the feed-forward of a parallel block
 	datt           []float32 // [W, H*HeadDim]
 	dq             []float32 // [W, H*HeadDim] of rotated queries, overwritten by raw ones'
 	dk, dv         []float32 // [N, K*HeadDim]
@@ -44,6 +45,7 @@ type backward struct {
 // are; -1 for none.
 type sumPlaces struct {
 	attnNorm, queryNorm, keyNorm, attnPostNorm, mlpNorm, mlpPostNorm   int
+	attnNormBias, mlpNormBias                                          int
 	queryBias, keyBias, valueBias, outBias, gateBias, upBias, downBias int
 	queryLow, keyLow, valueLow, outLow, gateLow, upLow, downLow        [2]int // A, B
 }
@@ -116,6 +118,9 @@ func (b *backward) prepare() {
 		*o.into = o.into.grow(o.n, e.half)
 	}
 	b.dmid, b.datt, b.dq = grow(b.dmid, m*s.Hidden), grow(b.datt, m*q), grow(b.dq, m*q)
+	if s.Parallel {
+		b.dnormed = grow(b.dnormed, m*s.Hidden)
+	}
 	b.dk, b.dv = grow(b.dk, n*kv), grow(b.dv, n*kv)
 	b.places()
 	b.sums.begin(max(b.tiles(n), b.tiles(m), 1))
@@ -123,7 +128,9 @@ func (b *backward) prepare() {
 
 	b.weights.add(b.l.down, b.dz, b.act, m)
 	b.weights.add(b.l.gate, b.dg, b.normed, m)
-	b.weights.add(b.l.up, b.du, b.normed, m)
+	if b.l.up != nil {
+		b.weights.add(b.l.up, b.du, b.normed, m)
+	}
 	b.weights.add(b.l.out, b.ds, b.t.att, m)
 	xq := b.x
 	if b.f.rows != nil {
@@ -152,7 +159,7 @@ func (b *backward) places() {
 	g, v := &b.l.grads, &b.sums
 	v.width = 0
 	low := func(x *matrix) [2]int {
-		if x.adapter == nil {
+		if x == nil || x.adapter == nil {
 			return [2]int{-1, -1}
 		}
 		a := x.adapter
@@ -161,6 +168,7 @@ func (b *backward) places() {
 	l := b.l
 	b.at = sumPlaces{
 		attnNorm: v.want(g.attnNorm), queryNorm: v.want(g.queryNorm), keyNorm: v.want(g.keyNorm), attnPostNorm: v.want(g.attnPostNorm),
+		attnNormBias: v.want(g.attnNormBias), mlpNormBias: v.want(g.mlpNormBias),
 		mlpNorm: v.want(g.mlpNorm), mlpPostNorm: v.want(g.mlpPostNorm),
 		queryBias: v.want(g.queryBias), keyBias: v.want(g.keyBias), valueBias: v.want(g.valueBias), outBias: v.want(g.outBias),
 		gateBias: v.want(g.gateBias), upBias: v.want(g.upBias), downBias: v.want(g.downBias),
@@ -197,20 +205,37 @@ func (b *backward) feedForward(w *worker, lo, hi int) {
 	b.low(w, l.down, n, b.act.from(lo*ff), b.dz.from(lo*d), low, tile, b.at.downLow)
 
 	dm, normed := w.floats(slotBackC, n*d), b.normed.from(lo*d)
-	e.normRows(w, normed, b.t.mid[lo*d:hi*d], l.mlpNorm, l.s.NormEps)
-	b.mapBack(w, l.gate, n, normed, b.dg.from(lo*ff), b.f.span(lo), dm, true, tile, b.at.gateLow)
-	b.mapBack(w, l.up, n, normed, b.du.from(lo*ff), b.f.span(lo), dm, false, tile, b.at.upLow)
-
-	dnorm := b.sums.part(tile, b.at.mlpNorm, d)
-	for i := range n {
-		row := dm[i*d:][:d]
-		e.k.rmsNormBack(row, row, b.t.mid[(lo+i)*d:][:d], l.mlpNorm, dnorm, l.s.NormEps)
-		e.k.add(b.dmid[(lo+i)*d:][:d], dy[i*d:][:d], row)
+	if l.s.Parallel {
+		dm = b.dnormed[lo*d : hi*d]
+		b.f.normOutputs(w, normed, b.f.in, l.first(), lo, hi)
+	} else {
+		e.normRows(w, normed, b.t.mid[lo*d:hi*d], d, l.second())
 	}
+	b.mapBack(w, l.gate, n, normed, b.dg.from(lo*ff), b.f.span(lo), dm, true, tile, b.at.gateLow)
+	if l.up != nil {
+		b.mapBack(w, l.up, n, normed, b.du.from(lo*ff), b.f.span(lo), dm, false, tile, b.at.upLow)
+	}
+	b.middle(w, tile, dm, dy, lo, hi)
 	b.outputBack(w, tile, b.ds.from(lo*d), b.dmid[lo*d:hi*d], b.t.attnOut, lo, l.attnPostNorm, b.at.attnPostNorm, b.at.outBias)
 	w.lap(lapNorms)
 	att := lo * l.out.in
 	b.mapBack(w, l.out, n, b.t.att.from(att), b.ds.from(lo*d), b.f.span(lo), b.datt[att:], true, tile, b.at.outLow)
+}
+
+// middle goes back from what the feed-forward takes, whose gradient is dm, to the
+// residual stream before it; that of parallel blocks waits in dnormed.
+func (b *backward) middle(w *worker, tile int, dm, dy []float32, lo, hi int) {
+	l, k, d := b.l, b.e.k, b.l.s.Hidden
+	if l.s.Parallel {
+		copy(b.dmid[lo*d:hi*d], dy)
+		return
+	}
+	dnorm, dbias, tmp := b.sums.part(tile, b.at.mlpNorm, d), b.sums.part(tile, b.at.mlpNormBias, d), w.floats(slotRow, d)
+	for i := range hi - lo {
+		row := dm[i*d:][:d]
+		k.normaliseBack(row, row, b.t.mid[(lo+i)*d:][:d], l.second(), dnorm, dbias, tmp)
+		k.add(b.dmid[(lo+i)*d:][:d], dy[i*d:][:d], row)
+	}
 }
 
 // outputBack goes back from what is added to the residual stream, whose gradient
@@ -221,6 +246,11 @@ func (b *backward) outputBack(w *worker, tile int, dst operand, dy, before []flo
 	row := w.floats(slotRow, d)
 	for i := 0; i*d < len(dy); i++ {
 		dz := dy[i*d:][:d]
+		if s := b.l.s.Residual(); s != 1 {
+			copy(row, dz)
+			b.e.k.scale(row, float32(s))
+			dz = row
+		}
 		if norm != nil {
 			b.e.k.rmsNormBack(row, dz, before[(lo+i)*d:][:d], norm, dnorm, b.l.s.NormEps)
 			dz = row
@@ -241,7 +271,11 @@ func (b *backward) gateBack(w *worker, tile int, dact []float32, lo, hi int) {
 	out, dg, du, g, u := rows[:ff], rows[ff:2*ff], rows[2*ff:3*ff], rows[3*ff:4*ff], rows[4*ff:]
 	for i := lo; i < hi; i++ {
 		b.e.unpack(g, b.t.gate.from(i*ff))
-		b.e.unpack(u, b.t.up.from(i*ff))
+		if b.l.up != nil {
+			b.e.unpack(u, b.t.up.from(i*ff))
+		} else {
+			copy(u, b.l.ones)
+		}
 		d := dact[(i-lo)*ff:][:ff]
 		switch b.l.s.Activation {
 		case model.GELU:
@@ -249,6 +283,8 @@ func (b *backward) gateBack(w *worker, tile int, dact []float32, lo, hi int) {
 		case model.GELUTanh:
 			linear, cubic := geluCoefficients()
 			k.gateBack(out, dg, du, d, g, u, linear, cubic)
+		case model.ReLU, model.ReLU2:
+			gateReLUBack(out, dg, du, d, g, u, b.l.s.Activation == model.ReLU2)
 		default:
 			k.gateBack(out, dg, du, d, g, u, 1, 0)
 		}
@@ -287,7 +323,7 @@ func (b *backward) queries(w *worker, lo, hi int) {
 	l, d, n := b.l, b.l.s.Hidden, hi-lo
 	b.headsBack(w, lo/b.tile, lo, hi, true)
 	w.lap(lapRotary)
-	b.f.normOutputs(w, b.xq.from(lo*d), b.f.in, l.attnNorm, lo, hi)
+	b.f.normOutputs(w, b.xq.from(lo*d), b.f.in, l.first(), lo, hi)
 	b.mapBack(w, l.query, n, b.xq.from(lo*d), b.pq.from(lo*l.query.out), b.f.span(lo), b.daq[lo*d:], true, lo/b.tile, b.at.queryLow)
 }
 
@@ -301,10 +337,10 @@ func (b *backward) inputs(w *worker, lo, hi int) {
 	}
 	w.lap(lapRotary)
 	x := b.x.from(lo * d)
-	e.normRows(w, x, b.f.in[lo*d:hi*d], l.attnNorm, l.s.NormEps)
+	e.normRows(w, x, b.f.in[lo*d:hi*d], d, l.first())
 	w.lap(lapNorms)
 	var da []float32
-	if b.dx != nil || b.at.attnNorm >= 0 {
+	if b.dx != nil || b.at.attnNorm >= 0 || b.at.attnNormBias >= 0 {
 		da = w.floats(slotBackC, n*d)
 	}
 	b.mapBack(w, l.key, n, x, b.pk.from(lo*l.key.out), at, da, true, tile, b.at.keyLow)
@@ -315,15 +351,15 @@ func (b *backward) inputs(w *worker, lo, hi int) {
 	if da == nil {
 		return
 	}
-	b.residual(tile, da, lo, hi)
+	b.residual(w, tile, da, lo, hi)
 	w.lap(lapNorms)
 }
 
 // residual goes back through the first norm, da being the gradient of its output
 // of rows [lo, hi), and adds what came along the residual stream.
-func (b *backward) residual(tile int, da []float32, lo, hi int) {
+func (b *backward) residual(w *worker, tile int, da []float32, lo, hi int) {
 	l, k, d := b.l, b.e.k, b.l.s.Hidden
-	dnorm := b.sums.part(tile, b.at.attnNorm, d)
+	dnorm, dbias, tmp := b.sums.part(tile, b.at.attnNorm, d), b.sums.part(tile, b.at.attnNormBias, d), w.floats(slotRow, d)
 	next, _ := slices.BinarySearch(b.f.rows, lo)
 	for i := lo; i < hi; i++ {
 		row, wanted := da[(i-lo)*d:][:d], i
@@ -335,7 +371,10 @@ func (b *backward) residual(tile int, da []float32, lo, hi int) {
 				k.add(row, row, b.daq[wanted*d:][:d])
 			}
 		}
-		k.rmsNormBack(row, row, b.f.in[i*d:][:d], l.attnNorm, dnorm, l.s.NormEps)
+		if l.s.Parallel && wanted >= 0 {
+			k.add(row, row, b.dnormed[wanted*d:][:d])
+		}
+		k.normaliseBack(row, row, b.f.in[i*d:][:d], l.first(), dnorm, dbias, tmp)
 		if b.dx == nil {
 			continue
 		}
@@ -371,7 +410,7 @@ func (b *backward) headsBack(w *worker, tile, lo, hi int, queries bool) {
 // rotateBack goes back from rotated heads d [.., width] to what the projection gave.
 func (b *backward) rotateBack(tile, lo, hi int, d, raw, norm []float32, normAt, biasAt, width int, token func(int) int, dst operand) {
 	size := b.l.s.HeadDim
-	dnorm, dbias := b.sums.part(tile, normAt, size), b.sums.part(tile, biasAt, width)
+	dnorm, dbias := b.sums.part(tile, normAt, len(norm)), b.sums.part(tile, biasAt, width)
 	for i := lo; i < hi; i++ {
 		row := d[i*width:][:width]
 		table, position := b.f.table(token(i)), b.f.b.Positions[token(i)]
@@ -380,9 +419,12 @@ func (b *backward) rotateBack(tile, lo, hi int, d, raw, norm []float32, normAt, 
 			if table != nil {
 				b.e.k.rotaryBack(table, head, position)
 			}
-			if norm != nil {
+			if norm != nil && !b.l.s.WholeNorm {
 				b.e.k.rmsNormBack(head, head, raw[i*width+at:][:size], norm, dnorm, b.l.s.NormEps)
 			}
+		}
+		if norm != nil && b.l.s.WholeNorm {
+			b.e.k.rmsNormBack(row, row, raw[i*width:][:width], norm, dnorm, b.l.s.NormEps)
 		}
 		if dbias != nil {
 			b.e.k.add(dbias, dbias, row)

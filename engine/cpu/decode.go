@@ -7,9 +7,9 @@ package cpu
 
 func (f *forward) fewNorm(w *worker, lo, hi int) {
 	d := f.l.s.Hidden
-	f.e.normRows(w, f.x.from(lo*d), f.in[lo*d:hi*d], f.l.attnNorm, f.l.s.NormEps)
+	f.e.normRows(w, f.x.from(lo*d), f.in[lo*d:hi*d], d, f.l.first())
 	if f.rows != nil {
-		f.normOutputs(w, f.xq, f.in, f.l.attnNorm, 0, f.outputs)
+		f.normOutputs(w, f.xq, f.in, f.l.first(), 0, f.outputs)
 	}
 	w.lap(lapNorms)
 }
@@ -51,18 +51,17 @@ func (f *forward) fewOut(w *worker, lo, hi int) {
 
 func (f *forward) fewMiddle(w *worker, lo, hi int) {
 	d := f.l.s.Hidden
-	f.addTo(f.in, lo, f.sum[lo*d:hi*d], f.l.outBias, f.l.attnPostNorm, nil)
-	w.lap(lapResidual)
-	f.normOutputs(w, f.x.from(lo*d), f.out, f.l.mlpNorm, lo, hi)
-	w.lap(lapNorms)
+	f.middle(w, f.x.from(lo*d), f.sum[lo*d:hi*d], lo, hi)
 }
 
 func (f *forward) fewGate(w *worker, lo, hi int) {
 	f.columns(w, f.l.gate, f.outputs, f.x, lo, hi, f.gate)
-	f.columns(w, f.l.up, f.outputs, f.x, lo, hi, f.up)
+	if f.l.up != nil {
+		f.columns(w, f.l.up, f.outputs, f.x, lo, hi, f.up)
+	}
 	w.lap(lapProducts)
 	for i, ff := 0, f.l.s.FF; i < f.outputs; i++ {
-		f.l.activate(f.act.from(i*ff+lo), f.gate[i*ff+lo:i*ff+hi], f.up[i*ff+lo:i*ff+hi], lo)
+		f.l.activate(f.act.from(i*ff+lo), f.gate[i*ff+lo:i*ff+hi], f.l.factors(f.up[i*ff+lo:i*ff+hi], lo), lo)
 	}
 	w.lap(lapActivation)
 }
@@ -137,7 +136,7 @@ func (l *layer) separable() bool {
 				at += x.out
 			}
 			for _, x := range []*matrix{l.out, l.gate, l.up, l.down} {
-				if !law.blocksAgree(w, x, 0, l.e.columnStep(x.out)) {
+				if x != nil && !law.blocksAgree(w, x, 0, l.e.columnStep(x.out)) {
 					answer = 2
 				}
 			}

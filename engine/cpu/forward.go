@@ -275,7 +275,7 @@ func (f *forward) project(w *worker, lo, hi int) {
 	l := f.l
 	rows, d := hi-lo, l.s.Hidden
 	x := f.e.input(w, slotInput, f.e.room(rows)*d)
-	f.e.normRows(w, x, f.in[lo*d:hi*d], l.attnNorm, l.s.NormEps)
+	f.e.normRows(w, x, f.in[lo*d:hi*d], d, l.first())
 	w.lap(lapNorms)
 	if f.rows == nil {
 		f.filled(w, l.query, rows, x, span{lo: lo}, f.q[lo*l.query.out:])
@@ -294,7 +294,7 @@ func (f *forward) project(w *worker, lo, hi int) {
 func (f *forward) query(w *worker, lo, hi int) {
 	l := f.l
 	x := f.e.input(w, slotInput, f.e.room(hi-lo)*l.s.Hidden)
-	f.normOutputs(w, x, f.in, l.attnNorm, lo, hi)
+	f.normOutputs(w, x, f.in, l.first(), lo, hi)
 	w.lap(lapNorms)
 	f.filled(w, l.query, hi-lo, x, f.span(lo), f.q[lo*l.query.out:])
 	w.lap(lapProducts)
@@ -333,6 +333,10 @@ func (f *forward) rotateKeys(lo, hi int) {
 // rotateHeads normalises and rotates the heads of one row of the batch, at.
 func (f *forward) rotateHeads(row, norm []float32, at int) {
 	s, table, position := f.l.s, f.table(at), f.b.Positions[at]
+	if norm != nil && s.WholeNorm {
+		f.e.k.rmsNorm(row, row, norm, s.NormEps)
+		norm = nil
+	}
 	for ; len(row) > 0; row = row[s.HeadDim:] {
 		head := row[:s.HeadDim]
 		if norm != nil {
@@ -353,25 +357,24 @@ func (f *forward) remember(w *worker, lo, hi int) {
 }
 
 // normRows writes the norm of every row of x [rows, D] as matrix input.
-func (e *Engine) normRows(w *worker, dst operand, x, weight []float32, eps float64) {
-	d := len(weight)
+func (e *Engine) normRows(w *worker, dst operand, x []float32, d int, n normal) {
 	row := w.floats(slotRow, d)
 	for i := 0; i*d < len(x); i++ {
-		e.k.rmsNorm(row, x[i*d:][:d], weight, eps)
+		e.k.normalise(row, x[i*d:][:d], n)
 		e.pack(dst.from(i*d), row)
 	}
 }
 
 // normOutputs writes the norm of the rows of x [N, D] that outputs [lo, hi) are
 // in, as matrix input.
-func (f *forward) normOutputs(w *worker, dst operand, x, weight []float32, lo, hi int) {
-	d := len(weight)
+func (f *forward) normOutputs(w *worker, dst operand, x []float32, n normal, lo, hi int) {
+	d := f.l.s.Hidden
 	if f.rows == nil {
-		f.e.normRows(w, dst, x[lo*d:hi*d], weight, f.l.s.NormEps)
+		f.e.normRows(w, dst, x[lo*d:hi*d], d, n)
 		return
 	}
 	for i := lo; i < hi; i++ {
-		f.e.normRows(w, dst.from((i-lo)*d), x[f.rows[i]*d:][:d], weight, f.l.s.NormEps)
+		f.e.normRows(w, dst.from((i-lo)*d), x[f.rows[i]*d:][:d], d, n)
 	}
 }
 
@@ -389,19 +392,17 @@ func (f *forward) finish(w *worker, lo, hi int) {
 	gate := w.floats(slotGate, room*max(ff, d))
 	f.filled(w, l.out, rows, f.att.from(lo*l.out.in), f.span(lo), gate)
 	w.lap(lapProducts)
-	f.addTo(f.in, lo, gate[:rows*d], l.outBias, l.attnPostNorm, nil)
-	w.lap(lapResidual)
-
 	x := f.e.input(w, slotInput, room*d)
-	f.normOutputs(w, x, f.out, l.mlpNorm, lo, hi)
-	w.lap(lapNorms)
+	f.middle(w, x, gate[:rows*d], lo, hi)
 	up := w.floats(slotUp, room*max(ff, d))
 	f.filled(w, l.gate, rows, x, f.span(lo), gate)
-	f.filled(w, l.up, rows, x, f.span(lo), up)
+	if l.up != nil {
+		f.filled(w, l.up, rows, x, f.span(lo), up)
+	}
 	w.lap(lapProducts)
 	act := f.e.input(w, slotAct, room*ff)
 	for i := 0; i < rows*ff; i += ff {
-		l.activate(act.from(i), gate[i:i+ff], up[i:i+ff], 0)
+		l.activate(act.from(i), gate[i:i+ff], l.factors(up[i:i+ff], 0), 0)
 	}
 	w.lap(lapActivation)
 	f.filled(w, l.down, rows, act, f.span(lo), up)
@@ -410,7 +411,33 @@ func (f *forward) finish(w *worker, lo, hi int) {
 	w.lap(lapResidual)
 }
 
-// addTo: out = in + norm(x + bias), x [.., D] being of outputs from first on, and
+// middle adds attention's output x of outputs [lo, hi) to the residual stream and
+// writes what the feed-forward takes, in parallel blocks the norm of the layer's
+// input, which the call's y may be about to replace.
+func (f *forward) middle(w *worker, dst operand, x []float32, lo, hi int) {
+	l := f.l
+	if l.s.Parallel {
+		f.normOutputs(w, dst, f.in, l.first(), lo, hi)
+		w.lap(lapNorms)
+	}
+	f.addTo(f.in, lo, x, l.outBias, l.attnPostNorm, nil)
+	w.lap(lapResidual)
+	if !l.s.Parallel {
+		f.normOutputs(w, dst, f.out, l.second(), lo, hi)
+		w.lap(lapNorms)
+	}
+}
+
+// factors are what multiplies the activations of columns from first on: up's
+// products, or nothing but ones.
+func (l *layer) factors(up []float32, first int) []float32 {
+	if l.up == nil {
+		return l.ones[first:][:len(up)]
+	}
+	return up
+}
+
+// addTo: out = in + scale norm(x + bias), x [.., D] being of outputs from first on, and
 // in the call's x or y; x is overwritten. show, if not nil, gets what is added.
 func (f *forward) addTo(in []float32, first int, x, bias, norm, show []float32) {
 	d := f.l.s.Hidden
@@ -420,6 +447,7 @@ func (f *forward) addTo(in []float32, first int, x, bias, norm, show []float32) 
 		if norm != nil {
 			f.e.k.rmsNorm(row, row, norm, f.l.s.NormEps)
 		}
+		f.e.k.scaleBy(row, f.l.s.Residual())
 		if show != nil {
 			copy(show[at:at+d], row)
 		}
@@ -449,6 +477,8 @@ func (l *layer) gated(dst operand, gate, up []float32) {
 	case model.GELUTanh:
 		linear, cubic := geluCoefficients()
 		k.gate(gate, gate, up, linear, cubic)
+	case model.ReLU, model.ReLU2:
+		gateReLU(gate, gate, up, l.s.Activation == model.ReLU2)
 	default:
 		k.gate(gate, gate, up, 1, 0)
 	}

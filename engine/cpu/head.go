@@ -17,12 +17,13 @@ const headBlock = 512
 // head projects to the vocabulary block by block, converting weights on the way
 // where they cannot be used as they are mapped; [N, V] is never held.
 type head struct {
-	e     *Engine
-	s     *model.Spec
-	norm  []float32
-	raw   []byte
-	dtype safetensors.DType
-	whole operand // set when the weights are used where they lie
+	e        *Engine
+	s        *model.Spec
+	norm     []float32
+	normBias []float32 // or nil
+	raw      []byte
+	dtype    safetensors.DType
+	whole    operand // set when the weights are used where they lie
 	// passed, where pages stream, lets bytes [lo, hi) of the projection go; release
 	// does so with all of them.
 	passed  func(lo, hi int64)
@@ -32,6 +33,7 @@ type head struct {
 	perRow []float32
 
 	normGrad   []float32  // nil where the norm does not train
+	biasGrad   []float32  // nil where its bias does not
 	projection *trainable // nil where the projection does not
 	version    int        // of the projection that perRow belongs to
 }
@@ -49,6 +51,9 @@ func (e *Engine) Head(m *model.Model, o engine.HeadOptions) (engine.Head, error)
 	h := &head{e: e, s: m.Spec}
 	var err error
 	if h.norm, h.normGrad, err = e.vector(m, made.Norm, o.Trained); err != nil {
+		return nil, err
+	}
+	if h.normBias, h.biasGrad, err = e.vector(m, made.NormBias, o.Trained); err != nil {
 		return nil, err
 	}
 	err = h.loadProjection(m, projection, o.Trained)
@@ -127,7 +132,7 @@ func (h *head) Norm(ctx context.Context, x, y engine.Hidden) error {
 	out := floats(y, x.Rows(), d)
 	return h.e.pool.split(x.Rows(), rowTile, 1, func(_ *worker, lo, hi int) {
 		for i := lo; i < hi; i++ {
-			h.e.k.rmsNorm(out[i*d:][:d], in[i*d:][:d], h.norm, h.s.NormEps)
+			h.e.k.normalise(out[i*d:][:d], in[i*d:][:d], h.last())
 		}
 	})
 }
@@ -159,6 +164,7 @@ func (h *head) finish(logits []float32, column, width int) {
 			h.e.k.norm(logits[i:i+width], logits[i:i+width], h.perRow[column:], 1)
 		}
 	}
+	h.e.k.scaleBy(logits, h.s.Logit())
 	if h.s.LogitSoftCap != 0 {
 		h.e.k.softCap(logits, float32(h.s.LogitSoftCap))
 	}
@@ -304,7 +310,7 @@ func (s *scoring) gather(w *worker, lo, hi int) {
 func (h *head) gather(w *worker, dst operand, in []float32, rows []int, lo, hi int) {
 	d := h.s.Hidden
 	for i := lo; i < hi; i++ {
-		h.e.normRows(w, dst.from(i*d), in[rows[i]*d:][:d], h.norm, h.s.NormEps)
+		h.e.normRows(w, dst.from(i*d), in[rows[i]*d:][:d], d, h.last())
 	}
 }
 

@@ -29,6 +29,7 @@ type headGrad struct {
 	dn     []float32 // [n, D] the norms' gradients
 	sums   []float32 // [n] of the weights of each row's targets
 	roots  []float32 // [n] by which the norm multiplies a row
+	means  []float32 // [n] which it takes off before, 0 where it does not
 	losses []float64 // [n]
 
 	job job
@@ -100,11 +101,12 @@ func (g *headGrad) prepare() {
 	}
 	g.dn = grow(g.dn, g.n*d)
 	g.sums, g.roots, g.losses = grow(g.sums, g.n), grow(g.roots, g.n), resize(g.losses, g.n)
+	g.means = grow(g.means, g.n)
 	if g.distil != nil {
 		g.distil.prepare(g)
 	}
 	blocks, backs := len(g.logits), g.n
-	if g.dx == nil && h.normGrad == nil {
+	if g.dx == nil && h.normGrad == nil && h.biasGrad == nil {
 		backs = 0
 	}
 	ph, q := g.job.phases, g.e.quantum()
@@ -114,7 +116,7 @@ func (g *headGrad) prepare() {
 	ph[3].n, ph[3].step = blocks, 1
 	g.e.pool.evenly(&ph[4], backs, rowTile, q)
 	ph[5].n, ph[5].step = 0, normColumns
-	if h.normGrad != nil {
+	if h.normGrad != nil || h.biasGrad != nil {
 		ph[5].n = d
 	}
 	g.e.pool.evenly(&ph[6], backs, rowTile, 1)
@@ -182,6 +184,12 @@ func (g *headGrad) combine(w *worker, lo, hi int) {
 		s.norms[g.lo+i], _ = combine(s.partials[g.lo+i:], len(s.rows))
 		g.sums[i], g.losses[i] = 0, 0
 		x := g.in[g.rows()[i]*d:][:d]
+		if g.means[i] = 0; g.h.s.LayerNorm {
+			tmp := w.floats(slotRow, d)
+			g.means[i] = mean(x)
+			minus(tmp, x, g.means[i])
+			x = tmp
+		}
 		g.roots[i] = float32(1 / math.Sqrt(g.e.k.sumSquares(x)/float64(d)+g.h.s.NormEps))
 		if g.distil != nil {
 			g.distil.combine(g, i)
@@ -213,6 +221,7 @@ func (g *headGrad) gradients(w *worker, from, to int) {
 			if g.h.perRow != nil {
 				g.e.k.norm(row, row, g.h.perRow[b*headBlock:], 1)
 			}
+			g.e.k.scaleBy(row, g.h.s.Logit())
 			if g.e.half {
 				g.e.k.pack(g.half[b][i*width:], row)
 			} else if g.e.round {
@@ -315,21 +324,32 @@ const normColumns = 128
 
 // normWeights adds to the gradients [lo, hi) of the norm's weights.
 func (g *headGrad) normWeights(w *worker, lo, hi int) {
-	d, sum := g.h.s.Hidden, w.floats(slotBackA, hi-lo)
-	clear(sum)
+	d, n := g.h.s.Hidden, hi-lo
+	all := w.floats(slotBackA, 3*n)
+	sum, bias, x := all[:n], all[n:2*n], all[2*n:]
+	clear(all)
 	for i, row := range g.rows() {
-		g.e.k.addProduct(sum, g.dn[i*d+lo:i*d+hi], g.in[row*d+lo:row*d+hi], g.roots[i])
+		minus(x, g.in[row*d+lo:row*d+hi], g.means[i])
+		g.e.k.addProduct(sum, g.dn[i*d+lo:i*d+hi], x, g.roots[i])
+		if g.h.biasGrad != nil {
+			g.e.k.add(bias, bias, g.dn[i*d+lo:i*d+hi])
+		}
 	}
-	grad := g.h.normGrad[lo:hi]
-	g.e.k.add(grad, grad, sum)
+	if g.h.normGrad != nil {
+		g.e.k.add(g.h.normGrad[lo:hi], g.h.normGrad[lo:hi], sum)
+	}
+	if g.h.biasGrad != nil {
+		g.e.k.add(g.h.biasGrad[lo:hi], g.h.biasGrad[lo:hi], bias)
+	}
 	w.lap(lapGradients)
 }
 
 // residual goes back through the norm of rows [lo, hi) of the chunk.
 func (g *headGrad) residual(w *worker, lo, hi int) {
 	d := g.h.s.Hidden
+	tmp := w.floats(slotRow, d)
 	for i, row := range g.rows()[lo:hi] {
-		g.e.k.rmsNormBack(g.dx[row*d:][:d], g.dn[(lo+i)*d:][:d], g.in[row*d:][:d], g.h.norm, nil, g.h.s.NormEps)
+		g.e.k.normaliseBack(g.dx[row*d:][:d], g.dn[(lo+i)*d:][:d], g.in[row*d:][:d], g.h.last(), nil, nil, tmp)
 	}
 	w.lap(lapNorms)
 }

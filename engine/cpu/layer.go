@@ -14,6 +14,7 @@ type layer struct {
 	e      *Engine
 	s      *model.Spec
 	window int        // keys a query sees; 0 for all
+	ones   []float32  // [F] in place of up's products where the feed-forward has no gate, else nil
 	rope   model.Rope // zero where queries and keys are not rotated
 
 	vectors
@@ -29,6 +30,7 @@ type layer struct {
 type vectors struct {
 	attnNorm, queryNorm, keyNorm, attnPostNorm []float32
 	mlpNorm, mlpPostNorm                       []float32
+	attnNormBias, mlpNormBias                  []float32
 	queryBias, keyBias, valueBias, outBias     []float32
 	gateBias, upBias, downBias                 []float32
 }
@@ -58,6 +60,9 @@ func (l *layer) load(m *model.Model, b *block.Layer, trained *engine.Trained) (e
 	maps := []**matrix{&l.query, &l.key, &l.value, &l.out, &l.gate, &l.up, &l.down}
 	biases, biasGrads := l.biases(), l.grads.biases()
 	for i, from := range b.Linears() {
+		if from.Out == 0 {
+			continue
+		}
 		x := whole[from.Weight.Name]
 		if x == nil {
 			if x, err = l.matrix(m, from.Weight, trained); err != nil {
@@ -70,8 +75,11 @@ func (l *layer) load(m *model.Model, b *block.Layer, trained *engine.Trained) (e
 			return err
 		}
 	}
+	if l.up == nil {
+		l.ones = slices.Repeat([]float32{1}, l.s.FF)
+	}
 	norms, normGrads := l.norms(), l.grads.norms()
-	for i, from := range []block.Vector{b.AttnNorm, b.QueryNorm, b.KeyNorm, b.AttnPostNorm, b.MLPNorm, b.MLPPostNorm} {
+	for i, from := range b.Norms() {
 		if *norms[i], *normGrads[i], err = l.e.vector(m, from, trained); err != nil {
 			return err
 		}
@@ -81,7 +89,7 @@ func (l *layer) load(m *model.Model, b *block.Layer, trained *engine.Trained) (e
 
 // norms and biases list the vectors in the order in which a block has them.
 func (v *vectors) norms() []*[]float32 {
-	return []*[]float32{&v.attnNorm, &v.queryNorm, &v.keyNorm, &v.attnPostNorm, &v.mlpNorm, &v.mlpPostNorm}
+	return []*[]float32{&v.attnNorm, &v.queryNorm, &v.keyNorm, &v.attnPostNorm, &v.mlpNorm, &v.mlpPostNorm, &v.attnNormBias, &v.mlpNormBias}
 }
 
 func (v *vectors) biases() []*[]float32 {

@@ -30,7 +30,7 @@ func (e *Engine) Memory(m *model.Model, _ engine.LayerOptions) engine.Memory {
 	}
 	for _, w := range s.TopWeights() {
 		t, _ := m.Source.Tensor(w.Name)
-		if w.Role == model.Embedding {
+		if w.Role == model.Embedding || w.Role == model.Positions {
 			need.Embedding += t.Bytes
 		} else {
 			need.Head += t.Bytes

@@ -103,18 +103,26 @@ func (f *forward) finishTape(w *worker, lo, hi int) {
 	}
 	w.lap(lapResidual)
 	x := f.e.input(w, slotInput, rows*d)
-	f.e.normRows(w, x, t.mid[lo*d:hi*d], l.mlpNorm, l.s.NormEps)
+	if l.s.Parallel {
+		f.normOutputs(w, x, f.in, l.first(), lo, hi)
+	} else {
+		f.e.normRows(w, x, t.mid[lo*d:hi*d], d, l.second())
+	}
 	w.lap(lapNorms)
 	f.linear(w, l.gate, rows, x, f.span(lo), gate)
-	f.linear(w, l.up, rows, x, f.span(lo), up)
+	if l.up != nil {
+		f.linear(w, l.up, rows, x, f.span(lo), up)
+	}
 	w.lap(lapProducts)
 	act := f.e.input(w, slotAct, rows*ff)
 	for i := range rows {
-		g, u, at := gate[i*ff:][:ff], up[i*ff:][:ff], (lo+i)*ff
+		g, u, at := gate[i*ff:][:ff], l.factors(up[i*ff:][:ff], 0), (lo+i)*ff
 		f.e.k.addBias(g, l.gateBias)
 		f.e.k.addBias(u, l.upBias)
 		f.e.pack(t.gate.from(at), g)
-		f.e.pack(t.up.from(at), u)
+		if l.up != nil {
+			f.e.pack(t.up.from(at), u)
+		}
 		if !f.remake || l.mlpPostNorm != nil {
 			l.gated(act.from(i*ff), g, u)
 		}
@@ -145,12 +153,13 @@ func (f *forward) endTape(lo int, x []float32) {
 	}
 }
 
-// postNorm normalises a row, where the family does, and keeps what it was.
+// postNorm normalises a row and scales it, where the family does, and keeps what it was.
 func (f *forward) postNorm(row, weight, keep []float32, at int) {
 	if weight != nil {
 		copy(keep[at:at+len(row)], row)
 		f.e.k.rmsNorm(row, row, weight, f.l.s.NormEps)
 	}
+	f.e.k.scaleBy(row, f.l.s.Residual())
 }
 
 // span names the tokens of outputs from lo on.

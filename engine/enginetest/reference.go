@@ -68,6 +68,9 @@ func reference(t testing.TB, m *model.Model, ids []int32, keep []int) trace {
 	x := make([][]float64, len(ids))
 	for i, id := range ids {
 		x[i] = scaled(top[model.Embedding][int(id)*s.Hidden:][:s.Hidden], s.EmbedScale)
+		if positions := top[model.Positions]; positions != nil {
+			sum(x[i], positions[(i+s.PositionOffset)*s.Hidden:][:s.Hidden])
+		}
 	}
 	out := trace{hidden: [][]float32{flat(x)}}
 	for _, l := range keep {
@@ -82,11 +85,11 @@ func reference(t testing.TB, m *model.Model, ids []int32, keep []int) trace {
 		head = unitRows(head, s.Hidden)
 	}
 	for _, row := range x {
-		n := norm(s, row, top[model.FinalNorm])
+		n := streamNorm(s, row, top[model.FinalNorm], top[model.FinalNormBias])
 		out.final = appendFloat32(out.final, n)
 		logits := linear(n, head, nil)
 		for j := range logits {
-			logits[j] = capped(logits[j], s.LogitSoftCap)
+			logits[j] = capped(logits[j]*s.Logit(), s.LogitSoftCap)
 		}
 		out.logits = appendFloat32(out.logits, logits)
 	}
@@ -106,7 +109,7 @@ func allLayers(m *model.Model) []int {
 func block(s *model.Spec, window int, rope model.Rope, w map[model.Role][]float64, x [][]float64) {
 	q, k, v := make([][]float64, len(x)), make([][]float64, len(x)), make([][]float64, len(x))
 	for i, row := range x {
-		q[i], k[i], v[i] = project(s, w, norm(s, row, w[model.AttnNorm]))
+		q[i], k[i], v[i] = project(s, w, streamNorm(s, row, w[model.AttnNorm], w[model.AttnNormBias]))
 		q[i] = rotated(s, rope, headNorm(s, q[i], w[model.QueryNorm]), i, len(x))
 		k[i] = rotated(s, rope, headNorm(s, k[i], w[model.KeyNorm]), i, len(x))
 	}
@@ -116,8 +119,12 @@ func block(s *model.Spec, window int, rope model.Rope, w map[model.Role][]float6
 			first = max(0, i+1-window)
 		}
 		attended := attend(s, q[i], k[first:i+1], v[first:i+1])
-		sum(row, postNorm(s, linear(attended, w[model.Out], w[model.OutProjBias]), w[model.AttnPostNorm]))
-		sum(row, postNorm(s, feedForward(s, w, norm(s, row, w[model.MLPNorm])), w[model.MLPPostNorm]))
+		before := streamNorm(s, row, w[model.AttnNorm], w[model.AttnNormBias])
+		sum(row, scaled(postNorm(s, linear(attended, w[model.Out], w[model.OutProjBias]), w[model.AttnPostNorm]), s.Residual()))
+		if !s.Parallel {
+			before = streamNorm(s, row, w[model.MLPNorm], w[model.MLPNormBias])
+		}
+		sum(row, scaled(postNorm(s, feedForward(s, w, before), w[model.MLPPostNorm]), s.Residual()))
 	}
 }
 
@@ -130,8 +137,15 @@ func project(s *model.Spec, w map[model.Role][]float64, x []float64) (q, k, v []
 	return all[:nq], all[nq : nq+nk], all[nq+nk:]
 }
 
-// feedForward is down(activation(gate x) * up x).
+// feedForward is down(activation(gate x) * up x), or without a gate down(activation(up x)).
 func feedForward(s *model.Spec, w map[model.Role][]float64, x []float64) []float64 {
+	if s.Ungated {
+		up := linear(x, w[model.Up], w[model.UpBias])
+		for j := range up {
+			up[j] = activate(s.Activation, up[j])
+		}
+		return linear(up, w[model.Down], w[model.DownBias])
+	}
 	gate, up := linear(x, w[model.Gate], w[model.GateBias]), linear(x, w[model.Up], w[model.UpBias])
 	if w[model.GateUp] != nil {
 		both := linear(x, w[model.GateUp], w[model.GateUpBias])
@@ -149,6 +163,10 @@ func activate(a model.Activation, x float64) float64 {
 		return x * (1 + math.Erf(x/math.Sqrt2)) / 2
 	case model.GELUTanh:
 		return x * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x))) / 2
+	case model.ReLU:
+		return max(x, 0)
+	case model.ReLU2:
+		return max(x, 0) * max(x, 0)
 	default:
 		return x / (1 + math.Exp(-x))
 	}
@@ -205,10 +223,11 @@ func rotated(s *model.Spec, rope model.Rope, row []float64, position, length int
 	return row
 }
 
-// headNorm is the norm of every head on its own; without weights, nothing.
+// headNorm is the norm of every head on its own, or of all together; without
+// weights, nothing.
 func headNorm(s *model.Spec, row, w []float64) []float64 {
-	if w == nil {
-		return row
+	if w == nil || s.WholeNorm {
+		return postNorm(s, row, w)
 	}
 	var out []float64
 	for head := row; len(head) > 0; head = head[s.HeadDim:] {
@@ -222,6 +241,28 @@ func postNorm(s *model.Spec, x, w []float64) []float64 {
 		return x
 	}
 	return norm(s, x, w)
+}
+
+// streamNorm is the norm of the residual stream, which may take the mean off.
+func streamNorm(s *model.Spec, x, w, bias []float64) []float64 {
+	if w == nil {
+		return x
+	}
+	if s.LayerNorm {
+		var mean float64
+		for _, v := range x {
+			mean += v / float64(len(x))
+		}
+		x = scaled(x, 1)
+		for i := range x {
+			x[i] -= mean
+		}
+	}
+	out := norm(s, x, w)
+	if bias != nil {
+		sum(out, bias)
+	}
+	return out
 }
 
 func norm(s *model.Spec, x, w []float64) []float64 {

@@ -18,8 +18,8 @@ import (
 // current families and kinds of rotary embeddings, in the shared material.
 func currentFamilies() []string {
 	return []string{
-		"gemma3_text", "llama_dynamic", "llama_yarn", "ministral", "phi3", "phi3_longrope", "phi4mini_partial",
-		"qwen2_window", "qwen3_yarn", "smollm3",
+		"cohere", "gemma3_text", "glm4_0414", "granite", "llama_dynamic", "llama_yarn", "ministral", "nemotron", "olmo2", "olmo3", "opt",
+		"phi3", "phi3_longrope", "phi4mini_partial", "qwen2_window", "qwen3_yarn", "smollm3", "stablelm",
 	}
 }
 

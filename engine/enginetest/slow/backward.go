@@ -72,16 +72,22 @@ func (l *layer) Backward(ctx context.Context, c *engine.Call, x, dy, dx engine.H
 // back adds up the gradients of a pass and returns dL/dx [N, D] of dL/dy [W, D].
 func (l *layer) back(c *call, p *pass, dy []float64) []float64 {
 	s, eps := l.s, l.s.NormEps
-	dact := l.down.back(p.act, l.mask(l.down, c, c.rows), backNorm(l.mlpPostNorm, p.down, dy, eps))
+	dact := l.down.back(p.act, l.mask(l.down, c, c.rows), backNorm(l.mlpPostNorm, p.down, scaled(dy, s.Residual()), eps))
 	dgate, dup := make([]float64, len(dact)), make([]float64, len(dact))
 	for i, d := range dact {
 		a, slope := activate(s.Activation, p.gate[i])
 		dgate[i], dup[i] = d*p.up[i]*slope, d*a
 	}
-	dnormed := sum(l.gate.back(p.normedH, l.mask(l.gate, c, c.rows), dgate), l.up.back(p.normedH, l.mask(l.up, c, c.rows), dup))
-	dh := sum(dy, backNorm(l.mlpNorm, p.h, dnormed, eps))
+	dnormed := l.gate.back(p.normedH, l.mask(l.gate, c, c.rows), dgate)
+	if l.up != nil {
+		dnormed = sum(dnormed, l.up.back(p.normedH, l.mask(l.up, c, c.rows), dup))
+	}
+	dh := dy
+	if !s.Parallel {
+		dh = sum(dy, l.second().back(p.h, dnormed))
+	}
 
-	datt := l.out.back(p.att, l.mask(l.out, c, c.rows), backNorm(l.attnPostNorm, p.o, dh, eps))
+	datt := l.out.back(p.att, l.mask(l.out, c, c.rows), backNorm(l.attnPostNorm, p.o, scaled(dh, s.Residual()), eps))
 	dq, dk, dv := make([]float64, len(p.q)), make([]float64, len(p.k)), make([]float64, len(p.v))
 	parallel(s.KVHeads, func(kv int) {
 		for i := range c.rows {
@@ -98,8 +104,11 @@ func (l *layer) back(c *call, p *pass, dy []float64) []float64 {
 	dwanted := l.query.back(p.wanted, l.mask(l.query, c, c.rows), dq)
 	for i, r := range c.rows {
 		addScaled(dn[r*s.Hidden:][:s.Hidden], 1, dwanted[i*s.Hidden:][:s.Hidden])
+		if s.Parallel {
+			addScaled(dn[r*s.Hidden:][:s.Hidden], 1, dnormed[i*s.Hidden:][:s.Hidden])
+		}
 	}
-	dx := backNorm(l.attnNorm, p.x, dn, eps)
+	dx := l.first().back(p.x, dn)
 	for i, r := range c.rows {
 		addScaled(dx[r*s.Hidden:][:s.Hidden], 1, dh[i*s.Hidden:][:s.Hidden])
 	}

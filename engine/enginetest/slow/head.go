@@ -16,6 +16,7 @@ type head struct {
 	e          *Engine
 	s          *model.Spec
 	norm       *vector
+	normBias   *vector
 	projection *tensor
 	unit       bool
 	parts      *parts
@@ -27,6 +28,9 @@ func (e *Engine) Head(m *model.Model, o engine.HeadOptions) (engine.Head, error)
 	h := &head{e: e, s: m.Spec, unit: made.UnitRows, parts: &parts{e, m, o.Options, map[string]*tensor{}}}
 	var err error
 	if h.norm, err = h.parts.vector(made.Norm); err != nil {
+		return nil, err
+	}
+	if h.normBias, err = h.parts.vector(made.NormBias); err != nil {
 		return nil, err
 	}
 	h.projection, err = h.parts.tensor(made.Projection)
@@ -59,14 +63,15 @@ func (h *head) weights() (w, norms []float64) {
 
 // logits are those of one row of x, and the slopes of their cap.
 func (h *head) logits(w, norms, x []float64) (logits, slopes []float64) {
-	n := h.e.inputs(rmsNorm(h.norm, x, h.s.NormEps))
+	n := h.e.inputs(h.last().apply(x))
 	logits, slopes = make([]float64, h.s.Vocab), make([]float64, h.s.Vocab)
 	for v := range logits {
 		logit := dot(n, w[v*len(x):][:len(x)])
 		if norms != nil {
 			logit /= norms[v]
 		}
-		logits[v], slopes[v] = capped(logit, h.s.LogitSoftCap)
+		logits[v], slopes[v] = capped(logit*h.s.Logit(), h.s.LogitSoftCap)
+		slopes[v] *= h.s.Logit()
 	}
 	return logits, slopes
 }
@@ -197,7 +202,7 @@ func divergence(a, b []float64) (kl float64) {
 func (h *head) Norm(ctx context.Context, x, y engine.Hidden) error {
 	in, out := h.e.states(x, x.Rows(), h.s.Hidden), h.e.states(y, x.Rows(), h.s.Hidden)
 	return h.e.enqueue(ctx, task{name: "Head.Norm", in: append(h.faults(), in.faults), out: []faults{out.faults}, do: func() error {
-		copy(out.v, rmsNorm(h.norm, in.v, h.s.NormEps))
+		copy(out.v, h.last().apply(in.v))
 		return nil
 	}})
 }
@@ -297,7 +302,7 @@ func (h *head) train(ctx context.Context, name string, x, dx engine.Hidden, rows
 // back takes a row's gradient by the logits before their cap to its hidden state.
 func (h *head) back(w, norms, x, dl []float64) []float64 {
 	d := len(x)
-	n, g, exact := rmsNorm(h.norm, x, h.s.NormEps), h.projection.gradient(), h.projection.values()
+	n, g, exact := h.last().apply(x), h.projection.gradient(), h.projection.values()
 	dn := make([]float64, d)
 	for v, slope := range dl {
 		if slope == 0 {
@@ -316,5 +321,5 @@ func (h *head) back(w, norms, x, dl []float64) []float64 {
 			addScaled(g[v*d:][:d], -by*dot(n, row)/(norms[v]*norms[v]), exact[v*d:][:d])
 		}
 	}
-	return backNorm(h.norm, x, dn, h.s.NormEps)
+	return h.last().back(x, dn)
 }

@@ -22,6 +22,7 @@ type layer struct {
 	query, key, value, out, gate, up, down     *linear
 	attnNorm, queryNorm, keyNorm, attnPostNorm *vector
 	mlpNorm, mlpPostNorm                       *vector
+	attnNormBias, mlpNormBias                  *vector
 }
 
 // fetched is a layer on its way.
@@ -73,12 +74,15 @@ func (e *Engine) layer(m *model.Model, i int, o engine.LayerOptions) (_ *layer, 
 	l := &layer{e: e, s: m.Spec, window: b.Window, rope: b.Rope, parts: &parts{e, m, o.Options, map[string]*tensor{}}}
 	maps := []**linear{&l.query, &l.key, &l.value, &l.out, &l.gate, &l.up, &l.down}
 	for j, from := range b.Linears() {
+		if from.Out == 0 {
+			continue
+		}
 		if *maps[j], err = l.parts.linear(*from); err != nil {
 			return nil, err
 		}
 	}
-	norms := []**vector{&l.attnNorm, &l.queryNorm, &l.keyNorm, &l.attnPostNorm, &l.mlpNorm, &l.mlpPostNorm}
-	for j, from := range []block.Vector{b.AttnNorm, b.QueryNorm, b.KeyNorm, b.AttnPostNorm, b.MLPNorm, b.MLPPostNorm} {
+	norms := []**vector{&l.attnNorm, &l.queryNorm, &l.keyNorm, &l.attnPostNorm, &l.mlpNorm, &l.mlpPostNorm, &l.attnNormBias, &l.mlpNormBias}
+	for j, from := range b.Norms() {
 		if *norms[j], err = l.parts.vector(from); err != nil {
 			return nil, err
 		}
@@ -181,7 +185,7 @@ func (l *layer) gradients() (all []faults) {
 		}
 	}
 	for _, m := range []*linear{l.query, l.key, l.value, l.out, l.gate, l.up, l.down} {
-		if m.adapter != nil {
+		if m != nil && m.adapter != nil {
 			all = append(all, m.adapter.a.grad, m.adapter.b.grad)
 		}
 	}
@@ -229,7 +233,7 @@ func (l *layer) pass(c *call, x []float64) *pass {
 	s, d := l.s, l.s.Hidden
 	all := c.every()
 	p := &pass{x: slices.Clone(x)}
-	p.normed = l.norm(l.attnNorm, x)
+	p.normed = l.first().apply(x)
 	p.wanted = gather(p.normed, c.rows, d)
 	p.rawQ = l.query.apply(p.wanted, l.mask(l.query, c, c.rows))
 	p.rawK = l.key.apply(p.normed, l.mask(l.key, c, all))
@@ -243,17 +247,21 @@ func (l *layer) pass(c *call, x []float64) *pass {
 	parallel(len(c.rows), func(i int) { l.attend(c, p, i) })
 
 	p.o = l.out.apply(p.att, l.mask(l.out, c, c.rows))
-	p.h = sum(gather(x, c.rows, d), l.norm(l.attnPostNorm, p.o))
-	p.normedH = l.norm(l.mlpNorm, p.h)
+	p.h = sum(gather(x, c.rows, d), scaled(l.norm(l.attnPostNorm, p.o), s.Residual()))
+	if p.normedH = p.wanted; !s.Parallel {
+		p.normedH = l.second().apply(p.h)
+	}
 	p.gate = l.gate.apply(p.normedH, l.mask(l.gate, c, c.rows))
-	p.up = l.up.apply(p.normedH, l.mask(l.up, c, c.rows))
+	if p.up = slices.Repeat([]float64{1}, len(p.gate)); l.up != nil {
+		p.up = l.up.apply(p.normedH, l.mask(l.up, c, c.rows))
+	}
 	p.act = make([]float64, len(p.gate))
 	for i, g := range p.gate {
 		a, _ := activate(s.Activation, g)
 		p.act[i] = a * p.up[i]
 	}
 	p.down = l.down.apply(p.act, l.mask(l.down, c, c.rows))
-	p.mlp = l.norm(l.mlpPostNorm, p.down)
+	p.mlp = scaled(l.norm(l.mlpPostNorm, p.down), s.Residual())
 	p.y = sum(p.h, p.mlp)
 	return p
 }
@@ -284,7 +292,7 @@ func sum(a, b []float64) []float64 {
 
 // mask is what dropout makes of a map's adapter's input, nil for nothing.
 func (l *layer) mask(m *linear, c *call, rows []int) []float64 {
-	if m.adapter == nil || c.dropout == nil || m.adapter.drop == 0 {
+	if m == nil || m.adapter == nil || c.dropout == nil || m.adapter.drop == 0 {
 		return nil
 	}
 	out, keep := make([]float64, 0, len(rows)*m.in), make([]float32, m.in)

@@ -12,6 +12,57 @@ func (l *layer) norm(w *vector, x []float64) []float64 { return rmsNorm(w, x, l.
 // headNorm is the norm of every head of every row.
 func (l *layer) headNorm(w *vector, x []float64) []float64 { return l.norm(w, x) }
 
+// normal is a norm of the residual stream: by the root mean square or, centred,
+// with the mean taken off before and perhaps a bias.
+type normal struct {
+	weight, bias *vector
+	centred      bool
+	eps          float64
+}
+
+func (l *layer) first() normal  { return normal{l.attnNorm, l.attnNormBias, l.s.LayerNorm, l.s.NormEps} }
+func (l *layer) second() normal { return normal{l.mlpNorm, l.mlpNormBias, l.s.LayerNorm, l.s.NormEps} }
+func (h *head) last() normal    { return normal{h.norm, h.normBias, h.s.LayerNorm, h.s.NormEps} }
+
+func (n normal) apply(x []float64) []float64 {
+	out := rmsNorm(n.weight, n.centre(x), n.eps)
+	if n.bias != nil {
+		bias := n.bias.values()
+		for i := range out {
+			out[i] += bias[i%len(bias)]
+		}
+	}
+	return out
+}
+
+// back adds to the gradients and returns dL/dx.
+func (n normal) back(x, dy []float64) []float64 {
+	if n.bias != nil {
+		for i, d := range dy {
+			n.bias.add(i%n.bias.len, d)
+		}
+	}
+	return n.centre(backNorm(n.weight, n.centre(x), dy, n.eps))
+}
+
+// centre takes the mean off every row.
+func (n normal) centre(x []float64) []float64 {
+	if !n.centred {
+		return x
+	}
+	d, out := n.weight.len, make([]float64, len(x))
+	for i := 0; i < len(x); i += d {
+		var mean float64
+		for _, v := range x[i : i+d] {
+			mean += v / float64(d)
+		}
+		for j, v := range x[i : i+d] {
+			out[i+j] = v - mean
+		}
+	}
+	return out
+}
+
 func rmsNorm(w *vector, x []float64, eps float64) []float64 {
 	if w == nil {
 		return x
@@ -88,6 +139,14 @@ func activate(a model.Activation, x float64) (y, slope float64) {
 		c := math.Sqrt(2 / math.Pi)
 		t := math.Tanh(c * (x + 0.044715*x*x*x))
 		return x * (1 + t) / 2, (1+t)/2 + x*(1-t*t)/2*c*(1+3*0.044715*x*x)
+	case model.ReLU:
+		if x > 0 {
+			return x, 1
+		}
+		return 0, 0
+	case model.ReLU2:
+		x = math.Max(x, 0)
+		return x * x, 2 * x
 	default:
 		s := 1 / (1 + math.Exp(-x))
 		return x * s, s * (1 + x*(1-s))

@@ -13,51 +13,83 @@ import (
 
 // embedding is the table.
 type embedding struct {
-	e     *Engine
-	s     *model.Spec
-	table *tensor
+	e         *Engine
+	s         *model.Spec
+	table     *tensor
+	positions *tensor // nil where they are not learned
 }
 
 // Embedding implements engine.Engine.
 func (e *Engine) Embedding(m *model.Model, o engine.EmbeddingOptions) (engine.Embedding, error) {
 	t, err := e.tensor(m, block.EmbeddingOf(m.Spec), o.Options)
-	return &embedding{e: e, s: m.Spec, table: t}, err
+	x := &embedding{e: e, s: m.Spec, table: t}
+	if w, ok := block.PositionsOf(m.Spec); ok && err == nil {
+		x.positions, err = e.tensor(m, w, o.Options)
+	}
+	return x, err
 }
 
 func (x *embedding) Release() {
 	x.e.drain()
 	x.e.meter.take(-x.table.bytes())
 	x.table = &tensor{}
+	if x.positions != nil {
+		x.e.meter.take(-x.positions.bytes())
+		x.positions = &tensor{}
+	}
 }
 
 // Forward implements engine.Embedding.
 func (x *embedding) Forward(ctx context.Context, b *engine.Batch, y engine.Hidden) error {
 	tokens, d := slices.Clone(b.Tokens), x.s.Hidden
-	out := x.e.states(y, len(tokens), d)
+	out, places, err := x.e.states(y, len(tokens), d), slices.Clone(b.Positions), x.reach(b)
+	if err != nil {
+		return err
+	}
 	return x.e.enqueue(ctx, task{name: "Embedding.Forward", in: x.faults(), out: []faults{out.faults}, do: func() error {
 		clear(out.v)
 		for i, token := range tokens {
 			addScaled(out.v[i*d:][:d], x.s.EmbedScale, x.table.values()[int(token)*d:][:d])
+			if x.positions != nil {
+				addScaled(out.v[i*d:][:d], 1, x.positions.values()[(int(places[i])+x.s.PositionOffset)*d:][:d])
+			}
 		}
 		return nil
 	}})
 }
 
-func (x *embedding) faults() []faults {
-	if t := x.table.trains; t != nil {
-		return []faults{t.weight}
+// reach refuses positions past those that were learned.
+func (x *embedding) reach(b *engine.Batch) error {
+	if x.positions == nil {
+		return nil
 	}
-	return nil
+	return b.Reach(x.s.MaxPositions)
+}
+
+func (x *embedding) faults() (all []faults) {
+	for _, t := range []*tensor{x.table, x.positions} {
+		if t != nil && t.trains != nil {
+			all = append(all, t.trains.weight)
+		}
+	}
+	return all
 }
 
 // Backward implements engine.TrainEmbedding.
 func (x *embedding) Backward(ctx context.Context, b *engine.Batch, dy engine.Hidden) error {
 	tokens, d := slices.Clone(b.Tokens), x.s.Hidden
-	from, t := x.e.states(dy, len(tokens), d), task{name: "Embedding.Backward"}
-	if x.table.trains != nil {
-		t.in, t.out = []faults{from.faults, x.table.trains.grad}, []faults{x.table.trains.grad}
+	from, t, places := x.e.states(dy, len(tokens), d), task{name: "Embedding.Backward"}, slices.Clone(b.Positions)
+	for _, part := range []*tensor{x.table, x.positions} {
+		if part != nil && part.trains != nil {
+			t.in, t.out = append(t.in, from.faults, part.trains.grad), append(t.out, part.trains.grad)
+		}
 	}
 	t.do = func() error {
+		if x.positions != nil && x.positions.trains != nil {
+			for i, p := range places {
+				addScaled(x.positions.gradient()[(int(p)+x.s.PositionOffset)*d:][:d], 1, from.v[i*d:][:d])
+			}
+		}
 		if g := x.table.gradient(); g != nil {
 			for i, token := range tokens {
 				addScaled(g[int(token)*d:][:d], x.s.EmbedScale, from.v[i*d:][:d])
