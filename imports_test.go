@@ -56,6 +56,7 @@ const importRule = `
 	internal/filelock < hub internal/journal
 	internal/plot    < internal/cli
 	internal/journal < score eval
+	internal/tensorboard < stage
 	internal/nearest < score prune hub internal/strictyaml internal/cli
 	internal/strictyaml < eval stage
 	hub              < internal/cli

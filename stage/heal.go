@@ -59,7 +59,8 @@ type Heal struct {
 	Compute     string        `yaml:"compute"` // needed or all
 	NoShuffle   bool          `yaml:"no_shuffle"`
 	EvalEvery   int           `yaml:"eval_every"`
-	Keep        string        `yaml:"keep"` // best or last
+	TensorBoard bool          `yaml:"tensorboard"` // an event file beside events.jsonl
+	Keep        string        `yaml:"keep"`        // best or last
 	Patience    int           `yaml:"patience"`
 	SaveEvery   int           `yaml:"save_every"`    // steps
 	SaveMinutes time.Duration `yaml:"save_interval"` // or time
@@ -395,6 +396,9 @@ func (j *healJob) observe(e heal.Event) {
 		line = report.HealEval{Step: e.Step, Loss: report.Number(e.Loss), Best: e.Best}
 	}
 	j.dir.event(line)
+	if j.TensorBoard {
+		j.dir.chart(e, time.Now())
+	}
 	if err := j.hear(line); err != nil {
 		j.env.Talk.Detail("event not printed: %v", err)
 	}

@@ -11,9 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/coppice-ml/coppice/heal"
 	"github.com/coppice-ml/coppice/internal/filelock"
+	"github.com/coppice-ml/coppice/internal/tensorboard"
 	"github.com/coppice-ml/coppice/report"
 )
 
@@ -35,6 +37,8 @@ type healDir struct {
 	unlock   func()
 	events   *os.File
 	failed   error // of writing events
+	board    *tensorboard.File
+	from     *heal.State // what training goes on from
 }
 
 // healRecord is what healDone holds.
@@ -163,6 +167,7 @@ func (d *healDir) finished() *report.Healed { return d.done }
 
 // resumed cuts the events after what a checkpoint has seen.
 func (d *healDir) resumed(st heal.State) error {
+	d.from = &st
 	raw, err := os.ReadFile(filepath.Join(d.path, healEvents))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -196,6 +201,31 @@ func (d *healDir) event(l report.Line) {
 	if d.failed == nil {
 		d.failed = report.Write(d.events, l)
 	}
+}
+
+// chart appends an event to TensorBoard's file, under the names that Hugging Face's
+// Trainer has. A file of a run that was broken off is gone on with after what its
+// checkpoint has seen.
+func (d *healDir) chart(e heal.Event, now time.Time) {
+	if d.failed != nil {
+		return
+	}
+	if d.board == nil {
+		d.board, d.failed = tensorboard.Open(filepath.Join(d.path, tensorboard.FileName), now, func(tag string, step int64) bool {
+			return d.from != nil && step <= int64(d.from.Step) && (tag != "eval/loss" || step <= int64(d.from.Evaluated))
+		})
+	}
+	if d.failed != nil {
+		return
+	}
+	scalars := []tensorboard.Scalar{{Tag: "eval/loss", Value: e.Loss}}
+	if !e.Evaluation {
+		scalars = []tensorboard.Scalar{
+			{Tag: "train/loss", Value: e.Loss}, {Tag: "train/learning_rate", Value: e.LR}, {Tag: "train/grad_norm", Value: e.GradNorm},
+			{Tag: "train/tokens_per_second", Value: e.TokensPerSecond},
+		}
+	}
+	d.failed = d.board.Add(now, int64(e.Step), scalars...)
 }
 
 // finish installs the files of a directory and says that all is done. The file
@@ -232,6 +262,9 @@ func (d *healDir) finish(made string, done *report.Healed) error {
 func (d *healDir) close() {
 	if d.events != nil {
 		_ = d.events.Close()
+	}
+	if d.board != nil {
+		_ = d.board.Close()
 	}
 	if d.unlock != nil {
 		d.unlock()

@@ -22,8 +22,10 @@ type PPL struct {
 	Length int    `yaml:"length"`  // tokens in a window; 0: DefaultWindow, or as many as the model has positions
 	Join   string `yaml:"join"`    // what stands between two rows; \n, \t and \\ mean newline, tab and backslash
 	AddBOS string `yaml:"add_bos"` // BOS at the start of the text: auto (where the tokenizer adds one), true or false
-	Layers `yaml:",inline"`
-	Engine `yaml:",inline"`
+
+	TokensOut string `yaml:"tokens_out"` // new file for the ids of the windows
+	Layers    `yaml:",inline"`
+	Engine    `yaml:",inline"`
 }
 
 // DefaultWindow is how many tokens PPL scores together where nothing says so.
@@ -48,6 +50,14 @@ func (p PPL) Check() error {
 	}
 	if _, err := unescape(p.Join); err != nil {
 		return err
+	}
+	if p.TokensOut != "" {
+		if err := checkNew(p.TokensOut); err != nil {
+			return err
+		}
+		if err := Writable("tokens_out", p.TokensOut); err != nil {
+			return err
+		}
 	}
 	return p.Engine.Check()
 }
@@ -128,12 +138,9 @@ func (p PPL) windows(ctx context.Context, env Env, s *Session) ([][]int32, repor
 	if r.Windows == 0 {
 		return nil, r, failed("%s: the text has %s, too few for one window of %d", p.Data, report.Plural(len(ids), "token"), r.Length).with("pass {length} %d or less, or a longer text", len(ids))
 	}
-	windows := make([][]int32, r.Windows)
-	for i := range windows {
-		windows[i] = ids[i*r.Length : (i+1)*r.Length]
-	}
+	windows := cutUp(ids, r.Length)
 	r.SHA256 = data.HashTokens(windows)
-	return windows, r, nil
+	return windows, r, writeTokens(p.TokensOut, windows)
 }
 
 // rows reads the texts.
@@ -143,20 +150,7 @@ func (p PPL) rows(ctx context.Context, env Env, r *report.Perplexity) ([]string,
 		return nil, err
 	}
 	r.Data = texts.source
-	var rows []string
-	for text, err := range data.Texts(texts.files, p.Field) {
-		if err == nil {
-			err = context.Cause(ctx)
-		}
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, text)
-	}
-	if len(rows) == 0 {
-		return nil, failed("%s: holds no text", texts.source)
-	}
-	return rows, nil
+	return rowsOf(ctx, texts, p.Field)
 }
 
 // encode tokenises the text, with one BOS at its start where that is wanted.

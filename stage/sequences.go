@@ -1,11 +1,10 @@
 package stage
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 
 	"github.com/coppice-ml/coppice/data"
@@ -20,7 +19,8 @@ type Data struct {
 	Tokens    string `yaml:"tokens"`     // JSON file of token ids, [[ids…], …], used exactly as given
 	Source    string `yaml:"data"`       // texts: a file, a directory, or a data set of the hub
 	Field     string `yaml:"field"`      // column that holds the text; "": data.DefaultField
-	Samples   int    `yaml:"samples"`    // number of windows
+	Windows   string `yaml:"windows"`    // drawn: from documents; joined: all rows joined by blank lines and cut up, the remainder dropped
+	Samples   int    `yaml:"samples"`    // number of windows; joined: drawn from all of them, 0: all
 	Length    int    `yaml:"length"`     // tokens in a window, BOS included
 	AddBOS    string `yaml:"add_bos"`    // begin every window with BOS: true, false or auto (where the tokenizer adds one)
 	TokensOut string `yaml:"tokens_out"` // new file for the token ids
@@ -28,14 +28,19 @@ type Data struct {
 }
 
 // DefaultData draws the windows that metrics were published with.
-func DefaultData() Data { return Data{Samples: 10, Length: 128, AddBOS: "false", Seed: 42} }
+func DefaultData() Data {
+	return Data{Windows: windowsDrawn, Samples: 10, Length: 128, AddBOS: "false", Seed: 42}
+}
 
 // Given says that tokens or texts are named.
 func (d Data) Given() bool { return d.Tokens != "" || d.Source != "" }
 
 // Check finds what can be wrong before any file is opened.
 func (d Data) Check() error {
-	if d.Samples < 1 {
+	if err := oneOf("windows", cmp.Or(d.Windows, windowsDrawn), windowsDrawn, windowsJoined); err != nil {
+		return err
+	}
+	if d.Samples < 1 && (d.Samples < 0 || d.Windows != windowsJoined) {
 		return wrong("{samples} %d: want at least 1", d.Samples)
 	}
 	if d.Length < 2 {
@@ -84,6 +89,9 @@ func (d Data) describe() string {
 	if d.Tokens != "" {
 		return d.Tokens
 	}
+	if d.Windows == windowsJoined && d.Samples == 0 {
+		return fmt.Sprintf("all windows of %d tokens of %s", d.Length, d.source())
+	}
 	return fmt.Sprintf("%d x %d tokens of %s, seed %d", d.Samples, d.Length, d.source(), d.Seed)
 }
 
@@ -117,6 +125,9 @@ func (d Data) read(ctx context.Context, env Env, dir string, spec *model.Spec) (
 	}
 	if err != nil {
 		return nil, nil, err
+	}
+	if d.Windows == windowsJoined {
+		return d.joined(ctx, texts, t, bos, dir, spec)
 	}
 	seqs, err := d.draw(ctx, texts, t, bos, dir, spec)
 	if err != nil {
@@ -163,22 +174,7 @@ func (d Data) draw(ctx context.Context, texts corpus, t *tokenizer.Tokenizer, bo
 }
 
 // write leaves the sequences in the file of TokensOut.
-func (d Data) write(seqs [][]int32) error {
-	if d.TokensOut == "" {
-		return nil
-	}
-	var b bytes.Buffer
-	if err := data.WriteTokens(&b, seqs); err != nil {
-		return err
-	}
-	if err := checkNew(d.TokensOut); err != nil {
-		return err
-	}
-	return writeWhole(d.TokensOut, func(f *os.File) error {
-		_, err := f.Write(b.Bytes())
-		return err
-	})
-}
+func (d Data) write(seqs [][]int32) error { return writeTokens(d.TokensOut, seqs) }
 
 // vocabularyError: tokenizer and weights do not belong together.
 type vocabularyError struct {

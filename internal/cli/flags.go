@@ -42,12 +42,15 @@ const dataHelp = "texts: a file, - for the standard input, a directory, or a dat
 // has a default for --data.
 func dataFlags(c *cobra.Command, d *stage.Data, preset bool) {
 	inGroup(c.Flags(), flagsData, func() { dataFlagsOf(c, d) })
-	only := []string{"field", "samples", "length", "add-bos", "tokens-out"} // --data uses
+	only := []string{"field", "windows", "samples", "length", "add-bos", "tokens-out"} // --data uses
 	beforeRun(c, func(c *cobra.Command) error {
 		for _, name := range only {
 			if d.Source == "" && !preset && c.Flags().Changed(name) {
 				return usage("--%s goes with --data, which is not given", name)
 			}
+		}
+		if c.Flags().Changed("windows") && !c.Flags().Changed("samples") && d.Windows == "joined" {
+			d.Samples = 0
 		}
 		return nil
 	})
@@ -63,7 +66,8 @@ func dataFlagsOf(c *cobra.Command, d *stage.Data) {
 	f.StringVar(&d.Tokens, "tokens", "", "JSON file of token ids, [[ids…], …], used exactly as given")
 	f.StringVar(&d.Source, "data", "", dataHelp)
 	fieldFlag(c, &d.Field, "with --data: column that holds the text")
-	f.IntVar(&d.Samples, "samples", d.Samples, "with --data: number of windows")
+	f.StringVar(&d.Windows, "windows", d.Windows, "with --data: drawn from documents, or joined: all rows joined by blank lines and cut up, as ppl does")
+	f.IntVar(&d.Samples, "samples", d.Samples, "with --data: number of windows (joined: all)")
 	f.IntVar(&d.Length, "length", d.Length, "with --data: tokens in a window, BOS included")
 	f.StringVar(&d.AddBOS, "add-bos", d.AddBOS, "with --data: begin every window with BOS: true, false or auto (where the tokenizer adds one)")
 	f.StringVar(&d.TokensOut, "tokens-out", "", "with --data: write the token ids to this new file, for --tokens")

@@ -119,6 +119,7 @@ func (o *healOptions) lifeFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.Checkpoints, "keep-checkpoints", o.Checkpoints, "newest checkpoints that are kept, beside the best")
 	f.StringVar(&o.SaveDType, "save-dtype", o.SaveDType, "of the written weights: original or float32")
 	f.StringVar(&o.InitFrom, "init-from", "", "output of an earlier run whose trained tensors to go on from, with a new schedule")
+	f.BoolVar(&o.TensorBoard, "tensorboard", false, "write an event file for TensorBoard into --out, under the names of Hugging Face's Trainer")
 	f.StringVar(&o.plot.path, "plot", "", "draw the losses to a .png or .svg file")
 }
 
