@@ -2,6 +2,7 @@ package generate_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/coppice-ml/coppice/engine"
@@ -25,7 +26,21 @@ func TestAcrossLongropesSwitch(t *testing.T) {
 		prompts = append(prompts, p)
 	}
 	const more = 12
-	for i, written := range continuations(t, run, nil, prompts, generate.Options{MaxTokens: more}) {
+	texts := continuations(t, run, nil, prompts, generate.Options{MaxTokens: more})
+	var many []generate.Prompt
+	for _, p := range prompts {
+		many = append(many, generate.Prompt{Tokens: p})
+	}
+	err := generate.Many(context.Background(), run.Resident(), nil, many, generate.Options{MaxTokens: more}, nil, func(a generate.Answer) error {
+		if !slices.Equal(a.Tokens, texts[a.Seq]) {
+			t.Errorf("one of many: %v, want %v", a.Tokens, texts[a.Seq])
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, written := range texts {
 		if len(written) != more {
 			t.Fatalf("text %d has %d tokens more", i, len(written))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/coppice-ml/coppice/resident"
 )
@@ -185,6 +186,7 @@ func (m *many) begin() {
 
 func (m *many) extend(i int, s *one, n int) {
 	m.d.batch.Continue(s.rest[:n], s.slot, s.past)
+	m.d.batch.Segments[len(m.d.batch.Segments)-1].Length = s.past + len(s.rest)
 	s.past += n
 	if s.rest = s.rest[n:]; len(s.rest) == 0 {
 		m.ready = append(m.ready, ready{seq: i, row: m.d.batch.Len() - 1})
@@ -203,6 +205,10 @@ func (m *many) take(s *one, logits []float32) error {
 	}
 	s.Tokens = append(s.Tokens, id)
 	s.rest = s.Tokens[len(s.Tokens)-1:]
+	if m.d.spec.RopeRestarts(s.past, s.past+1) { // it grows past the length up to which its keys are right
+		m.d.walk.Truncate(s.slot, 0)
+		s.past, s.rest = 0, slices.Concat(m.prompts[s.Seq].Tokens, s.Tokens)
+	}
 	if m.watch != nil {
 		if err = m.watch(s.Seq, id); errors.Is(err, ErrEnd) {
 			s.Finish = Stopped

@@ -23,6 +23,12 @@ type family struct {
 	// model that keeps the given layers, unless they are there already and
 	// layerKeys rewrite them.
 	byIndex func(s *Spec, keep []int) []configKey
+	// inside, which may be "", is the key of config.json that holds the config of
+	// the layers.
+	inside string
+	// renamed, which may be nil, is the family under the other names that files
+	// give its tensors.
+	renamed func() *family
 	// notes, which may be nil, say what other programs compute otherwise of a
 	// model that keeps the given layers.
 	notes func(s *Spec, keep []int) []string
@@ -32,7 +38,7 @@ type family struct {
 
 func families() []*family {
 	return []*family{llama(), mistral(), qwen2(), qwen3(), gemma(), gemma2(), baichuan(), chatglm(),
-		gemma3(), phi3(), smollm3(), ministral(),
+		gemma3(), gemma3Wrapped(), phi3(), smollm3(), ministral(),
 		olmo2(), olmo3(), granite(), glm4(), nemotron(), opt(), stablelm(), cohere()}
 }
 
@@ -85,7 +91,7 @@ func architectureOf(modelType string) string {
 	return map[string]string{
 		"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM",
 		"gemma": "GemmaForCausalLM", "gemma2": "Gemma2ForCausalLM", "chatglm": "ChatGLMModel",
-		"gemma3_text": "Gemma3ForCausalLM", "phi3": "Phi3ForCausalLM", "smollm3": "SmolLM3ForCausalLM", "ministral": "MinistralForCausalLM",
+		"gemma3_text": "Gemma3ForCausalLM", "gemma3": "Gemma3ForConditionalGeneration", "phi3": "Phi3ForCausalLM", "smollm3": "SmolLM3ForCausalLM", "ministral": "MinistralForCausalLM",
 		"olmo2": "Olmo2ForCausalLM", "olmo3": "Olmo3ForCausalLM", "granite": "GraniteForCausalLM", "glm4": "Glm4ForCausalLM",
 		"nemotron": "NemotronForCausalLM", "opt": "OPTForCausalLM", "stablelm": "StableLmForCausalLM", "cohere": "CohereForCausalLM",
 	}[modelType]

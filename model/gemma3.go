@@ -19,7 +19,6 @@ func gemma3() *family {
 		refused: map[string]string{
 			"Gemma3nForConditionalGeneration": "its layers share keys and values and take embeddings of their own",
 			"Gemma3nForCausalLM":              "its layers share keys and values and take embeddings of their own",
-			"Gemma3ForConditionalGeneration":  "it is multimodal; its text model alone, a Gemma3ForCausalLM, is supported",
 			"Gemma3ForSequenceClassification": "it classifies texts and predicts no next token",
 			"Gemma3TextModel":                 "it embeds texts and predicts no next token",
 		},

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/safetensors"
@@ -86,7 +87,20 @@ func SpecOf(c *checkpoint.Checkpoint) (*Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s/config.json: %w", c.Dir(), err)
 	}
+	spec.nameAs(c.Tensors())
 	return spec, nil
+}
+
+// nameAs goes over to the names that the tensors have, of families that are
+// published under several.
+func (s *Spec) nameAs(tensors []checkpoint.TensorInfo) {
+	if s.family.renamed == nil {
+		return
+	}
+	other := s.family.renamed()
+	if slices.ContainsFunc(tensors, func(t checkpoint.TensorInfo) bool { return strings.HasPrefix(t.Name, other.layerPrefix) }) {
+		s.family = other
+	}
 }
 
 // New pairs a spec with tensors, checking that they fulfil it and can be run.
@@ -99,6 +113,7 @@ func New(spec *Spec, src Source) (*Model, error) {
 
 func fulfil(spec *Spec, src Source) (*Model, error) {
 	tensors := src.Tensors()
+	spec.nameAs(tensors)
 	report := spec.Check(tensors)
 	if len(report.Missing)+len(report.Misshapen) > 0 {
 		return nil, &TensorError{Report: report, Cause: spec.Diagnose(tensors, report)}

@@ -77,6 +77,15 @@ func (s *Spec) PruneConfig(raw []byte, keep []int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
+	for _, v := range values {
+		if v.key != s.family.inside {
+			continue
+		}
+		text, family := *s, *s.family
+		family.inside, text.family = "", &family
+		own, err := text.PruneConfig(raw[v.start:v.end], keep)
+		return slices.Concat(raw[:v.start], own, raw[v.end:]), err
+	}
 	out, keys := bytes.Clone(raw), append(commonLayerKeys(), s.family.layerKeys...)
 	for _, v := range slices.Backward(values) {
 		for _, key := range keys {
