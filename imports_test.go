@@ -32,6 +32,10 @@ const importRule = `
 	data        < eval
 	report      < eval stage internal/bench internal/cli
 
+	# forms of other programs
+	gguf chat tokenizer checkpoint model engine/block internal/number < export
+	gguf export < stage
+
 	# what runs models
 	engine      < engine/cpu resident heal
 	resident    < forest generate stage internal/bench
@@ -92,13 +96,14 @@ const neverRule = `
 	tokenizer   -> model engine checkpoint
 	chat        -> model engine checkpoint tokenizer
 	data        -> model engine checkpoint tokenizer
+	export      -> engine forest score generate
 `
 
 // throughRule names what a package may reach through others only: "a -> b c"
 // means that a must not import b or c itself.
 const throughRule = `
 	internal/cli -> engine engine/cpu engine/block forest generate score eval eval/compare heal heal/adapter
-	internal/cli -> prune model checkpoint chat tokenizer data internal/selfcheck internal/bench
+	internal/cli -> prune model checkpoint chat tokenizer data export gguf internal/selfcheck internal/bench
 `
 
 // allowed expands importRule: for each package, all that it may import.

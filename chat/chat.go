@@ -35,6 +35,7 @@ type Message struct {
 // Template renders messages. It is immutable and safe for concurrent use.
 type Template struct {
 	source string // for errors
+	text   string
 	tokens map[string]any
 	jinja  *jinja.Template
 }
@@ -49,6 +50,15 @@ type Options struct {
 
 // Source names the file or the built-in template.
 func (t *Template) Source() string { return t.source }
+
+// BOS is the token that templates know as the one that begins a text, or "".
+func (t *Template) BOS() string {
+	bos, _ := t.tokens["bos_token"].(string)
+	return bos
+}
+
+// Text is the template itself.
+func (t *Template) Text() string { return t.text }
 
 // Render returns the text of messages.
 func (t *Template) Render(messages []Message, o Options) (string, error) {

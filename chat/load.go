@@ -65,6 +65,7 @@ func Load(dir string, c Choice) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.text = source
 	if t.jinja, err = jinja.Parse(source); err != nil {
 		return nil, fmt.Errorf("%s: %w", t.source, err)
 	}

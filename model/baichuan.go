@@ -15,6 +15,7 @@ func baichuan() *family {
 		top:           decoderTop,
 		layer:         baichuanLayer,
 		notes:         baichuanNotes,
+		gguf:          llamaGGUF(nil), // rewritten: what llama.cpp makes of its own baichuan depends on the number of layers
 	}
 }
 

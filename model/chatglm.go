@@ -18,6 +18,7 @@ func chatglm() *family {
 		parse:         parseChatGLM,
 		top:           chatglmTop,
 		layer:         chatglmLayer,
+		noGGUF:        "llama.cpp has no form for the vocabulary of a ChatGLM2, which puts [gMASK] sop before every text",
 		refused: map[string]string{
 			"GlmForCausalLM":                   "GLM-4 as rewritten for transformers has other tensors; the first published form (ChatGLMModel) is supported",
 			"Glm4MoeForCausalLM":               "it is a mixture of experts",

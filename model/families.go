@@ -32,6 +32,10 @@ type family struct {
 	// notes, which may be nil, say what other programs compute otherwise of a
 	// model that keeps the given layers.
 	notes func(s *Spec, keep []int) []string
+	// gguf is what llama.cpp knows the family as; nil: it cannot take it, which
+	// noGGUF says the reason of.
+	gguf   *GGUF
+	noGGUF string
 	// refused are architectures close to this family, and why they are not it.
 	refused map[string]string
 }

@@ -14,6 +14,7 @@ func gemma() *family {
 		parse:         parseGemma,
 		top:           decoderTop,
 		layer:         decoderLayer,
+		gguf:          &GGUF{Name: "gemma", Tied: true, Keys: []string{"attention.key_length", "attention.value_length"}},
 		refused: map[string]string{
 			"PaliGemmaForConditionalGeneration": "it is multimodal",
 			"RecurrentGemmaForCausalLM":         "its layers are recurrent",

@@ -16,6 +16,7 @@ func gemma2() *family {
 		layer:         gemma2Layer,
 		byIndex:       gemma2ByIndex,
 		notes:         gemma2Notes,
+		gguf:          gemma2GGUF(),
 		refused: map[string]string{
 			"PaliGemma2ForConditionalGeneration": "it is multimodal",
 		},
@@ -74,23 +75,59 @@ func gemma2ByIndex(s *Spec, keep []int) []configKey {
 
 // gemma2Notes: llama.cpp goes by the parity of layers, and by their number: it
 // takes 46 for the 27B, whose scale of attention scores is its own.
-func gemma2Notes(s *Spec, keep []int) (notes []string) {
+func gemma2Notes(s *Spec, keep []int) []string {
+	notes := gemma2Windows(s, keep)
+	if s.AttnScale != scaleOf(float64(s.HeadDim)) && len(keep) != gemma2Largest {
+		notes = append(notes, fmt.Sprintf("llama.cpp scales attention scores by query_pre_attn_scalar in a Gemma 2 of %d layers only, and by head_dim in one of %d: the results are wrong there", gemma2Largest, len(keep)))
+	}
+	return notes
+}
+
+// gemma2Largest is how many layers llama.cpp takes for the 27B.
+const gemma2Largest = 46
+
+// gemma2Scale is the scale of attention scores in llama.cpp.
+func gemma2Scale(s *Spec, layers int) float64 {
+	if layers == gemma2Largest {
+		return scaleOf(float64(s.Hidden / s.Heads))
+	}
+	return scaleOf(float64(s.HeadDim))
+}
+
+// gemma2Windows: kept layers may change places between even and odd.
+func gemma2Windows(s *Spec, keep []int) []string {
 	changed, window := 0, 0
 	for i, l := range keep {
 		if window = max(window, s.Window(l)); s.Windows != nil && (s.Window(l) > 0) != (i%2 == 0) {
 			changed++
 		}
 	}
-	if changed > 0 {
-		note := fmt.Sprintf("layer_types in config.json keeps sliding and full attention as they were; llama.cpp and older transformers do not read it and go by "+
-			"even and odd layer numbers, which is the other kind for %d of the %d layers: results differ there for texts longer than the window", changed, len(keep))
-		if window > 0 {
-			note += fmt.Sprintf(" (%d tokens)", window)
+	if changed == 0 {
+		return nil
+	}
+	note := fmt.Sprintf("layer_types in config.json keeps sliding and full attention as they were; llama.cpp and older transformers do not read it and go by "+
+		"even and odd layer numbers, which is the other kind for %d of the %d layers: results differ there for texts longer than the window", changed, len(keep))
+	if window > 0 {
+		note += fmt.Sprintf(" (%d tokens)", window)
+	}
+	return []string{note}
+}
+
+// gemma2Sliding is gemma2Windows for a file that can say how large windows are:
+// where no kept layer slides, so large that none does.
+func gemma2Sliding(s *Spec, keep []int) []string {
+	for _, l := range keep {
+		if s.Window(l) > 0 {
+			return gemma2Windows(s, keep)
 		}
-		notes = append(notes, note)
 	}
-	if largest := 46; s.AttnScale != scaleOf(float64(s.HeadDim)) && len(keep) != largest {
-		notes = append(notes, fmt.Sprintf("llama.cpp scales attention scores by query_pre_attn_scalar in a Gemma 2 of %d layers only, and by head_dim in one of %d: the results are wrong there", largest, len(keep)))
+	return nil
+}
+
+// gemma2GGUF: llama.cpp has no Gemma 2 without soft caps.
+func gemma2GGUF() *GGUF {
+	return &GGUF{
+		Name: "gemma2", Tied: true, Scale: gemma2Scale, Notes: gemma2Sliding,
+		Keys: []string{"attention.key_length", "attention.value_length", "attn_logit_softcapping", "final_logit_softcapping", "attention.sliding_window"},
 	}
-	return notes
 }

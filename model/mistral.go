@@ -12,6 +12,7 @@ func mistral() *family {
 		top:           decoderTop,
 		layer:         decoderLayer,
 		notes:         windowNote,
+		gguf:          llamaGGUF(windowNote),
 		refused: map[string]string{
 			"MixtralForCausalLM":               "it is a mixture of experts",
 			"Mistral3ForConditionalGeneration": "it is multimodal",

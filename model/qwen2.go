@@ -14,6 +14,7 @@ func qwen2() *family {
 		layer:         decoderLayer,
 		byIndex:       qwenByIndex,
 		notes:         windowNote,
+		gguf:          &GGUF{Name: "qwen2", Biases: []Role{QueryBias, KeyBias, ValueBias}, SquareQuery: true, Keys: []string{"rope.freq_base"}, Notes: windowNote},
 		refused: map[string]string{
 			"QWenLMHeadModel":                    "the first Qwen has a layout of its own; Qwen1.5 and later are supported",
 			"Qwen2MoeForCausalLM":                "it is a mixture of experts",

@@ -13,6 +13,7 @@ func qwen3() *family {
 		layer:         qwen3Layer,
 		byIndex:       qwenByIndex,
 		notes:         windowNote,
+		gguf:          &GGUF{Name: "qwen3", Biases: []Role{QueryBias, KeyBias, ValueBias}, Keys: []string{"rope.freq_base", "attention.key_length", "attention.value_length"}, Notes: windowNote},
 		refused: map[string]string{
 			"Qwen3MoeForCausalLM":             "it is a mixture of experts",
 			"Qwen3NextForCausalLM":            "it is a mixture of experts with linear attention",

@@ -120,11 +120,12 @@ type Perplexity struct {
 	Data       string  `json:"data"`
 	Rows       int     `json:"rows"`
 	Join       string  `json:"join"`
-	BOS        bool    `json:"bos"` // one at the start of the text
+	BOS        bool    `json:"bos"` // one at the start of the text; with llama.cpp's convention, of every window
 	Length     int     `json:"length"`
 	Windows    int     `json:"windows"`
 	Dropped    int     `json:"dropped"` // tokens of the remainder, left out
-	SHA256     string  `json:"sha256"`  // of the windows' token ids, as --tokens-out of logprobs writes them
+	Convention string  `json:"convention"`
+	SHA256     string  `json:"sha256"` // of the windows' token ids, as --tokens-out of logprobs writes them
 	Seconds    float64 `json:"seconds"`
 	Compute
 }

@@ -24,12 +24,44 @@ type PPL struct {
 	AddBOS string `yaml:"add_bos"` // BOS at the start of the text: auto (where the tokenizer adds one), true or false
 
 	TokensOut string `yaml:"tokens_out"` // new file for the ids of the windows
-	Layers    `yaml:",inline"`
-	Engine    `yaml:",inline"`
+	// Convention says what is scored: "" or coppice, or llama.cpp, as llama-perplexity
+	// does. There every window begins with BOS, in place of the token that stands
+	// there, where the text does, and only what follows its middle is scored.
+	Convention string `yaml:"convention"`
+	Layers     `yaml:",inline"`
+	Engine     `yaml:",inline"`
 }
 
 // DefaultWindow is how many tokens PPL scores together where nothing says so.
 const DefaultWindow = 2048
+
+// Conventions of perplexity.
+const (
+	CoppicePPL  = "coppice"
+	LlamaCppPPL = "llama.cpp"
+)
+
+// llamaCppWindow is llama-perplexity's own window where nothing says so.
+const llamaCppWindow = 512
+
+// asLlamaCpp says which convention is wanted.
+func (p PPL) asLlamaCpp() bool { return p.Convention == LlamaCppPPL }
+
+// window is how many tokens are scored together where nothing says so.
+func (p PPL) window() int {
+	if p.asLlamaCpp() {
+		return llamaCppWindow
+	}
+	return DefaultWindow
+}
+
+// unscored is how many of a window's scores, of its second token on, do not count.
+func (p PPL) unscored(length int) int {
+	if p.asLlamaCpp() {
+		return length / 2
+	}
+	return 0
+}
 
 // DefaultPPL has every field that is not given.
 func DefaultPPL() PPL { return PPL{Join: `\n\n`, AddBOS: "auto"} }
@@ -42,8 +74,17 @@ func (p PPL) Check() error {
 	if p.Data == "" {
 		return wrong("ppl: on what text?").with("pass {data} with a file, a directory, or a data set of the hub")
 	}
-	if p.Length != 0 && p.Length < 2 {
-		return wrong("{length} %d: want at least 2, a token and one before it", p.Length)
+	least := 2
+	if p.Convention != "" {
+		if err := oneOf("convention", p.Convention, CoppicePPL, LlamaCppPPL); err != nil {
+			return err
+		}
+	}
+	if p.asLlamaCpp() {
+		least = 3 // of two nothing follows the middle
+	}
+	if p.Length != 0 && p.Length < least {
+		return wrong("{length} %d: want at least %d, a token that is scored and what comes before it", p.Length, least)
 	}
 	if err := oneOf("add_bos", p.AddBOS, "auto", "true", "false"); err != nil {
 		return err
@@ -84,7 +125,7 @@ func (p PPL) Run(ctx context.Context, env Env) (result report.Perplexity, err er
 	}
 	var all score.Sum
 	err = s.logProbs(ctx, windows, func(_ int, scores []engine.TokenScore) error {
-		all.Add(score.Loss(scores))
+		all.Add(score.Loss(scores[p.unscored(result.Length):]))
 		return nil
 	})
 	if err != nil {
@@ -108,9 +149,12 @@ func unescape(s string) (string, error) {
 // windows tokenises the whole text and cuts it up.
 func (p PPL) windows(ctx context.Context, env Env, s *Session) ([][]int32, report.Perplexity, error) {
 	spec := s.Model.Spec
-	r := report.Perplexity{Data: p.Data, Length: p.Length}
+	r := report.Perplexity{Data: p.Data, Length: p.Length, Convention: CoppicePPL}
+	if p.asLlamaCpp() {
+		r.Convention = LlamaCppPPL
+	}
 	if r.Length == 0 {
-		r.Length = DefaultWindow
+		r.Length = p.window()
 	}
 	if r.Length > spec.MaxPositions {
 		if p.Length != 0 {
@@ -130,7 +174,11 @@ func (p PPL) windows(ctx context.Context, env Env, s *Session) ([][]int32, repor
 	}
 	r.Rows = len(rows)
 	r.Join, _ = unescape(p.Join)
-	ids, err := p.encode(ctx, t, strings.Join(rows, r.Join), s.Checkpoint.Dir(), spec, &r)
+	text := strings.Join(rows, r.Join)
+	if p.asLlamaCpp() { // its programs leave out a newline at the end of a file
+		text = strings.TrimSuffix(text, "\n")
+	}
+	ids, err := p.encode(ctx, t, text, s.Checkpoint.Dir(), spec, &r)
 	if err != nil {
 		return nil, r, err
 	}
@@ -139,6 +187,11 @@ func (p PPL) windows(ctx context.Context, env Env, s *Session) ([][]int32, repor
 		return nil, r, failed("%s: the text has %s, too few for one window of %d", p.Data, report.Plural(len(ids), "token"), r.Length).with("pass {length} %d or less, or a longer text", len(ids))
 	}
 	windows := cutUp(ids, r.Length)
+	if r.BOS && p.asLlamaCpp() {
+		for _, w := range windows {
+			w[0] = ids[0]
+		}
+	}
 	r.SHA256 = data.HashTokens(windows)
 	return windows, r, writeTokens(p.TokensOut, windows)
 }

@@ -15,18 +15,24 @@ import (
 func newInspect(a *app) *cobra.Command {
 	var o stage.Inspect
 	c := &cobra.Command{
-		Use:   "inspect MODEL",
+		Use:   "inspect MODEL|FILE.gguf",
 		Short: "Show a model's architecture and sizes, and every problem with its files",
 		Long: `Show what a checkpoint is: architecture, sizes, parameters and bytes of every
 layer, multiply-accumulates a token, files; and everything that is wrong with
 it: tensors that are missing, unused or misshapen, files that are cut short.
 
-Exits with 1 when there is a problem, after all of them are printed.`,
+Exits with 1 when there is a problem, after all of them are printed.
+
+Of a GGUF file it lists keys and tensors; one that lies is refused.`,
 		Example: `  coppice inspect meta-llama/Llama-3.2-1B
   coppice inspect ./model --deep
-  coppice inspect ./model --config-only --json`,
+  coppice inspect ./model --config-only --json
+  coppice inspect model.gguf`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
+			if stage.IsGGUF(args[0]) {
+				return inspectGGUF(a, c, args[0])
+			}
 			o.Model = args[0]
 			found, err := o.Run(c.Context(), a.env())
 			if found == nil {

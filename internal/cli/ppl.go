@@ -17,8 +17,16 @@ func newPPL(a *app) *cobra.Command {
 		Long: `Print the perplexity of a text: its rows are joined with --join, tokenised once,
 and cut into windows of --length tokens that are scored each on its own; the
 remainder is left out. A text file is one row; JSON, CSV and Parquet files have
-their own. In --join, \n, \t and \\ mean newline, tab and backslash.`,
+their own. In --join, \n, \t and \\ mean newline, tab and backslash.
+
+There are two conventions, whose numbers cannot be compared. coppice scores every
+token of a window but the first, with one BOS at the start of the text where the
+tokenizer adds one. llama.cpp scores as its llama-perplexity does: BOS takes the
+place of every window's first token, only the second half of a window is scored,
+windows have 512 tokens unless --length says otherwise, and a newline at the end
+of the text is left out. The result says which it is.`,
 		Example: `  coppice ppl ./model --data text.txt --length 2048
+  coppice ppl ./model --data wiki.test.raw --convention llama.cpp
   coppice ppl ./model --data Salesforce/wikitext:wikitext-2-raw-v1/test --drop 24-31`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -41,7 +49,8 @@ their own. In --join, \n, \t and \\ mean newline, tab and backslash.`,
 	c.Flags().StringVar(&o.Join, "join", o.Join, "what stands between two rows")
 	c.Flags().StringVar(&o.AddBOS, "add-bos", o.AddBOS, "BOS at the start of the text: auto (where the tokenizer adds one), true or false")
 	c.Flags().StringVar(&o.TokensOut, "tokens-out", "", "write the ids of the windows to this new file, for --tokens")
-	nonEmpty(c, "data", "tokens-out")
+	c.Flags().StringVar(&o.Convention, "convention", stage.CoppicePPL, "what is scored: "+stage.CoppicePPL+" or "+stage.LlamaCppPPL)
+	nonEmpty(c, "data", "tokens-out", "convention")
 	layerFlags(c, &o.Layers)
 	engineFlags(c, &o.Engine)
 	adapterFlag(c, &o.Engine)
@@ -53,6 +62,9 @@ func printPerplexity(a *app, r report.Perplexity) error {
 		return a.line(r)
 	}
 	a.stopProgress()
+	if r.Convention == stage.LlamaCppPPL {
+		a.note("as llama-perplexity scores: the second half of each window, whose first token is BOS where the text begins with it")
+	}
 	a.note("%s of %s, %s of the remainder dropped, BOS: %s", report.Plural(r.Windows, "window"), report.Plural(r.Length, "token"), report.Plural(r.Dropped, "token"), yesNo(r.BOS))
 	t := &report.Table{Header: []string{"tokens", "loss", "perplexity"}}
 	t.Add(report.Int(r.Tokens), report.Float(r.Loss), report.Float(r.Perplexity))

@@ -50,8 +50,10 @@ func TestScripts(t *testing.T) {
 				e.Setenv(name, os.Getenv(name))
 			}
 			e.Setenv("COPPICE_CACHE", filepath.Join(e.WorkDir, ".cache"))
+			trained, err := filepath.Abs(filepath.Join("..", "..", "testdata", "trained"))
+			e.Setenv("TRAINED", trained)
 			setUpHub(e)
-			return nil
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":     exits,

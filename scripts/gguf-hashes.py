@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Hashes of what llama.cpp's own converter makes of checkpoints.
+
+    scripts/gguf-hashes.py LLAMA_CPP_SOURCE NAME=DIR... > export/testdata/converter.json
+
+Runs convert_hf_to_gguf.py of a llama.cpp checkout, unmodified, on every DIR in every
+type, and prints for each kind of tensor (its name without the layer's number) the
+SHA-256 of type, shape and bytes of all of that kind, in the file's order. A DIR needs
+a tokenizer.model; what it says does not count here. Needs PyTorch and sentencepiece,
+Debian's are enough: transformers, which the converter imports, need not be there.
+
+The goldens have no tokenizer: copy them, and testdata/trained/tokenizer.model beside.
+"""
+import hashlib, json, re, runpy, subprocess, sys, tempfile, types
+
+
+def convert(source, args):
+    import torch
+    for name in ("transformers", "tqdm"):
+        try:
+            __import__(name)
+        except ImportError:
+            sys.modules[name] = types.ModuleType(name)
+    if not hasattr(sys.modules["transformers"], "AutoConfig"):
+        class AutoConfig:
+            @staticmethod
+            def from_pretrained(*a, **k):
+                raise RuntimeError("no transformers: config.json is read instead")
+        sys.modules["transformers"].AutoConfig = AutoConfig
+    if not hasattr(sys.modules["tqdm"], "tqdm"):
+        class Bar:
+            def __init__(self, *a, **k): pass
+            def update(self, *a): pass
+        sys.modules["tqdm"].tqdm = Bar
+    for name in ("float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu", "uint16", "uint32", "uint64"):
+        if not hasattr(torch, name):
+            setattr(torch, name, name)
+    sys.path.insert(0, source)
+    sys.argv = ["convert_hf_to_gguf.py"] + args
+    runpy.run_path(source + "/convert_hf_to_gguf.py", run_name="__main__")
+
+
+def hashes(source, path):
+    sys.path.insert(0, source + "/gguf-py")
+    import gguf
+    kinds = {}
+    for t in gguf.GGUFReader(path).tensors:
+        kind = re.sub(r"^blk\.\d+\.", "blk.", t.name)
+        shape = "x".join(str(n) for n in reversed(t.shape.tolist()))
+        kinds.setdefault(kind, hashlib.sha256()).update(f"{t.tensor_type.name} {shape}\n".encode() + t.data.tobytes())
+    return {k: h.hexdigest()[:32] for k, h in kinds.items()}
+
+
+def main():
+    if sys.argv[1] == "--convert":
+        return convert(sys.argv[2], sys.argv[3:])
+    source, out = sys.argv[1], {}
+    for pair in sys.argv[2:]:
+        name, directory = pair.split("=", 1)
+        for kind in ("f32", "f16", "bf16", "q8_0"):
+            with tempfile.NamedTemporaryFile(suffix=".gguf") as f:
+                subprocess.run([sys.executable, __file__, "--convert", source, directory, "--outtype", kind, "--outfile", f.name],
+                               check=True, capture_output=True)
+                out.setdefault(name, {})[kind] = hashes(source, f.name)
+    print(json.dumps(out, indent=1, sort_keys=True))
+
+
+if __name__ == "__main__":
+    main()
