@@ -14,12 +14,15 @@ const (
 	winograndeText     = "preprocess_winogrande.doc_to_text"
 	winograndeTarget   = "preprocess_winogrande.doc_to_target"
 	winograndeChoice   = "preprocess_winogrande.doc_to_choice"
+	raceText           = "preprocess_race.doc_to_text"
+	raceTarget         = "preprocess_race.doc_to_target"
+	raceChoice         = "preprocess_race.doc_to_choice"
 	wikitextDetokenize = "preprocess_wikitext.wikitext_detokenizer"
 	wikitextResults    = "preprocess_wikitext.process_results"
 )
 
 func functionNames() []string {
-	return []string{hellaswagDocs, winograndeText, winograndeTarget, winograndeChoice, wikitextDetokenize, wikitextResults}
+	return []string{hellaswagDocs, winograndeText, winograndeTarget, winograndeChoice, raceText, raceTarget, raceChoice, wikitextDetokenize, wikitextResults}
 }
 
 // call applies a function that makes a value of a document.
@@ -32,6 +35,8 @@ func call(name string, doc Doc) (any, error) {
 		return strip(after), err
 	case winograndeChoice:
 		return winograndeContexts(doc)
+	case raceText, raceTarget, raceChoice:
+		return race(name, doc)
 	case wikitextDetokenize:
 		page, err := textOf(doc, "page")
 		if err != nil {

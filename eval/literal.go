@@ -44,8 +44,10 @@ func (p *literalParser) value() (any, error) {
 		return p.list(']')
 	case '(':
 		return p.list(')')
+	case '{':
+		return p.dict()
 	}
-	n := strings.IndexAny(p.rest, ",])  \t\n\r")
+	n := strings.IndexAny(p.rest, ",:})]  \t\n\r")
 	if n < 0 {
 		n = len(p.rest)
 	}
@@ -92,6 +94,39 @@ func (p *literalParser) list(end byte) (any, error) {
 			p.rest = p.rest[1:]
 		case p.rest == "" || p.rest[0] != end:
 			return nil, fmt.Errorf("not a Python literal: want , or %c at %.40q", end, p.rest)
+		}
+	}
+}
+
+// dict reads a mapping whose keys are texts.
+func (p *literalParser) dict() (any, error) {
+	if p.depth++; p.depth > maxDepth {
+		return nil, fmt.Errorf("not a Python literal: more than %d lists in each other", maxDepth)
+	}
+	defer func() { p.depth-- }()
+	p.rest = p.rest[1:]
+	out := map[string]any{}
+	for {
+		if p.skip(); strings.HasPrefix(p.rest, "}") {
+			p.rest = p.rest[1:]
+			return out, nil
+		}
+		key, err := p.value()
+		if err != nil {
+			return nil, err
+		}
+		name, ok := key.(string)
+		if p.skip(); !ok || !strings.HasPrefix(p.rest, ":") {
+			return nil, fmt.Errorf("not a Python literal: want a text and : at %.40q", p.rest)
+		}
+		p.rest = p.rest[1:]
+		if out[name], err = p.value(); err != nil {
+			return nil, err
+		}
+		if p.skip(); strings.HasPrefix(p.rest, ",") {
+			p.rest = p.rest[1:]
+		} else if !strings.HasPrefix(p.rest, "}") {
+			return nil, fmt.Errorf("not a Python literal: want , or } at %.40q", p.rest)
 		}
 	}
 }

@@ -24,7 +24,8 @@ written (--drop, --keep, --plan). Requests and scores are those of
 lm-evaluation-harness 0.4.5. Names may hold * and ?; groups and tags are names too:
 
   piqa hellaswag winogrande arc_easy arc_challenge openbookqa mmlu cmmlu
-  wikitext lambada_openai gsm8k
+  wikitext lambada_openai gsm8k boolq sciq race commonsense_qa
+  llm-pruner      boolq and the first six, as in LLM-Pruner's tables
   layer-pruning   the first eight, and the plain mean of their acc
 
 Datasets come from the hub, at pinned revisions, or from --data-dir, which holds
