@@ -28,7 +28,10 @@ const importRule = `
 	checkpoint  < model prune
 	model       < engine prune internal/bench
 	tokenizer/onig < tokenizer
-	chat/jinja  < chat eval
+	chat/jinja/py      < chat/jinja/builtin chat/jinja/syntax
+	chat/jinja/builtin < chat/jinja
+	chat/jinja/syntax  < chat/jinja
+	chat/jinja         < chat eval
 	data        < eval
 	report      < eval stage internal/bench internal/cli
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/coppice-ml/coppice/chat/jinja"
+	"github.com/coppice-ml/coppice/chat/jinja/py"
 )
 
 // ErrNone is wrapped by the error of Load for a directory without a template.
@@ -112,7 +113,7 @@ func (t *Template) render(messages []Message, o Options) (string, []Span, error)
 	}
 	text, spans, err := t.jinja.Render(values, jinja.Options{Now: o.Now})
 	switch {
-	case errors.Is(err, jinja.ErrRaised):
+	case errors.Is(err, py.ErrRaised):
 		return "", nil, fmt.Errorf("%s: %w: %w", t.source, ErrRefused, err)
 	case err != nil:
 		return "", nil, fmt.Errorf("%s: %w", t.source, err)

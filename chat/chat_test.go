@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/coppice-ml/coppice/chat/jinja"
+	"github.com/coppice-ml/coppice/chat/jinja/py"
 )
 
 func turns(pairs ...string) []Message {
@@ -153,7 +153,7 @@ func TestHostileTemplate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tmpl.Render(turns("user", "u"), Options{}); !errors.Is(err, jinja.ErrLimit) || !strings.Contains(err.Error(), templateName) {
+	if _, err := tmpl.Render(turns("user", "u"), Options{}); !errors.Is(err, py.ErrLimit) || !strings.Contains(err.Error(), templateName) {
 		t.Errorf("%v", err)
 	}
 }

@@ -1,82 +1,91 @@
 package jinja
 
-import "fmt"
+import (
+	"fmt"
 
-// expr is an expression.
-type expr interface {
-	eval(r *run) (any, error)
+	"github.com/coppice-ml/coppice/chat/jinja/builtin"
+	"github.com/coppice-ml/coppice/chat/jinja/py"
+	"github.com/coppice-ml/coppice/chat/jinja/syntax"
+)
+
+func (r *run) eval(e syntax.Expr) (any, error) {
+	switch e := e.(type) {
+	case *syntax.Constant:
+		return e.Value, nil
+	case *syntax.Variable:
+		return r.scope.get(e.Name), r.Step(1)
+	case *syntax.BlockText:
+		return r.block, nil
+	case *syntax.Conditional:
+		return r.evalConditional(e)
+	case *syntax.Logical:
+		return r.evalLogical(e)
+	case *syntax.Negation:
+		return r.evalNegation(e)
+	case *syntax.Comparison:
+		return r.evalComparison(e)
+	case *syntax.Sign:
+		return r.evalSign(e)
+	case *syntax.Listing:
+		return r.evalListing(e)
+	case *syntax.Mapping:
+		return r.evalMapping(e)
+	case *syntax.Attribute:
+		return r.evalAttribute(e)
+	case *syntax.Item:
+		return r.evalItem(e)
+	case *syntax.Call:
+		return r.evalCall(e)
+	case *syntax.Filtered:
+		return r.evalFiltered(e)
+	case *syntax.Tested:
+		return r.evalTested(e)
+	case *syntax.Operation:
+		return r.evalOperation(e)
+	case *syntax.Slice:
+		return r.evalSlice(e)
+	}
+	return nil, fmt.Errorf("an expression of type %T", e)
 }
 
-type constant struct{ value any }
-
-func (e *constant) eval(*run) (any, error) { return e.value, nil }
-
-type variable struct{ name string }
-
-func (e *variable) eval(r *run) (any, error) { return r.scope.get(e.name), r.step(1) }
-
-// blockText is what the block around wrote.
-type blockText struct{}
-
-func (*blockText) eval(r *run) (any, error) { return r.block, nil }
-
-type conditional struct{ yes, test, no expr }
-
-func (e *conditional) eval(r *run) (any, error) {
-	v, err := e.test.eval(r)
+func (r *run) evalConditional(e *syntax.Conditional) (any, error) {
+	v, err := r.eval(e.Test)
 	switch {
 	case err != nil:
 		return nil, err
-	case truth(v):
-		return e.yes.eval(r)
-	case e.no == nil:
-		return &undefined{"the inline if-expression evaluated to false and no else section was defined"}, nil
+	case py.Truth(v):
+		return r.eval(e.Yes)
+	case e.No == nil:
+		return &py.Undefined{Hint: "the inline if-expression evaluated to false and no else section was defined"}, nil
 	}
-	return e.no.eval(r)
+	return r.eval(e.No)
 }
 
-type logical struct {
-	or          bool
-	left, right expr
-}
-
-func (e *logical) eval(r *run) (any, error) {
-	v, err := e.left.eval(r)
-	if err != nil || truth(v) == e.or {
+func (r *run) evalLogical(e *syntax.Logical) (any, error) {
+	v, err := r.eval(e.Left)
+	if err != nil || py.Truth(v) == e.Or {
 		return v, err
 	}
-	return e.right.eval(r)
+	return r.eval(e.Right)
 }
 
-type negation struct{ of expr }
-
-func (e *negation) eval(r *run) (any, error) {
-	v, err := e.of.eval(r)
-	return !truth(v), err
+func (r *run) evalNegation(e *syntax.Negation) (any, error) {
+	v, err := r.eval(e.Of)
+	return !py.Truth(v), err
 }
 
-type compared struct {
-	op string
-	to expr
-}
-
-type comparison struct {
-	first expr
-	rest  []compared
-}
-
-func (e *comparison) eval(r *run) (any, error) {
-	left, err := e.first.eval(r)
-	for _, c := range e.rest {
+func (r *run) evalComparison(e *syntax.Comparison) (any, error) {
+	left, err := r.eval(e.First)
+	for _, c := range e.Rest {
 		if err != nil {
 			return nil, err
 		}
 		var right any
-		if right, err = c.to.eval(r); err != nil {
+		if right, err = r.eval(c.To); err != nil {
 			return nil, err
 		}
 		var ok bool
-		if ok, err = r.compare(c.op, left, right); err != nil || !ok {
+		if ok, err = r.Compare(c.Op, left, right); err != nil || !ok {
 			return false, err
 		}
 		left = right
@@ -84,49 +93,39 @@ func (e *comparison) eval(r *run) (any, error) {
 	return true, err
 }
 
-type sign struct {
-	minus bool
-	of    expr
-}
-
-func (e *sign) eval(r *run) (any, error) {
-	v, err := e.of.eval(r)
+func (r *run) evalSign(e *syntax.Sign) (any, error) {
+	v, err := r.eval(e.Of)
 	if err != nil {
 		return nil, err
 	}
 	if f, ok := v.(float64); ok {
-		if e.minus {
+		if e.Minus {
 			f = -f
 		}
 		return f, nil
 	}
-	n, ok := integer(v)
+	n, ok := py.Integer(v)
 	switch {
 	case !ok:
-		return nil, errorf("bad operand type for a sign: '%s'", typeName(v))
-	case e.minus:
+		return nil, fmt.Errorf("bad operand type for a sign: '%s'", py.TypeName(v))
+	case e.Minus:
 		return -n, nil
 	}
 	return n, nil
 }
 
-type listing struct {
-	items []expr
-	tuple bool
-}
-
-func (e *listing) eval(r *run) (any, error) {
-	items, err := evalAll(r, e.items)
+func (r *run) evalListing(e *syntax.Listing) (any, error) {
+	items, err := r.evalAll(e.Items)
 	if err != nil {
 		return nil, err
 	}
-	return &list{items, e.tuple}, r.make(16 * len(items))
+	return &py.List{Items: items, Tuple: e.Tuple}, r.Make(16 * len(items))
 }
 
-func evalAll(r *run, all []expr) ([]any, error) {
+func (r *run) evalAll(all []syntax.Expr) ([]any, error) {
 	values := make([]any, len(all))
 	for i, e := range all {
-		v, err := e.eval(r)
+		v, err := r.eval(e)
 		if err != nil {
 			return nil, err
 		}
@@ -135,272 +134,187 @@ func evalAll(r *run, all []expr) ([]any, error) {
 	return values, nil
 }
 
-type mapping struct{ keys, values []expr }
-
-func (e *mapping) eval(r *run) (any, error) {
-	d := &Dict{}
-	for i := range e.keys {
-		key, err := e.keys[i].eval(r)
+func (r *run) evalMapping(e *syntax.Mapping) (any, error) {
+	d := &py.Dict{}
+	for i := range e.Keys {
+		key, err := r.eval(e.Keys[i])
 		if err != nil {
 			return nil, err
 		}
 		switch key.(type) {
 		case nil, bool, int64, float64, string:
 		default:
-			return nil, errorf("a key of type '%s'", typeName(key))
+			return nil, fmt.Errorf("a key of type '%s'", py.TypeName(key))
 		}
-		value, err := e.values[i].eval(r)
+		value, err := r.eval(e.Values[i])
 		if err != nil {
 			return nil, err
 		}
-		d.set(key, value)
+		d.Put(key, value)
 	}
-	return d, r.make(64 * len(e.keys))
-}
-
-type attribute struct {
-	of   expr
-	name string
+	return d, r.Make(64 * len(e.Keys))
 }
 
 // eval looks for a method or an attribute, then for an item, as Jinja does for a dot.
-func (e *attribute) eval(r *run) (any, error) {
-	v, err := e.of.eval(r)
+func (r *run) evalAttribute(e *syntax.Attribute) (any, error) {
+	v, err := r.eval(e.Of)
 	if err != nil {
 		return nil, err
 	}
-	if u, ok := v.(*undefined); ok {
-		return nil, u.err()
+	if u, ok := v.(*py.Undefined); ok {
+		return nil, u.Err()
 	}
-	if m, ok := r.member(v, e.name); ok {
+	if m, ok := builtin.Member(r.Env, v, e.Name); ok {
 		return m, nil
 	}
-	if d, ok := v.(*Dict); ok {
-		if item, ok := d.get(e.name); ok {
+	if d, ok := v.(*py.Dict); ok {
+		if item, ok := d.Get(e.Name); ok {
 			return item, nil
 		}
 	}
-	return missing(v, e.name), nil
+	return builtin.Missing(v, e.Name), nil
 }
-
-func missing(v any, name string) *undefined {
-	return &undefined{fmt.Sprintf("'%s object' has no attribute '%s'", typeName(v), name)}
-}
-
-type item struct{ of, key expr }
 
 // eval looks for an item, then for an attribute, as Jinja does for brackets.
-func (e *item) eval(r *run) (any, error) {
-	v, err := e.of.eval(r)
+func (r *run) evalItem(e *syntax.Item) (any, error) {
+	v, err := r.eval(e.Of)
 	if err != nil {
 		return nil, err
 	}
-	key, err := e.key.eval(r)
+	key, err := r.eval(e.Key)
 	if err != nil {
 		return nil, err
 	}
-	return r.item(v, key)
+	return builtin.ItemOf(r.Env, v, key)
 }
 
-func (r *run) item(v, key any) (any, error) {
-	switch v := v.(type) {
-	case *undefined:
-		return nil, v.err()
-	case *Dict:
-		if value, ok := v.get(key); ok {
-			return value, nil
-		}
-	case *list:
-		if n, ok := integer(key); ok {
-			if n < 0 {
-				n += int64(len(v.items))
-			}
-			if n >= 0 && n < int64(len(v.items)) {
-				return v.items[n], nil
-			}
-		}
-	case string:
-		if n, ok := integer(key); ok {
-			return r.character(v, n)
-		}
-	}
-	if name, ok := key.(string); ok {
-		if m, ok := r.member(v, name); ok {
-			return m, nil
-		}
-		return missing(v, name), nil
-	}
-	return &undefined{fmt.Sprintf("'%s object' has no such element", typeName(v))}, nil
-}
-
-func (r *run) character(text string, n int64) (any, error) {
-	if err := r.step(len(text) / 16); err != nil {
-		return nil, err
-	}
-	if n < 0 {
-		n += int64(runeCount(text))
-	}
-	for _, c := range text {
-		if n == 0 {
-			return string(c), nil
-		}
-		n--
-	}
-	return &undefined{"'str object' has no such element"}, nil
-}
-
-type namedArgument struct {
-	name  string
-	value expr
-}
-
-type arguments struct {
-	plain      []expr
-	named      []namedArgument
-	list, dict expr // unpacked by * and **; nil: none
-}
-
-func (a *arguments) eval(r *run) (args, error) {
-	plain, err := evalAll(r, a.plain)
-	out := args{plain: plain}
-	for _, n := range a.named {
+func (r *run) arguments(a *syntax.Arguments) (py.Args, error) {
+	plain, err := r.evalAll(a.Plain)
+	out := py.Args{Plain: plain}
+	for _, n := range a.Named {
 		if err != nil {
 			return out, err
 		}
 		var v any
-		v, err = n.value.eval(r)
-		out.named = append(out.named, namedValue{n.name, v})
+		v, err = r.eval(n.Value)
+		out.Named = append(out.Named, py.NamedValue{Name: n.Name, Value: v})
 	}
 	if err != nil {
 		return out, err
 	}
-	return out, a.unpack(r, &out)
+	return out, r.unpack(a, &out)
 }
 
-func (a *arguments) unpack(r *run, out *args) error {
-	if a.list != nil {
-		v, err := a.list.eval(r)
+func (r *run) unpack(a *syntax.Arguments, out *py.Args) error {
+	if a.List != nil {
+		v, err := r.eval(a.List)
 		if err != nil {
 			return err
 		}
-		items, err := r.iterate(v)
+		items, err := r.Iterate(v)
 		if err != nil {
 			return err
 		}
-		out.plain = append(out.plain, items...)
+		out.Plain = append(out.Plain, items...)
 	}
-	if a.dict == nil {
+	if a.Dict == nil {
 		return nil
 	}
-	v, err := a.dict.eval(r)
+	v, err := r.eval(a.Dict)
 	if err != nil {
 		return err
 	}
-	d, ok := v.(*Dict)
+	d, ok := v.(*py.Dict)
 	if !ok {
-		return errorf("argument after ** must be a mapping, not %s", typeName(v))
+		return fmt.Errorf("argument after ** must be a mapping, not %s", py.TypeName(v))
 	}
-	for i, key := range d.keys {
+	for i, key := range d.Keys {
 		name, ok := key.(string)
 		if !ok {
-			return errorf("keywords must be strings")
+			return fmt.Errorf("keywords must be strings")
 		}
-		out.named = append(out.named, namedValue{name, d.values[i]})
+		out.Named = append(out.Named, py.NamedValue{Name: name, Value: d.Values[i]})
 	}
-	return r.make(32 * len(out.plain))
+	return r.Make(32 * len(out.Plain))
 }
 
-type call struct {
-	of   expr
-	args arguments
-}
-
-func (e *call) eval(r *run) (any, error) {
-	a, err := e.args.eval(r)
+func (r *run) evalCall(e *syntax.Call) (any, error) {
+	a, err := r.arguments(&e.Args)
 	if err != nil {
 		return nil, err
 	}
-	return r.callExpr(e.of, a)
+	return r.callExpr(e.Of, a)
 }
 
-func (r *run) callExpr(of expr, a args) (any, error) {
-	f, err := of.eval(r)
+func (r *run) callExpr(of syntax.Expr, a py.Args) (any, error) {
+	f, err := r.eval(of)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.step(1); err != nil {
+	if err := r.Step(1); err != nil {
 		return nil, err
 	}
 	switch f := f.(type) {
-	case *function:
-		return f.call(r, a)
+	case *py.Function:
+		return f.Call(r.Env, a)
 	case *loopState:
-		return f.again(r, a)
-	case *undefined:
-		return nil, f.err()
+		return r.again(f, a)
+	case *py.Undefined:
+		return nil, f.Err()
 	}
-	return nil, errorf("'%s' object is not callable", typeName(f))
+	return nil, fmt.Errorf("'%s' object is not callable", py.TypeName(f))
 }
 
 // operands are what a filter or a test is given.
-func (r *run) operands(of expr, given *arguments) (v any, a args, err error) {
-	if v, err = of.eval(r); err == nil {
-		a, err = given.eval(r)
+func (r *run) operands(of syntax.Expr, given *syntax.Arguments) (v any, a py.Args, err error) {
+	if v, err = r.eval(of); err == nil {
+		a, err = r.arguments(given)
 	}
 	return v, a, err
 }
 
-type filtered struct {
-	of   expr
-	name string
-	args arguments
-}
-
-func (e *filtered) eval(r *run) (any, error) {
-	v, a, err := r.operands(e.of, &e.args)
+func (r *run) evalFiltered(e *syntax.Filtered) (any, error) {
+	v, a, err := r.operands(e.Of, &e.Args)
 	if err != nil {
 		return nil, err
 	}
-	return r.filter(e.name, v, a)
+	return builtin.Apply(r.Env, e.Name, v, a)
 }
 
-// filter calls a filter by name, as map also does.
-func (r *run) filter(name string, v any, a args) (any, error) {
-	f, ok := filterNamed(name)
-	if own := r.dialect.Filters[name]; own != nil {
-		f, ok = r.own(own), true
-	}
-	if !ok {
-		return nil, errorf("unknown filter %q", name)
-	}
-	if err := r.step(1); err != nil {
-		return nil, err
-	}
-	a.plain = append([]any{v}, a.plain...)
-	return f(r, a)
-}
-
-type tested struct {
-	of      expr
-	name    string
-	negated bool
-	args    arguments
-}
-
-func (e *tested) eval(r *run) (any, error) {
-	v, a, err := r.operands(e.of, &e.args)
+func (r *run) evalTested(e *syntax.Tested) (any, error) {
+	v, a, err := r.operands(e.Of, &e.Args)
 	if err != nil {
 		return nil, err
 	}
-	is, err := r.is(e.name, v, a)
-	return is != e.negated, err
+	is, err := builtin.Passes(r.Env, e.Name, v, a)
+	return is != e.Negated, err
 }
 
-// is calls a test by name, as select also does.
-func (r *run) is(name string, v any, a args) (bool, error) {
-	f, ok := testNamed(name)
-	if !ok {
-		return false, errorf("unknown test %q", name)
+func (r *run) evalOperation(e *syntax.Operation) (any, error) {
+	a, err := r.eval(e.Left)
+	if err != nil {
+		return nil, err
 	}
-	return f(r, v, a)
+	b, err := r.eval(e.Right)
+	if err != nil {
+		return nil, err
+	}
+	return r.Binary(e.Op, a, b)
+}
+
+func (r *run) evalSlice(e *syntax.Slice) (any, error) {
+	v, err := r.eval(e.Of)
+	if err != nil {
+		return nil, err
+	}
+	bounds := make([]any, 3)
+	for i, part := range []syntax.Expr{e.Start, e.Stop, e.Step} {
+		if part == nil {
+			continue
+		}
+		if bounds[i], err = r.eval(part); err != nil {
+			return nil, err
+		}
+	}
+	return r.Slice(v, bounds)
 }

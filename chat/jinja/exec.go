@@ -1,23 +1,53 @@
 package jinja
 
-import "errors"
+import (
+	"errors"
+	"fmt"
 
-// statement is a part of a template that writes or assigns.
-type statement interface {
-	exec(r *run) error
-}
+	"github.com/coppice-ml/coppice/chat/jinja/py"
+	"github.com/coppice-ml/coppice/chat/jinja/syntax"
+)
 
 var (
 	errBreak    = errors.New("break")
 	errContinue = errors.New("continue")
 )
 
-func (r *run) exec(body []statement) error {
+// one runs a statement.
+func (r *run) one(s syntax.Statement) error {
+	switch s := s.(type) {
+	case *syntax.Text:
+		return r.write(s.Text)
+	case *syntax.Output:
+		return r.execOutput(s)
+	case *syntax.Branches:
+		return r.execBranches(s)
+	case *syntax.Assignment:
+		return r.execAssignment(s)
+	case *syntax.Generation:
+		return r.execGeneration(s)
+	case *syntax.Jump:
+		return r.execJump(s)
+	case *syntax.FilterBlock:
+		return r.execFilterBlock(s)
+	case *syntax.With:
+		return r.execWith(s)
+	case *syntax.Macro:
+		return r.execMacro(s)
+	case *syntax.CallBlock:
+		return r.execCallBlock(s)
+	case *syntax.Loop:
+		return r.execLoop(s)
+	}
+	return fmt.Errorf("a statement of type %T", s)
+}
+
+func (r *run) exec(body []syntax.Statement) error {
 	for _, s := range body {
-		if err := r.step(1); err != nil {
+		if err := r.Step(1); err != nil {
 			return err
 		}
-		if err := s.exec(r); err != nil {
+		if err := r.one(s); err != nil {
 			return err
 		}
 	}
@@ -26,25 +56,16 @@ func (r *run) exec(body []statement) error {
 
 // at adds the line to an error that has none.
 func at(line int, err error) error {
-	var have *Error
+	var have *syntax.Error
 	if err == nil || errors.As(err, &have) || errors.Is(err, errBreak) || errors.Is(err, errContinue) {
 		return err
 	}
-	return &Error{line, err}
+	return &syntax.Error{Line: line, Err: err}
 }
 
-type text struct{ text string }
-
-func (s *text) exec(r *run) error { return r.write(s.text) }
-
-type output struct {
-	line int
-	of   expr
-}
-
-func (s *output) exec(r *run) error {
-	v, err := s.of.eval(r)
-	return at(s.line, r.print(v, err))
+func (r *run) execOutput(s *syntax.Output) error {
+	v, err := r.eval(s.Of)
+	return at(s.Line, r.print(v, err))
 }
 
 // print writes str(v), unless making v failed.
@@ -52,67 +73,51 @@ func (r *run) print(v any, err error) error {
 	if err != nil {
 		return err
 	}
-	text, err := r.str(v)
+	text, err := r.Str(v)
 	if err != nil {
 		return err
 	}
 	return r.write(text)
 }
 
-type branches struct {
-	line      int
-	tests     []expr
-	bodies    [][]statement
-	otherwise []statement
-}
-
-func (s *branches) exec(r *run) error {
-	for i, test := range s.tests {
-		v, err := test.eval(r)
+func (r *run) execBranches(s *syntax.Branches) error {
+	for i, test := range s.Tests {
+		v, err := r.eval(test)
 		if err != nil {
-			return at(s.line, err)
+			return at(s.Line, err)
 		}
-		if truth(v) {
-			return r.exec(s.bodies[i])
+		if py.Truth(v) {
+			return r.exec(s.Bodies[i])
 		}
 	}
-	return r.exec(s.otherwise)
+	return r.exec(s.Otherwise)
 }
 
-type assignment struct {
-	line      int
-	namespace string
-	names     []string
-	value     expr
-	body      []statement // instead of a value
-	filters   expr
-}
-
-func (s *assignment) exec(r *run) error {
-	v, err := s.compute(r)
+func (r *run) execAssignment(s *syntax.Assignment) error {
+	v, err := r.compute(s)
 	if err != nil {
-		return at(s.line, err)
+		return at(s.Line, err)
 	}
-	if s.namespace == "" {
-		return at(s.line, r.assign(s.names, v))
+	if s.Namespace == "" {
+		return at(s.Line, r.assign(s.Names, v))
 	}
-	ns, ok := r.scope.get(s.namespace).(*namespace)
-	if !ok || len(s.names) != 1 {
-		return at(s.line, errorf("cannot assign attribute on non-namespace object"))
+	ns, ok := r.scope.get(s.Namespace).(*py.Namespace)
+	if !ok || len(s.Names) != 1 {
+		return at(s.Line, fmt.Errorf("cannot assign attribute on non-namespace object"))
 	}
-	ns.vars[s.names[0]] = v
+	ns.Vars[s.Names[0]] = v
 	return nil
 }
 
-func (s *assignment) compute(r *run) (any, error) {
-	if s.value != nil {
-		return s.value.eval(r)
+func (r *run) compute(s *syntax.Assignment) (any, error) {
+	if s.Value != nil {
+		return r.eval(s.Value)
 	}
-	return r.filteredBlock(s.body, s.filters)
+	return r.filteredBlock(s.Body, s.Filters)
 }
 
 // filteredBlock runs a block in a scope of its own and filters what it writes.
-func (r *run) filteredBlock(body []statement, filters expr) (any, error) {
+func (r *run) filteredBlock(body []syntax.Statement, filters syntax.Expr) (any, error) {
 	written, err := r.captured(func() error {
 		return r.inside(r.scope, func() error { return r.exec(body) })
 	})
@@ -122,7 +127,7 @@ func (r *run) filteredBlock(body []statement, filters expr) (any, error) {
 	outer := r.block
 	r.block = written
 	defer func() { r.block = outer }()
-	return filters.eval(r)
+	return r.eval(filters)
 }
 
 // assign sets names, several to the items of a value.
@@ -131,12 +136,12 @@ func (r *run) assign(names []string, v any) error {
 		r.scope.set(names[0], v)
 		return nil
 	}
-	items, err := r.iterate(v)
+	items, err := r.Iterate(v)
 	if err != nil {
 		return err
 	}
 	if len(items) != len(names) {
-		return errorf("%d values cannot be assigned to %d names", len(items), len(names))
+		return fmt.Errorf("%d values cannot be assigned to %d names", len(items), len(names))
 	}
 	for i, name := range names {
 		r.scope.set(name, items[i])
@@ -144,12 +149,10 @@ func (r *run) assign(names []string, v any) error {
 	return nil
 }
 
-type generation struct{ body []statement }
-
 // exec notes where in the output the part lies; inside of something put aside that is unknown.
-func (s *generation) exec(r *run) error {
+func (r *run) execGeneration(s *syntax.Generation) error {
 	start := r.out.Len()
-	if err := r.exec(s.body); err != nil {
+	if err := r.exec(s.Body); err != nil {
 		return err
 	}
 	if r.capture == 0 && r.out.Len() > start {
@@ -158,76 +161,49 @@ func (s *generation) exec(r *run) error {
 	return nil
 }
 
-type jump struct{ again bool }
-
-func (s *jump) exec(*run) error {
-	if s.again {
+func (r *run) execJump(s *syntax.Jump) error {
+	if s.Again {
 		return errContinue
 	}
 	return errBreak
 }
 
-type filterBlock struct {
-	line    int
-	filters expr
-	body    []statement
+func (r *run) execFilterBlock(s *syntax.FilterBlock) error {
+	v, err := r.filteredBlock(s.Body, s.Filters)
+	return at(s.Line, r.print(v, err))
 }
 
-func (s *filterBlock) exec(r *run) error {
-	v, err := r.filteredBlock(s.body, s.filters)
-	return at(s.line, r.print(v, err))
-}
-
-type with struct {
-	line   int
-	names  []string
-	values []expr
-	body   []statement
-}
-
-func (s *with) exec(r *run) error {
-	values, err := evalAll(r, s.values)
+func (r *run) execWith(s *syntax.With) error {
+	values, err := r.evalAll(s.Values)
 	if err != nil {
-		return at(s.line, err)
+		return at(s.Line, err)
 	}
 	return r.inside(r.scope, func() error {
-		for i, name := range s.names {
+		for i, name := range s.Names {
 			r.scope.set(name, values[i])
 		}
-		return r.exec(s.body)
+		return r.exec(s.Body)
 	})
 }
 
-type parameter struct {
-	name  string
-	value expr // nil: undefined
-}
-
-type macro struct {
-	line       int
-	name       string
-	parameters []parameter
-	body       []statement
-}
-
-func (s *macro) exec(r *run) error {
-	r.scope.set(s.name, s.function(r.scope))
+func (r *run) execMacro(s *syntax.Macro) error {
+	r.scope.set(s.Name, r.function(s, r.scope))
 	return nil
 }
 
 // function is the macro bound to the scope it stands in.
-func (s *macro) function(outer *scope) *function {
-	return &function{s.name, func(r *run, a args) (any, error) {
-		if err := r.enter(); err != nil {
+func (r *run) function(s *syntax.Macro, outer *scope) *py.Function {
+	return &py.Function{Name: s.Name, Call: func(_ *py.Env, a py.Args) (any, error) {
+		if err := r.Enter(); err != nil {
 			return nil, err
 		}
-		defer r.leave()
+		defer r.Leave()
 		written, err := r.captured(func() error {
 			return r.inside(outer, func() error {
-				if err := s.bind(r, a); err != nil {
+				if err := r.bind(s, a); err != nil {
 					return err
 				}
-				return r.exec(s.body)
+				return r.exec(s.Body)
 			})
 		})
 		return written, err
@@ -235,51 +211,45 @@ func (s *macro) function(outer *scope) *function {
 }
 
 // bind sets the parameters; caller is what a {% call %} passes.
-func (s *macro) bind(r *run, a args) error {
-	names := make([]string, len(s.parameters))
-	for i, p := range s.parameters {
-		names[i] = p.name
+func (r *run) bind(s *syntax.Macro, a py.Args) error {
+	names := make([]string, len(s.Parameters))
+	for i, p := range s.Parameters {
+		names[i] = p.Name
 	}
-	var rest args
-	rest.plain = a.plain
-	for _, n := range a.named {
-		if n.name == "caller" {
-			r.scope.set("caller", n.value)
+	var rest py.Args
+	rest.Plain = a.Plain
+	for _, n := range a.Named {
+		if n.Name == "caller" {
+			r.scope.set("caller", n.Value)
 			continue
 		}
-		rest.named = append(rest.named, n)
+		rest.Named = append(rest.Named, n)
 	}
-	bound, err := rest.bind("macro '"+s.name+"'", names...)
+	bound, err := rest.Bind("macro '"+s.Name+"'", names...)
 	if err != nil {
 		return err
 	}
-	for i, p := range s.parameters {
+	for i, p := range s.Parameters {
 		v := bound[i]
-		if v == (absent{}) {
-			v = any(&undefined{"parameter '" + p.name + "' was not provided"})
-			if p.value != nil {
-				if v, err = p.value.eval(r); err != nil {
+		if v == (py.Absent{}) {
+			v = any(&py.Undefined{Hint: "parameter '" + p.Name + "' was not provided"})
+			if p.Value != nil {
+				if v, err = r.eval(p.Value); err != nil {
 					return err
 				}
 			}
 		}
-		r.scope.set(p.name, v)
+		r.scope.set(p.Name, v)
 	}
 	return nil
 }
 
-type callBlock struct {
-	line   int
-	call   *call
-	caller macro
-}
-
-func (s *callBlock) exec(r *run) error {
-	a, err := s.call.args.eval(r)
+func (r *run) execCallBlock(s *syntax.CallBlock) error {
+	a, err := r.arguments(&s.Call.Args)
 	if err != nil {
-		return at(s.line, err)
+		return at(s.Line, err)
 	}
-	a.named = append(a.named, namedValue{"caller", s.caller.function(r.scope)})
-	v, err := r.callExpr(s.call.of, a)
-	return at(s.line, r.print(v, err))
+	a.Named = append(a.Named, py.NamedValue{Name: "caller", Value: r.function(&s.Caller, r.scope)})
+	v, err := r.callExpr(s.Call.Of, a)
+	return at(s.Line, r.print(v, err))
 }

@@ -3,19 +3,19 @@
 // strangers, so a run is bounded in steps, memory and depth, and reaches nothing but the values it is given:
 // no files, no network, no clock but the caller's.
 //
-// Here belongs the language. Messages, and where templates are found, belong to package chat.
+// Here a tree of package syntax is run, with the values of package py and what package builtin offers. Messages, and where templates are found, belong to package chat.
 package jinja
 
 import (
-	"errors"
 	"fmt"
 	"time"
+
+	"github.com/coppice-ml/coppice/chat/jinja/builtin"
+	"github.com/coppice-ml/coppice/chat/jinja/py"
+	"github.com/coppice-ml/coppice/chat/jinja/syntax"
 )
 
-const (
-	maxSource = 256 << 10 // bytes of a template; the largest published ones stay below 50 KB
-	maxDepth  = 100       // nested expressions, blocks, calls, and values when they are written out
-)
+const maxSource = 256 << 10 // bytes of a template; the largest published ones stay below 50 KB
 
 // Options bound a run; zero values stand for the defaults.
 type Options struct {
@@ -24,27 +24,15 @@ type Options struct {
 	Bytes int              // of text and lists made on the way, default 256 MiB
 }
 
-// Errors that a run wraps.
-var (
-	// ErrLimit says that a template asked for more than Options allow.
-	ErrLimit = errors.New("the template runs too long or makes too much text")
-	// ErrRaised is what raise_exception gives: the template refuses the messages.
-	ErrRaised = errors.New("refused by the template")
-)
-
 // Error says where a template is wrong or failed.
-type Error struct {
-	Line int // 1-based
-	Err  error
-}
+type Error = syntax.Error
 
-func (e *Error) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
-
-func (e *Error) Unwrap() error { return e.Err }
+// Dict is a mapping that keeps its order. The zero value is empty.
+type Dict = py.Dict
 
 // Template is a parsed template. It is immutable and safe for concurrent use.
 type Template struct {
-	body    []statement
+	body    []syntax.Statement
 	spans   bool
 	dialect Dialect
 }
@@ -71,19 +59,20 @@ func ParseAs(source string, d Dialect) (*Template, error) {
 	if len(source) > maxSource {
 		return nil, fmt.Errorf("a template of %d bytes (at most %d)", len(source), maxSource)
 	}
-	tokens, err := lex(source, d.Plain)
+	parsed, err := syntax.Parse(source, d.Plain, syntax.Names{
+		Filter: func(name string) bool {
+			_, ok := builtin.FilterNamed(name)
+			return ok || d.Filters[name] != nil
+		},
+		Test: func(name string) bool {
+			_, ok := builtin.TestNamed(name)
+			return ok
+		},
+	})
 	if err != nil {
 		return nil, err
 	}
-	p := &parser{tokens: tokens, dialect: d}
-	body, err := p.statements()
-	if err != nil {
-		return nil, err
-	}
-	if !p.at(tokEnd, "") {
-		return nil, p.errorf("unexpected %s", p.peek())
-	}
-	return &Template{body, p.spans, d}, nil
+	return &Template{parsed.Body, parsed.Spans, d}, nil
 }
 
 // MarksGeneration reports whether the template says by {% generation %} which parts a model writes.
@@ -91,12 +80,16 @@ func (t *Template) MarksGeneration() bool { return t.spans }
 
 // Render runs the template. Values may be nil, bool, int, int64, float64, string, []any, map[string]any, *Dict
 // (which keeps its order) and json.RawMessage (which keeps it too). Spans are the parts in {% generation %}.
+//
+// An error wraps py.ErrLimit if the template asks for more than Options allow, py.ErrRaised if it refuses the values.
 func (t *Template) Render(values map[string]any, o Options) (string, []Span, error) {
-	r := newRun(o)
-	r.dialect = t.dialect
-	global := r.globals()
+	r := newRun(o, t.dialect)
+	global := &scope{}
+	for name, f := range builtin.Globals() {
+		global.set(name, f)
+	}
 	for name, v := range values {
-		value, err := fromGo(v, 0)
+		value, err := py.FromGo(v, 0)
 		if err != nil {
 			return "", nil, fmt.Errorf("value %s: %w", name, err)
 		}

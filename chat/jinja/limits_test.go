@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coppice-ml/coppice/chat/jinja/py"
 )
 
 // TestHostile: templates that would run for ever or eat the machine end soon, with an error that says why.
@@ -45,7 +47,7 @@ func TestHostile(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			start := time.Now()
 			_, _, err := render(tt.template, nil, Options{Bytes: 64 << 20})
-			if !errors.Is(err, ErrLimit) {
+			if !errors.Is(err, py.ErrLimit) {
 				t.Errorf("error %v, want a limit", err)
 			}
 			if took := time.Since(start); took > 10*time.Second {
@@ -106,7 +108,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%q: %v; want line %d, %s", tt.template, err, tt.line, tt.message)
 		}
 	}
-	if _, _, err := render("{{ raise_exception('x') }}", nil, Options{}); !errors.Is(err, ErrRaised) {
+	if _, _, err := render("{{ raise_exception('x') }}", nil, Options{}); !errors.Is(err, py.ErrRaised) {
 		t.Errorf("%v is not ErrRaised", err)
 	}
 }

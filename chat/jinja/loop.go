@@ -1,20 +1,16 @@
 package jinja
 
-import "errors"
+import (
+	"errors"
+	"fmt"
 
-type loop struct {
-	line      int
-	targets   []string
-	over      expr
-	test      expr // nil: every item
-	body      []statement
-	otherwise []statement
-	recursive bool
-}
+	"github.com/coppice-ml/coppice/chat/jinja/py"
+	"github.com/coppice-ml/coppice/chat/jinja/syntax"
+)
 
 // loopState is the variable loop of a body.
 type loopState struct {
-	of    *loop
+	of    *syntax.Loop
 	items []any
 	at    int
 	depth int
@@ -22,35 +18,35 @@ type loopState struct {
 	last  []any  // of changed
 }
 
-func (s *loop) exec(r *run) error {
-	v, err := s.over.eval(r)
+func (r *run) execLoop(s *syntax.Loop) error {
+	v, err := r.eval(s.Over)
 	if err != nil {
-		return at(s.line, err)
+		return at(s.Line, err)
 	}
-	return at(s.line, s.run(r, v, r.scope, 0))
+	return at(s.Line, r.loop(s, v, r.scope, 0))
 }
 
-func (s *loop) run(r *run, over any, around *scope, depth int) error {
-	items, err := r.iterate(over)
+func (r *run) loop(s *syntax.Loop, over any, around *scope, depth int) error {
+	items, err := r.Iterate(over)
 	if err != nil {
 		return err
 	}
-	if s.test != nil {
-		if items, err = s.chosen(r, items); err != nil {
+	if s.Test != nil {
+		if items, err = r.chosen(s, items); err != nil {
 			return err
 		}
 	}
 	if len(items) == 0 {
-		return r.exec(s.otherwise)
+		return r.exec(s.Otherwise)
 	}
 	state := &loopState{of: s, items: items, depth: depth, scope: around}
 	for state.at = range items {
 		err := r.inside(around, func() error {
-			if err := r.assign(s.targets, items[state.at]); err != nil {
+			if err := r.assign(s.Targets, items[state.at]); err != nil {
 				return err
 			}
 			r.scope.set("loop", state)
-			return r.exec(s.body)
+			return r.exec(s.Body)
 		})
 		switch {
 		case errors.Is(err, errBreak):
@@ -58,7 +54,7 @@ func (s *loop) run(r *run, over any, around *scope, depth int) error {
 		case err != nil && !errors.Is(err, errContinue):
 			return err
 		}
-		if err := r.step(1); err != nil {
+		if err := r.Step(1); err != nil {
 			return err
 		}
 	}
@@ -66,20 +62,20 @@ func (s *loop) run(r *run, over any, around *scope, depth int) error {
 }
 
 // chosen are the items that pass the loop's own `if`, which loop.length counts.
-func (s *loop) chosen(r *run, items []any) ([]any, error) {
+func (r *run) chosen(s *syntax.Loop, items []any) ([]any, error) {
 	var all []any
 	for _, item := range items {
 		var v any
 		err := r.inside(r.scope, func() (err error) {
-			if err = r.assign(s.targets, item); err == nil {
-				v, err = s.test.eval(r)
+			if err = r.assign(s.Targets, item); err == nil {
+				v, err = r.eval(s.Test)
 			}
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
-		if truth(v) {
+		if py.Truth(v) {
 			all = append(all, item)
 		}
 	}
@@ -87,7 +83,7 @@ func (s *loop) chosen(r *run, items []any) ([]any, error) {
 }
 
 // attribute is loop.NAME.
-func (l *loopState) attribute(name string) (any, bool) {
+func (l *loopState) Attribute(name string) (any, bool) {
 	n := len(l.items)
 	switch name {
 	case "index":
@@ -110,49 +106,49 @@ func (l *loopState) attribute(name string) (any, bool) {
 		return int64(l.depth), true
 	case "previtem":
 		if l.at == 0 {
-			return &undefined{"there is no previous item"}, true
+			return &py.Undefined{Hint: "there is no previous item"}, true
 		}
 		return l.items[l.at-1], true
 	case "nextitem":
 		if l.at == n-1 {
-			return &undefined{"there is no next item"}, true
+			return &py.Undefined{Hint: "there is no next item"}, true
 		}
 		return l.items[l.at+1], true
 	case "cycle":
-		return &function{"cycle", l.cycle}, true
+		return &py.Function{Name: "cycle", Call: l.cycle}, true
 	case "changed":
-		return &function{"changed", l.changed}, true
+		return &py.Function{Name: "changed", Call: l.changed}, true
 	}
 	return nil, false
 }
 
-func (l *loopState) cycle(_ *run, a args) (any, error) {
-	if len(a.plain) == 0 {
-		return nil, errorf("no items for cycling given")
+func (l *loopState) cycle(_ *py.Env, a py.Args) (any, error) {
+	if len(a.Plain) == 0 {
+		return nil, fmt.Errorf("no items for cycling given")
 	}
-	return a.plain[l.at%len(a.plain)], nil
+	return a.Plain[l.at%len(a.Plain)], nil
 }
 
-func (l *loopState) changed(r *run, a args) (any, error) {
-	same := l.last != nil && len(l.last) == len(a.plain)
-	for i := 0; same && i < len(a.plain); i++ {
+func (l *loopState) changed(r *py.Env, a py.Args) (any, error) {
+	same := l.last != nil && len(l.last) == len(a.Plain)
+	for i := 0; same && i < len(a.Plain); i++ {
 		var err error
-		if same, err = r.equal(l.last[i], a.plain[i]); err != nil {
+		if same, err = r.Equal(l.last[i], a.Plain[i]); err != nil {
 			return nil, err
 		}
 	}
-	l.last = a.plain
+	l.last = a.Plain
 	return !same, nil
 }
 
 // again is loop(items) in a recursive loop.
-func (l *loopState) again(r *run, a args) (any, error) {
-	if !l.of.recursive || len(a.plain) != 1 {
-		return nil, errorf("only a recursive loop can be called, with what to loop over")
+func (r *run) again(l *loopState, a py.Args) (any, error) {
+	if !l.of.Recursive || len(a.Plain) != 1 {
+		return nil, fmt.Errorf("only a recursive loop can be called, with what to loop over")
 	}
-	if err := r.enter(); err != nil {
+	if err := r.Enter(); err != nil {
 		return nil, err
 	}
-	defer r.leave()
-	return r.captured(func() error { return l.of.run(r, a.plain[0], l.scope, l.depth+1) })
+	defer r.Leave()
+	return r.captured(func() error { return r.loop(l.of, a.Plain[0], l.scope, l.depth+1) })
 }

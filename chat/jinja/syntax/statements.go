@@ -1,15 +1,18 @@
-package jinja
+package syntax
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // statements reads text and tags up to the end, or to a block that begins with one of the names in until, which
 // stays to be read.
-func (p *parser) statements(until ...string) ([]statement, error) {
+func (p *parser) statements(until ...string) ([]Statement, error) {
 	if err := p.enter(); err != nil {
 		return nil, err
 	}
 	defer p.leave()
-	var all []statement
+	var all []Statement
 	for {
 		t := p.peek()
 		switch t.kind {
@@ -20,7 +23,7 @@ func (p *parser) statements(until ...string) ([]statement, error) {
 			return all, nil
 		case tokText:
 			p.next()
-			all = append(all, &text{t.text})
+			all = append(all, &Text{t.text})
 		case tokPrint:
 			p.next()
 			e, err := p.tuple(p.expression)
@@ -30,7 +33,7 @@ func (p *parser) statements(until ...string) ([]statement, error) {
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, &output{t.line, e})
+			all = append(all, &Output{t.line, e})
 		case tokBlock:
 			if name := p.tokens[p.pos+1]; name.kind == tokName && slices.Contains(until, name.text) {
 				return all, nil
@@ -62,7 +65,7 @@ func (p *parser) end(name string) error {
 }
 
 // body reads the rest of a tag and what follows up to {% NAME %}.
-func (p *parser) body(end string) ([]statement, error) {
+func (p *parser) body(end string) ([]Statement, error) {
 	if err := p.close(); err != nil {
 		return nil, err
 	}
@@ -73,7 +76,7 @@ func (p *parser) body(end string) ([]statement, error) {
 	return all, p.end(end)
 }
 
-func (p *parser) block(line int) (statement, error) {
+func (p *parser) block(line int) (Statement, error) {
 	name, err := p.expect(tokName, "", "a statement")
 	if err != nil {
 		return nil, err
@@ -86,7 +89,7 @@ func (p *parser) block(line int) (statement, error) {
 	case "set":
 		return p.setBlock(line)
 	case "macro":
-		return p.macroBlock(line)
+		return p.macroBlock()
 	case "call":
 		return p.callBlock(line)
 	case "filter":
@@ -96,20 +99,20 @@ func (p *parser) block(line int) (statement, error) {
 	case "generation":
 		p.spans = true
 		all, err := p.body("endgeneration")
-		return &generation{all}, err
+		return &Generation{all}, err
 	case "break", "continue":
 		if p.loops == 0 {
 			return nil, p.errorf("%s outside of a loop", name.text)
 		}
-		return &jump{name.text == "continue"}, p.close()
+		return &Jump{name.text == "continue"}, p.close()
 	case "include", "import", "from", "extends", "block":
-		return nil, &Error{line, errorf("{%% %s %%} has no place in a chat template: it stands alone", name.text)}
+		return nil, &Error{line, fmt.Errorf("{%% %s %%} has no place in a chat template: it stands alone", name.text)}
 	}
-	return nil, &Error{line, errorf("unknown statement %q", name.text)}
+	return nil, &Error{line, fmt.Errorf("unknown statement %q", name.text)}
 }
 
-func (p *parser) ifBlock(line int) (statement, error) {
-	s := &branches{line: line}
+func (p *parser) ifBlock(line int) (Statement, error) {
+	s := &Branches{Line: line}
 	for {
 		test, err := p.tuple(p.or)
 		if err == nil {
@@ -122,13 +125,13 @@ func (p *parser) ifBlock(line int) (statement, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.tests, s.bodies = append(s.tests, test), append(s.bodies, body)
+		s.Tests, s.Bodies = append(s.Tests, test), append(s.Bodies, body)
 		p.next()
 		switch p.next().text {
 		case "elif":
 			continue
 		case "else":
-			s.otherwise, err = p.body("endif")
+			s.Otherwise, err = p.body("endif")
 			return s, err
 		}
 		return s, p.close()
@@ -156,67 +159,67 @@ func (p *parser) targets() ([]string, error) {
 	return names, nil
 }
 
-func (p *parser) forBlock(line int) (statement, error) {
-	s := &loop{line: line}
+func (p *parser) forBlock(line int) (Statement, error) {
+	s := &Loop{Line: line}
 	var err error
-	if s.targets, err = p.targets(); err != nil {
+	if s.Targets, err = p.targets(); err != nil {
 		return nil, err
 	}
 	if _, err := p.expect(tokName, "in", "in"); err != nil {
 		return nil, err
 	}
-	if s.over, err = p.tuple(p.or); err != nil {
+	if s.Over, err = p.tuple(p.or); err != nil {
 		return nil, err
 	}
 	if p.skip(tokName, "if") {
-		if s.test, err = p.expression(); err != nil {
+		if s.Test, err = p.expression(); err != nil {
 			return nil, err
 		}
 	}
-	s.recursive = p.skip(tokName, "recursive")
+	s.Recursive = p.skip(tokName, "recursive")
 	if err := p.close(); err != nil {
 		return nil, err
 	}
 	p.loops++
-	s.body, err = p.statements("else", "endfor")
+	s.Body, err = p.statements("else", "endfor")
 	p.loops--
 	if err != nil {
 		return nil, err
 	}
 	p.next()
 	if p.next().text == "else" {
-		s.otherwise, err = p.body("endfor")
+		s.Otherwise, err = p.body("endfor")
 		return s, err
 	}
 	return s, p.close()
 }
 
-func (p *parser) setBlock(line int) (statement, error) {
-	s := &assignment{line: line}
+func (p *parser) setBlock(line int) (Statement, error) {
+	s := &Assignment{Line: line}
 	if p.tokens[p.pos+1].kind == tokOp && p.tokens[p.pos+1].text == "." {
-		s.namespace = p.next().text
+		s.Namespace = p.next().text
 		p.next()
 	}
 	var err error
-	if s.names, err = p.targets(); err != nil {
+	if s.Names, err = p.targets(); err != nil {
 		return nil, err
 	}
 	if p.skip(tokOp, "=") {
-		if s.value, err = p.tuple(p.expression); err != nil {
+		if s.Value, err = p.tuple(p.expression); err != nil {
 			return nil, err
 		}
 		return s, p.close()
 	}
-	if s.filters, err = p.filters(); err != nil {
+	if s.Filters, err = p.filters(); err != nil {
 		return nil, err
 	}
-	s.body, err = p.body("endset")
+	s.Body, err = p.body("endset")
 	return s, err
 }
 
 // filters reads | a | b over what a block makes.
-func (p *parser) filters() (expr, error) {
-	var e expr = &blockText{}
+func (p *parser) filters() (Expr, error) {
+	var e Expr = &BlockText{}
 	for p.skip(tokOp, "|") {
 		var err error
 		if e, err = p.filter(e); err != nil {
@@ -226,41 +229,41 @@ func (p *parser) filters() (expr, error) {
 	return e, nil
 }
 
-func (p *parser) macroBlock(line int) (statement, error) {
-	m := &macro{line: line}
+func (p *parser) macroBlock() (Statement, error) {
+	m := &Macro{}
 	name, err := p.expect(tokName, "", "a macro's name")
 	if err != nil {
 		return nil, err
 	}
-	m.name = name.text
-	if m.parameters, err = p.parameters(); err != nil {
+	m.Name = name.text
+	if m.Parameters, err = p.parameters(); err != nil {
 		return nil, err
 	}
-	m.body, err = p.inner("endmacro")
+	m.Body, err = p.inner("endmacro")
 	return m, err
 }
 
 // inner is the body of something that is called: a loop around it does not count.
-func (p *parser) inner(end string) ([]statement, error) {
+func (p *parser) inner(end string) ([]Statement, error) {
 	loops := p.loops
 	p.loops = 0
 	defer func() { p.loops = loops }()
 	return p.body(end)
 }
 
-func (p *parser) parameters() ([]parameter, error) {
+func (p *parser) parameters() ([]Parameter, error) {
 	if _, err := p.expect(tokOp, "(", "("); err != nil {
 		return nil, err
 	}
-	var all []parameter
+	var all []Parameter
 	for !p.op(")") {
 		name, err := p.expect(tokName, "", "a parameter")
 		if err != nil {
 			return nil, err
 		}
-		one := parameter{name: name.text}
+		one := Parameter{Name: name.text}
 		if p.skip(tokOp, "=") {
-			if one.value, err = p.expression(); err != nil {
+			if one.Value, err = p.expression(); err != nil {
 				return nil, err
 			}
 		}
@@ -273,11 +276,11 @@ func (p *parser) parameters() ([]parameter, error) {
 	return all, err
 }
 
-func (p *parser) callBlock(line int) (statement, error) {
-	c := &callBlock{line: line, caller: macro{line: line, name: "caller"}}
+func (p *parser) callBlock(line int) (Statement, error) {
+	c := &CallBlock{Line: line, Caller: Macro{Name: "caller"}}
 	var err error
 	if p.op("(") {
-		if c.caller.parameters, err = p.parameters(); err != nil {
+		if c.Caller.Parameters, err = p.parameters(); err != nil {
 			return nil, err
 		}
 	}
@@ -286,29 +289,29 @@ func (p *parser) callBlock(line int) (statement, error) {
 		return nil, err
 	}
 	var ok bool
-	if c.call, ok = e.(*call); !ok {
+	if c.Call, ok = e.(*Call); !ok {
 		return nil, p.errorf("{%% call %%} wants a call")
 	}
-	c.caller.body, err = p.inner("endcall")
+	c.Caller.Body, err = p.inner("endcall")
 	return c, err
 }
 
-func (p *parser) filterBlock(line int) (statement, error) {
-	s := &filterBlock{line: line}
-	e, err := p.filter(&blockText{})
+func (p *parser) filterBlock(line int) (Statement, error) {
+	s := &FilterBlock{Line: line}
+	e, err := p.filter(&BlockText{})
 	for err == nil && p.skip(tokOp, "|") {
 		e, err = p.filter(e)
 	}
 	if err != nil {
 		return nil, err
 	}
-	s.filters = e
-	s.body, err = p.body("endfilter")
+	s.Filters = e
+	s.Body, err = p.body("endfilter")
 	return s, err
 }
 
-func (p *parser) withBlock(line int) (statement, error) {
-	s := &with{line: line}
+func (p *parser) withBlock(line int) (Statement, error) {
+	s := &With{Line: line}
 	for !p.at(tokClose, "") {
 		name, err := p.expect(tokName, "", "a name")
 		if err != nil {
@@ -321,12 +324,12 @@ func (p *parser) withBlock(line int) (statement, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.names, s.values = append(s.names, name.text), append(s.values, value)
+		s.Names, s.Values = append(s.Names, name.text), append(s.Values, value)
 		if !p.skip(tokOp, ",") {
 			break
 		}
 	}
 	var err error
-	s.body, err = p.body("endwith")
+	s.Body, err = p.body("endwith")
 	return s, err
 }

@@ -1,27 +1,12 @@
-package jinja
+package py
 
-type slice struct {
-	of                expr
-	start, stop, step expr
-}
+import "fmt"
 
-func (e *slice) eval(r *run) (any, error) {
-	v, err := e.of.eval(r)
-	if err != nil {
-		return nil, err
-	}
-	bounds := make([]any, 3)
-	for i, part := range []expr{e.start, e.stop, e.step} {
-		if part == nil {
-			continue
-		}
-		if bounds[i], err = part.eval(r); err != nil {
-			return nil, err
-		}
-	}
+// Slice is v[start:stop:step]; bounds are nil where they are left out.
+func (r *Env) Slice(v any, bounds []any) (any, error) {
 	switch v := v.(type) {
 	case string:
-		if err := r.make(4 * len(v)); err != nil {
+		if err := r.Make(4 * len(v)); err != nil {
 			return nil, err
 		}
 		runes := []rune(v)
@@ -34,23 +19,23 @@ func (e *slice) eval(r *run) (any, error) {
 			out[i] = runes[from]
 		}
 		return string(out), nil
-	case *list:
-		if err := r.make(24 * len(v.items)); err != nil {
+	case *List:
+		if err := r.Make(24 * len(v.Items)); err != nil {
 			return nil, err
 		}
-		at, err := indices(bounds, len(v.items))
+		at, err := indices(bounds, len(v.Items))
 		if err != nil {
 			return nil, err
 		}
-		out := &list{make([]any, len(at)), v.tuple}
+		out := &List{make([]any, len(at)), v.Tuple}
 		for i, from := range at {
-			out.items[i] = v.items[from]
+			out.Items[i] = v.Items[from]
 		}
 		return out, nil
-	case *undefined:
-		return nil, v.err()
+	case *Undefined:
+		return nil, v.Err()
 	}
-	return nil, errorf("'%s' object is not subscriptable by a slice", typeName(v))
+	return nil, fmt.Errorf("'%s' object is not subscriptable by a slice", TypeName(v))
 }
 
 // indices lists what [start:stop:step] picks of n items, as Python does.
@@ -61,9 +46,9 @@ func indices(bounds []any, n int) ([]int, error) {
 		if v == nil {
 			continue
 		}
-		m, ok := integer(v)
+		m, ok := Integer(v)
 		if !ok {
-			return nil, errorf("slice indices must be integers or None")
+			return nil, fmt.Errorf("slice indices must be integers or None")
 		}
 		have[i], at[i] = true, int(min(max(m, -1<<31), 1<<31))
 	}
@@ -72,7 +57,7 @@ func indices(bounds []any, n int) ([]int, error) {
 		step = at[2]
 	}
 	if step == 0 {
-		return nil, errorf("slice step cannot be zero")
+		return nil, fmt.Errorf("slice step cannot be zero")
 	}
 	low, high := 0, n
 	if step < 0 {

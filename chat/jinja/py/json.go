@@ -1,4 +1,4 @@
-package jinja
+package py
 
 import (
 	"cmp"
@@ -13,45 +13,22 @@ import (
 // jsonWriter writes JSON as Python's json.dumps does.
 type jsonWriter struct {
 	writer
-	ascii  bool
-	sorted bool
-	indent string
-	pretty bool
-	comma  string
-	colon  string
+	JSONForm
 }
 
-// filterToJSON is transformers' tojson: nothing is escaped for HTML, and characters stay as they are.
-func filterToJSON(r *run, a args) (any, error) {
-	v, err := a.bind("tojson", "value", "ensure_ascii", "indent", "separators", "sort_keys")
-	if err != nil {
-		return nil, err
-	}
-	w := &jsonWriter{writer: writer{r: r}, ascii: truth(given(v[1], false)), sorted: truth(given(v[4], false)), comma: ", ", colon: ": "}
-	switch indent := given(v[2], nil).(type) {
-	case nil:
-	case string:
-		w.indent, w.pretty = indent, true
-	default:
-		n, ok := integer(indent)
-		if !ok || n > 100 {
-			return nil, errorf("tojson: an indent of type %s, or above 100", typeName(indent))
-		}
-		w.indent, w.pretty = strings.Repeat(" ", int(max(n, 0))), true
-	}
-	if w.pretty {
-		w.comma = ","
-	}
-	if l, ok := given(v[3], nil).(*list); ok && len(l.items) == 2 {
-		comma, okComma := l.items[0].(string)
-		colon, okColon := l.items[1].(string)
-		if !okComma || !okColon {
-			return nil, errorf("tojson: separators are two strings")
-		}
-		w.comma, w.colon = comma, colon
-	}
-	if err := w.json(v[0]); err != nil {
-		return nil, err
+// JSONForm says how JSON is written.
+type JSONForm struct {
+	ASCII, Sorted bool
+	Indent        string
+	Pretty        bool // lines, indented
+	Comma, Colon  string
+}
+
+// JSON is Python's json.dumps(v).
+func (r *Env) JSON(v any, form JSONForm) (string, error) {
+	w := &jsonWriter{writer{r: r}, form}
+	if err := w.json(v); err != nil {
+		return "", err
 	}
 	return w.String(), nil
 }
@@ -68,12 +45,12 @@ func (w *jsonWriter) json(v any) error {
 		return w.put(jsonFloat(v))
 	case string:
 		return w.text(v)
-	case *list:
-		return w.block("[", "]", len(v.items), func(i int) error { return w.json(v.items[i]) })
+	case *List:
+		return w.block("[", "]", len(v.Items), func(i int) error { return w.json(v.Items[i]) })
 	case *Dict:
 		return w.object(v)
 	}
-	return errorf("Object of type %s is not JSON serializable", typeName(v))
+	return fmt.Errorf("Object of type %s is not JSON serializable", TypeName(v))
 }
 
 func jsonFloat(f float64) string {
@@ -89,9 +66,9 @@ func jsonFloat(f float64) string {
 }
 
 func (w *jsonWriter) object(d *Dict) error {
-	keys := make([]string, len(d.keys))
-	order := make([]int, len(d.keys))
-	for i, key := range d.keys {
+	keys := make([]string, len(d.Keys))
+	order := make([]int, len(d.Keys))
+	for i, key := range d.Keys {
 		order[i] = i
 		switch key := key.(type) {
 		case string:
@@ -101,24 +78,24 @@ func (w *jsonWriter) object(d *Dict) error {
 		case bool:
 			keys[i] = strconv.FormatBool(key)
 		default:
-			text, err := w.r.str(key)
+			text, err := w.r.Str(key)
 			if err != nil {
 				return err
 			}
 			keys[i] = text
 		}
 	}
-	if w.sorted {
+	if w.Sorted {
 		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(keys[a], keys[b]) })
 	}
 	return w.block("{", "}", len(order), func(i int) error {
 		if err := w.text(keys[order[i]]); err != nil {
 			return err
 		}
-		if err := w.put(w.colon); err != nil {
+		if err := w.put(w.Colon); err != nil {
 			return err
 		}
-		return w.json(d.values[order[i]])
+		return w.json(d.Values[order[i]])
 	})
 }
 
@@ -135,7 +112,7 @@ func (w *jsonWriter) block(open, closing string, n int, each func(i int) error) 
 	}
 	for i := range n {
 		if i > 0 {
-			w.WriteString(w.comma)
+			w.WriteString(w.Comma)
 		}
 		if err := w.newline(w.depth); err != nil {
 			return err
@@ -152,14 +129,14 @@ func (w *jsonWriter) block(open, closing string, n int, each func(i int) error) 
 }
 
 func (w *jsonWriter) newline(depth int) error {
-	if !w.pretty {
+	if !w.Pretty {
 		return nil
 	}
 	if err := w.put("\n"); err != nil {
 		return err
 	}
 	for range depth {
-		if err := w.put(w.indent); err != nil {
+		if err := w.put(w.Indent); err != nil {
 			return err
 		}
 	}
@@ -184,7 +161,7 @@ func (w *jsonWriter) text(s string) error {
 			out.WriteString(`\b`)
 		case c == '\f':
 			out.WriteString(`\f`)
-		case c < ' ' || w.ascii && c > 0x7e:
+		case c < ' ' || w.ASCII && c > 0x7e:
 			for _, unit := range utf16.Encode([]rune{c}) {
 				fmt.Fprintf(&out, `\u%04x`, unit)
 			}

@@ -1,26 +1,28 @@
-package jinja
+package py
 
 import (
+	"fmt"
 	"math"
 	"math/bits"
 	"strings"
 )
 
-func (r *run) compare(op string, a, b any) (bool, error) {
+// Compare is a OP b for ==, !=, <, <=, >, >=, in and not in.
+func (r *Env) Compare(op string, a, b any) (bool, error) {
 	switch op {
 	case "==", "!=":
-		same, err := r.equal(a, b)
+		same, err := r.Equal(a, b)
 		return same == (op == "=="), err
 	case "in", "not in":
-		in, err := r.contains(b, a)
+		in, err := r.Contains(b, a)
 		return in == (op == "in"), err
 	}
-	if x, ok := number(a); ok {
-		if y, ok := number(b); ok && (math.IsNaN(x) || math.IsNaN(y)) {
+	if x, ok := Number(a); ok {
+		if y, ok := Number(b); ok && (math.IsNaN(x) || math.IsNaN(y)) {
 			return false, nil
 		}
 	}
-	c, err := r.order(a, b)
+	c, err := r.Order(a, b)
 	switch op {
 	case "<":
 		return c < 0, err
@@ -32,139 +34,128 @@ func (r *run) compare(op string, a, b any) (bool, error) {
 	return c >= 0, err
 }
 
-func (r *run) contains(in, v any) (bool, error) {
+// Contains is v in IN: a part of a string, a key of a mapping, an item of a list.
+func (r *Env) Contains(in, v any) (bool, error) {
 	switch in := in.(type) {
 	case string:
 		s, ok := v.(string)
 		if !ok {
-			return false, errorf("'in <string>' requires string as left operand, not %s", typeName(v))
+			return false, fmt.Errorf("'in <string>' requires string as left operand, not %s", TypeName(v))
 		}
-		return strings.Contains(in, s), r.step(len(in) / 16)
+		return strings.Contains(in, s), r.Step(len(in) / 16)
 	case *Dict:
-		_, ok := in.get(v)
+		_, ok := in.Get(v)
 		return ok, nil
-	case *list:
-		for _, item := range in.items {
-			if same, err := r.equal(item, v); same || err != nil {
+	case *List:
+		for _, item := range in.Items {
+			if same, err := r.Equal(item, v); same || err != nil {
 				return same, err
 			}
 		}
 		return false, nil
-	case *undefined:
+	case *Undefined:
 		return false, nil
 	}
-	return false, errorf("argument of type '%s' is not iterable", typeName(in))
+	return false, fmt.Errorf("argument of type '%s' is not iterable", TypeName(in))
 }
 
-type operation struct {
-	op          string
-	left, right expr
-}
-
-func (e *operation) eval(r *run) (any, error) {
-	a, err := e.left.eval(r)
-	if err != nil {
+// Binary is a OP b, for the operators of arithmetic and ~.
+func (r *Env) Binary(op string, a, b any) (any, error) {
+	if err := r.Step(1); err != nil {
 		return nil, err
 	}
-	b, err := e.right.eval(r)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.step(1); err != nil {
-		return nil, err
-	}
-	if e.op == "~" {
+	if op == "~" {
 		return r.concat(a, b)
 	}
 	for _, v := range []any{a, b} {
-		if u, ok := v.(*undefined); ok {
-			return nil, u.err()
+		if u, ok := v.(*Undefined); ok {
+			return nil, u.Err()
 		}
 	}
-	if v, done, err := r.sequences(e.op, a, b); done || err != nil {
+	if v, done, err := r.sequences(op, a, b); done || err != nil {
 		return v, err
 	}
-	i, iok := integer(a)
-	j, jok := integer(b)
+	i, iok := Integer(a)
+	j, jok := Integer(b)
 	if iok && jok {
-		return integers(e.op, i, j)
+		return integers(op, i, j)
 	}
-	x, xok := number(a)
-	y, yok := number(b)
+	x, xok := Number(a)
+	y, yok := Number(b)
 	if !xok || !yok {
-		return nil, errorf("unsupported operand types for %s: '%s' and '%s'", e.op, typeName(a), typeName(b))
+		return nil, fmt.Errorf("unsupported operand types for %s: '%s' and '%s'", op, TypeName(a), TypeName(b))
 	}
-	return floats(e.op, x, y)
+	return floats(op, x, y)
 }
 
-func (r *run) concat(a, b any) (any, error) {
-	left, err := r.str(a)
+func (r *Env) concat(a, b any) (any, error) {
+	left, err := r.Str(a)
 	if err != nil {
 		return nil, err
 	}
-	right, err := r.str(b)
+	right, err := r.Str(b)
 	if err != nil {
 		return nil, err
 	}
-	return left + right, r.make(len(left) + len(right))
+	return left + right, r.Make(len(left) + len(right))
 }
 
 // sequences are the operators on strings and lists.
-func (r *run) sequences(op string, a, b any) (v any, done bool, err error) {
+func (r *Env) sequences(op string, a, b any) (v any, done bool, err error) {
 	if s, ok := a.(string); ok {
 		t, both := b.(string)
-		n, times := integer(b)
+		n, times := Integer(b)
 		switch {
 		case op == "+" && both:
-			return s + t, true, r.make(len(s) + len(t))
+			return s + t, true, r.Make(len(s) + len(t))
 		case op == "*" && times:
 			return r.repeat(s, n)
 		case op == "%":
-			v, err := r.percent(s, b)
+			v, err := r.Percent(s, b)
 			return v, true, err
 		}
 		return nil, false, nil
 	}
 	if s, ok := b.(string); ok && op == "*" {
-		if n, ok := integer(a); ok {
+		if n, ok := Integer(a); ok {
 			return r.repeat(s, n)
 		}
 	}
-	l, lok := a.(*list)
-	m, mok := b.(*list)
-	if op == "+" && lok && mok && l.tuple == m.tuple {
-		items := append(append(make([]any, 0, len(l.items)+len(m.items)), l.items...), m.items...)
-		return &list{items, l.tuple}, true, r.make(16 * len(items))
+	l, lok := a.(*List)
+	m, mok := b.(*List)
+	if op == "+" && lok && mok && l.Tuple == m.Tuple {
+		items := append(append(make([]any, 0, len(l.Items)+len(m.Items)), l.Items...), m.Items...)
+		return &List{items, l.Tuple}, true, r.Make(16 * len(items))
 	}
-	if n, ok := integer(b); ok && lok && op == "*" {
+	if n, ok := Integer(b); ok && lok && op == "*" {
 		return r.repeatList(l, n)
 	}
 	return nil, false, nil
 }
 
-func (r *run) repeat(s string, n int64) (any, bool, error) {
+func (r *Env) repeat(s string, n int64) (any, bool, error) {
 	if n <= 0 || s == "" {
 		return "", true, nil
 	}
-	if n > int64(r.bytes/len(s)) {
-		return nil, true, r.make(math.MaxInt)
+	if n > int64(r.Bytes/len(s)) {
+		return nil, true, r.Make(math.MaxInt)
 	}
-	return strings.Repeat(s, int(n)), true, r.make(len(s) * int(n))
+	return strings.Repeat(s, int(n)), true, r.Make(len(s) * int(n))
 }
 
-func (r *run) repeatList(l *list, n int64) (any, bool, error) {
-	if n <= 0 || len(l.items) == 0 {
-		return &list{tuple: l.tuple}, true, nil
+func (r *Env) repeatList(l *List, n int64) (any, bool, error) {
+	if n <= 0 || len(l.Items) == 0 {
+		return &List{Tuple: l.Tuple}, true, nil
 	}
-	if n > int64(r.bytes/(16*len(l.items))) {
-		return nil, true, r.make(math.MaxInt)
+	if n > int64(r.Bytes/(16*len(l.Items))) {
+		return nil, true, r.Make(math.MaxInt)
 	}
-	if err := r.make(16 * len(l.items) * int(n)); err != nil {
+	if err := r.Make(16 * len(l.Items) * int(n)); err != nil {
 		return nil, true, err
 	}
-	out := &list{tuple: l.tuple}
+	out := &List{Tuple: l.Tuple}
 	for range n {
-		out.items = append(out.items, l.items...)
+		out.Items = append(out.Items, l.Items...)
 	}
 	return out, true, nil
 }
@@ -181,7 +172,7 @@ func integers(op string, a, b int64) (any, error) {
 		return power(a, b)
 	}
 	if b == 0 {
-		return nil, errorf("division by zero")
+		return nil, fmt.Errorf("division by zero")
 	}
 	switch op {
 	case "/":
@@ -202,7 +193,7 @@ func integers(op string, a, b int64) (any, error) {
 
 func checked(n int64, ok bool) (any, error) {
 	if !ok {
-		return nil, errorf("an integer of more than 64 bits")
+		return nil, fmt.Errorf("an integer of more than 64 bits")
 	}
 	return n, nil
 }
@@ -215,7 +206,7 @@ func product(a, b int64) (any, error) {
 func power(a, b int64) (any, error) {
 	if b < 0 {
 		if a == 0 {
-			return nil, errorf("0 cannot be raised to a negative power")
+			return nil, fmt.Errorf("0 cannot be raised to a negative power")
 		}
 		return math.Pow(float64(a), float64(b)), nil
 	}
@@ -250,7 +241,7 @@ func floats(op string, a, b float64) (any, error) {
 		return math.Pow(a, b), nil
 	}
 	if b == 0 {
-		return nil, errorf("division by zero")
+		return nil, fmt.Errorf("division by zero")
 	}
 	switch op {
 	case "/":

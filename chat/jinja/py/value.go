@@ -1,4 +1,4 @@
-package jinja
+package py
 
 import (
 	"bytes"
@@ -7,38 +7,41 @@ import (
 	"slices"
 )
 
-// Values are nil (none), bool, int64, float64, string, *list, *Dict, *undefined, *namespace, *loopState and
-// *function.
+// Values are nil (none), bool, int64, float64, string, *List, *Dict, *Undefined, *Namespace, *Function and what
+// is an Object.
 
-type list struct {
-	items []any
-	tuple bool
+// List is a list or a tuple.
+type List struct {
+	Items []any
+	Tuple bool
 }
 
 // Dict is a mapping that keeps its order. The zero value is empty.
 type Dict struct {
-	keys   []any
-	values []any
+	Keys   []any
+	Values []any
 	index  map[any]int
 }
 
 // Set adds a value, or replaces it where it stands.
-func (d *Dict) Set(key string, value any) { d.set(key, value) }
+func (d *Dict) Set(key string, value any) { d.Put(key, value) }
 
-func (d *Dict) set(key, value any) {
+// Put is Set for keys of every type: nil, bool, int64, float64 or string. Numbers that are equal are one key.
+func (d *Dict) Put(key, value any) {
 	at := keyOf(key)
 	if i, ok := d.index[at]; ok {
-		d.values[i] = value
+		d.Values[i] = value
 		return
 	}
 	if d.index == nil {
 		d.index = make(map[any]int)
 	}
-	d.index[at] = len(d.keys)
-	d.keys, d.values = append(d.keys, key), append(d.values, value)
+	d.index[at] = len(d.Keys)
+	d.Keys, d.Values = append(d.Keys, key), append(d.Values, value)
 }
 
-func (d *Dict) get(key any) (any, bool) {
+// Get finds what Put has put; keys of other types are not there.
+func (d *Dict) Get(key any) (any, bool) {
 	switch key.(type) {
 	case nil, bool, int64, float64, string:
 	default:
@@ -48,12 +51,12 @@ func (d *Dict) get(key any) (any, bool) {
 	if !ok {
 		return nil, false
 	}
-	return d.values[i], true
+	return d.Values[i], true
 }
 
 // keyOf makes numbers that are equal the same key, true and 1 among them.
 func keyOf(key any) any {
-	if n, ok := integer(key); ok {
+	if n, ok := Integer(key); ok {
 		return n
 	}
 	if f, ok := key.(float64); ok && f == float64(int64(f)) {
@@ -62,27 +65,32 @@ func keyOf(key any) any {
 	return key
 }
 
-// undefined is a name or an attribute that is not there. It prints as nothing; nearly all else is an error.
-type undefined struct {
-	hint string
+// Undefined is a name or an attribute that is not there. It prints as nothing; nearly all else is an error.
+type Undefined struct {
+	Hint string // what is not there, as errors say it
 }
 
-func (u *undefined) err() error { return errorf("%s", u.hint) }
+// Err is the error of using what is not there.
+func (u *Undefined) Err() error { return fmt.Errorf("%s", u.Hint) }
 
-type namespace struct {
-	vars map[string]any
+// Namespace is an object whose attributes templates may set.
+type Namespace struct {
+	Vars map[string]any
 }
 
-// function is anything that can be called.
-type function struct {
-	name string
-	call func(r *run, a args) (any, error)
+// Object is a value of the interpreter, such as loop.
+type Object interface{ Attribute(name string) (any, bool) }
+
+// Function is anything that can be called.
+type Function struct {
+	Name string
+	Call func(r *Env, a Args) (any, error)
 }
 
-// fromGo turns a caller's value into one of ours.
-func fromGo(v any, depth int) (any, error) {
+// FromGo turns a caller's value into one of ours.
+func FromGo(v any, depth int) (any, error) {
 	if depth > maxDepth {
-		return nil, errorf("nested more than %d deep", maxDepth)
+		return nil, fmt.Errorf("nested more than %d deep", maxDepth)
 	}
 	switch v := v.(type) {
 	case nil, bool, int64, float64, string:
@@ -101,10 +109,10 @@ func fromGo(v any, depth int) (any, error) {
 		return fromDict(v, depth)
 	case json.RawMessage:
 		return fromJSON(v, depth)
-	case *list:
-		return fromSlice(v.items, depth)
+	case *List:
+		return fromSlice(v.Items, depth)
 	}
-	return nil, errorf("a value of type %T cannot be given to a template", v)
+	return nil, fmt.Errorf("a value of type %T cannot be given to a template", v)
 }
 
 func sortedKeys(m map[string]any) []string {
@@ -117,10 +125,10 @@ func sortedKeys(m map[string]any) []string {
 }
 
 func fromSlice(items []any, depth int) (any, error) {
-	l := &list{items: make([]any, len(items))}
+	l := &List{Items: make([]any, len(items))}
 	for i, item := range items {
 		var err error
-		if l.items[i], err = fromGo(item, depth+1); err != nil {
+		if l.Items[i], err = FromGo(item, depth+1); err != nil {
 			return nil, err
 		}
 	}
@@ -129,12 +137,12 @@ func fromSlice(items []any, depth int) (any, error) {
 
 func fromDict(from *Dict, depth int) (any, error) {
 	d := &Dict{}
-	for i, key := range from.keys {
-		value, err := fromGo(from.values[i], depth+1)
+	for i, key := range from.Keys {
+		value, err := FromGo(from.Values[i], depth+1)
 		if err != nil {
 			return nil, err
 		}
-		d.set(key, value)
+		d.Put(key, value)
 	}
 	return d, nil
 }
@@ -148,7 +156,7 @@ func fromJSON(raw json.RawMessage, depth int) (any, error) {
 
 func decode(dec *json.Decoder, depth int) (any, error) {
 	if depth > maxDepth {
-		return nil, errorf("nested more than %d deep", maxDepth)
+		return nil, fmt.Errorf("nested more than %d deep", maxDepth)
 	}
 	t, err := dec.Token()
 	if err != nil {
@@ -170,13 +178,13 @@ func decode(dec *json.Decoder, depth int) (any, error) {
 }
 
 func decodeList(dec *json.Decoder, depth int) (any, error) {
-	l := &list{}
+	l := &List{}
 	for dec.More() {
 		item, err := decode(dec, depth+1)
 		if err != nil {
 			return nil, err
 		}
-		l.items = append(l.items, item)
+		l.Items = append(l.Items, item)
 	}
 	_, err := dec.Token()
 	return l, err
@@ -193,14 +201,14 @@ func decodeDict(dec *json.Decoder, depth int) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		d.set(key, value)
+		d.Put(key, value)
 	}
 	_, err := dec.Token()
 	return d, err
 }
 
-// typeName is Python's name of the type, for messages.
-func typeName(v any) string {
+// TypeName is Python's name of the type, for messages.
+func TypeName(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return "NoneType"
@@ -212,24 +220,25 @@ func typeName(v any) string {
 		return "float"
 	case string:
 		return "str"
-	case *list:
-		if v.tuple {
+	case *List:
+		if v.Tuple {
 			return "tuple"
 		}
 		return "list"
 	case *Dict:
 		return "dict"
-	case *namespace:
+	case *Namespace:
 		return "Namespace"
-	case *undefined:
+	case *Undefined:
 		return "Undefined"
 	}
 	return "function"
 }
 
-func truth(v any) bool {
+// Truth is bool(v).
+func Truth(v any) bool {
 	switch v := v.(type) {
-	case nil, *undefined:
+	case nil, *Undefined:
 		return false
 	case bool:
 		return v
@@ -239,16 +248,16 @@ func truth(v any) bool {
 		return v != 0
 	case string:
 		return v != ""
-	case *list:
-		return len(v.items) > 0
+	case *List:
+		return len(v.Items) > 0
 	case *Dict:
-		return len(v.keys) > 0
+		return len(v.Keys) > 0
 	}
 	return true
 }
 
-// integer reads an int or, as Python does, a bool.
-func integer(v any) (int64, bool) {
+// Integer reads an int or, as Python does, a bool.
+func Integer(v any) (int64, bool) {
 	switch v := v.(type) {
 	case int64:
 		return v, true
@@ -261,25 +270,26 @@ func integer(v any) (int64, bool) {
 	return 0, false
 }
 
-func number(v any) (float64, bool) {
+// Number reads an int, a bool or a float.
+func Number(v any) (float64, bool) {
 	if f, ok := v.(float64); ok {
 		return f, true
 	}
-	n, ok := integer(v)
+	n, ok := Integer(v)
 	return float64(n), ok
 }
 
-// iterate lists what a loop over v sees.
-func (r *run) iterate(v any) ([]any, error) {
+// Iterate lists what a loop over v sees.
+func (r *Env) Iterate(v any) ([]any, error) {
 	switch v := v.(type) {
-	case *list:
-		return v.items, nil
+	case *List:
+		return v.Items, nil
 	case *Dict:
-		return v.keys, nil
-	case *undefined:
+		return v.Keys, nil
+	case *Undefined:
 		return nil, nil
 	case string:
-		if err := r.make(16 * len(v)); err != nil {
+		if err := r.Make(16 * len(v)); err != nil {
 			return nil, err
 		}
 		var items []any
@@ -288,34 +298,35 @@ func (r *run) iterate(v any) ([]any, error) {
 		}
 		return items, nil
 	}
-	return nil, errorf("'%s' object is not iterable", typeName(v))
+	return nil, fmt.Errorf("'%s' object is not iterable", TypeName(v))
 }
 
-// length is len(v).
-func length(v any) (int, error) {
+// Length is len(v).
+func Length(v any) (int, error) {
 	switch v := v.(type) {
 	case string:
-		return runeCount(v), nil
-	case *list:
-		return len(v.items), nil
+		return RuneCount(v), nil
+	case *List:
+		return len(v.Items), nil
 	case *Dict:
-		return len(v.keys), nil
-	case *undefined:
+		return len(v.Keys), nil
+	case *Undefined:
 		return 0, nil
 	}
-	return 0, errorf("object of type '%s' has no len()", typeName(v))
+	return 0, fmt.Errorf("object of type '%s' has no len()", TypeName(v))
 }
 
-func (r *run) equal(a, b any) (bool, error) {
+// Equal is a == b.
+func (r *Env) Equal(a, b any) (bool, error) {
 	r.depth++
 	defer func() { r.depth-- }()
-	if err := r.step(1); err != nil || r.depth > 10*maxDepth {
+	if err := r.Step(1); err != nil || r.depth > 10*maxDepth {
 		return false, cmpErr(err)
 	}
-	if x, ok := number(a); ok {
-		y, ok := number(b)
-		i, iok := integer(a)
-		j, jok := integer(b)
+	if x, ok := Number(a); ok {
+		y, ok := Number(b)
+		i, iok := Integer(a)
+		j, jok := Integer(b)
 		return ok && (iok && jok && i == j || !(iok && jok) && x == y), nil
 	}
 	switch a := a.(type) {
@@ -323,16 +334,16 @@ func (r *run) equal(a, b any) (bool, error) {
 		return b == nil, nil
 	case string:
 		s, ok := b.(string)
-		return ok && a == s, r.step(len(a) / 64)
-	case *undefined:
-		_, ok := b.(*undefined)
+		return ok && a == s, r.Step(len(a) / 64)
+	case *Undefined:
+		_, ok := b.(*Undefined)
 		return ok, nil
-	case *list:
-		l, ok := b.(*list)
-		if !ok || a.tuple != l.tuple || len(a.items) != len(l.items) {
+	case *List:
+		l, ok := b.(*List)
+		if !ok || a.Tuple != l.Tuple || len(a.Items) != len(l.Items) {
 			return false, nil
 		}
-		return r.equalItems(a.items, l.items)
+		return r.equalItems(a.Items, l.Items)
 	case *Dict:
 		return r.equalDicts(a, b)
 	}
@@ -346,70 +357,70 @@ func cmpErr(err error) error {
 	return fmt.Errorf("%w: values nested too deep to compare", ErrLimit)
 }
 
-func (r *run) equalItems(a, b []any) (bool, error) {
+func (r *Env) equalItems(a, b []any) (bool, error) {
 	for i := range a {
-		if same, err := r.equal(a[i], b[i]); !same || err != nil {
+		if same, err := r.Equal(a[i], b[i]); !same || err != nil {
 			return false, err
 		}
 	}
 	return true, nil
 }
 
-func (r *run) equalDicts(a *Dict, other any) (bool, error) {
+func (r *Env) equalDicts(a *Dict, other any) (bool, error) {
 	b, ok := other.(*Dict)
-	if !ok || len(a.keys) != len(b.keys) {
+	if !ok || len(a.Keys) != len(b.Keys) {
 		return false, nil
 	}
-	for i, key := range a.keys {
-		v, ok := b.get(key)
+	for i, key := range a.Keys {
+		v, ok := b.Get(key)
 		if !ok {
 			return false, nil
 		}
-		if same, err := r.equal(a.values[i], v); !same || err != nil {
+		if same, err := r.Equal(a.Values[i], v); !same || err != nil {
 			return false, err
 		}
 	}
 	return true, nil
 }
 
-// order compares as < and sort do.
-func (r *run) order(a, b any) (int, error) {
-	if x, ok := number(a); ok {
-		if y, ok := number(b); ok {
-			return compareNumbers(x, y), r.step(1)
+// Order compares as < and sort do.
+func (r *Env) Order(a, b any) (int, error) {
+	if x, ok := Number(a); ok {
+		if y, ok := Number(b); ok {
+			return compareNumbers(x, y), r.Step(1)
 		}
 	}
 	if s, ok := a.(string); ok {
 		if t, ok := b.(string); ok {
-			return compareStrings(s, t), r.step(1 + min(len(s), len(t))/64)
+			return compareStrings(s, t), r.Step(1 + min(len(s), len(t))/64)
 		}
 	}
-	l, lok := a.(*list)
-	m, mok := b.(*list)
-	if lok && mok && l.tuple == m.tuple {
-		return r.orderLists(l.items, m.items)
+	l, lok := a.(*List)
+	m, mok := b.(*List)
+	if lok && mok && l.Tuple == m.Tuple {
+		return r.orderLists(l.Items, m.Items)
 	}
 	for _, v := range []any{a, b} {
-		if u, ok := v.(*undefined); ok {
-			return 0, u.err()
+		if u, ok := v.(*Undefined); ok {
+			return 0, u.Err()
 		}
 	}
-	return 0, errorf("'<' not supported between instances of '%s' and '%s'", typeName(a), typeName(b))
+	return 0, fmt.Errorf("'<' not supported between instances of '%s' and '%s'", TypeName(a), TypeName(b))
 }
 
-func (r *run) orderLists(a, b []any) (int, error) {
+func (r *Env) orderLists(a, b []any) (int, error) {
 	r.depth++
 	defer func() { r.depth-- }()
 	if r.depth > 10*maxDepth {
 		return 0, cmpErr(nil)
 	}
 	for i := range min(len(a), len(b)) {
-		same, err := r.equal(a[i], b[i])
+		same, err := r.Equal(a[i], b[i])
 		if err != nil {
 			return 0, err
 		}
 		if !same {
-			return r.order(a[i], b[i])
+			return r.Order(a[i], b[i])
 		}
 	}
 	return len(a) - len(b), nil

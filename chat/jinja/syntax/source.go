@@ -1,8 +1,10 @@
-package jinja
+package syntax
 
 import (
+	"fmt"
 	"strings"
-	"unicode"
+
+	"github.com/coppice-ml/coppice/chat/jinja/py"
 )
 
 // tag is one of {{ }}, {% %} and {# #}.
@@ -101,13 +103,13 @@ func (l *lexer) literal(text string) {
 // trimBefore is the text before a tag without what the sign or lstrip_blocks take away.
 func (l *lexer) trimBefore(text string, g tag, sign byte) string {
 	if sign == '-' {
-		return strings.TrimRightFunc(text, isSpace)
+		return strings.TrimRightFunc(text, py.IsSpace)
 	}
 	if sign == '+' || !g.block || l.plain {
 		return text
 	}
 	start := strings.LastIndexByte(text, '\n') + 1
-	if (start > 0 || l.lineStart) && strings.TrimFunc(text[start:], isSpace) == "" {
+	if (start > 0 || l.lineStart) && strings.TrimFunc(text[start:], py.IsSpace) == "" {
 		return text[:start]
 	}
 	return text
@@ -131,7 +133,7 @@ func (l *lexer) tag(g tag) error {
 func (l *lexer) comment(g tag) error {
 	end := strings.Index(l.text[l.at:], g.close)
 	if end < 0 {
-		return &Error{l.line, errorf("a comment without #}")}
+		return &Error{l.line, fmt.Errorf("a comment without #}")}
 	}
 	sign := end > 0 && l.text[l.at+end-1] == '-'
 	plus := end > 0 && l.text[l.at+end-1] == '+'
@@ -145,7 +147,7 @@ func (l *lexer) trimAfter(g tag, minus, plus bool) {
 	start := l.at
 	switch {
 	case minus:
-		l.move(len(l.text[l.at:]) - len(strings.TrimLeftFunc(l.text[l.at:], isSpace)))
+		l.move(len(l.text[l.at:]) - len(strings.TrimLeftFunc(l.text[l.at:], py.IsSpace)))
 	case g.block && !plus && !l.plain && strings.HasPrefix(l.text[l.at:], "\n"):
 		l.move(1)
 	}
@@ -154,11 +156,11 @@ func (l *lexer) trimAfter(g tag, minus, plus bool) {
 
 // raw reports whether the tag is {% raw %}, and where its inside begins.
 func (l *lexer) raw() (int, bool) {
-	rest := strings.TrimLeftFunc(l.text[l.at:], isSpace)
+	rest := strings.TrimLeftFunc(l.text[l.at:], py.IsSpace)
 	if !strings.HasPrefix(rest, "raw") {
 		return 0, false
 	}
-	rest = strings.TrimLeftFunc(rest[len("raw"):], isSpace)
+	rest = strings.TrimLeftFunc(rest[len("raw"):], py.IsSpace)
 	if !strings.HasPrefix(strings.TrimPrefix(rest, "-"), "%}") {
 		return 0, false
 	}
@@ -177,15 +179,15 @@ func (l *lexer) rawText(end int) error {
 	for at := l.at; ; {
 		i := strings.Index(l.text[at:], "{%")
 		if i < 0 {
-			return &Error{l.line, errorf("{%% raw %%} without {%% endraw %%}")}
+			return &Error{l.line, fmt.Errorf("{%% raw %%} without {%% endraw %%}")}
 		}
 		at += i
 		inside, sign := l.text[at+2:], byte(0)
 		if inside != "" && (inside[0] == '-' || inside[0] == '+') {
 			inside, sign = inside[1:], inside[0]
 		}
-		inside, found := strings.CutPrefix(strings.TrimLeftFunc(inside, isSpace), "endraw")
-		inside = strings.TrimLeftFunc(inside, isSpace)
+		inside, found := strings.CutPrefix(strings.TrimLeftFunc(inside, py.IsSpace), "endraw")
+		inside = strings.TrimLeftFunc(inside, py.IsSpace)
 		rest, minus := strings.CutPrefix(inside, "-")
 		if rest, closed := strings.CutPrefix(rest, "%}"); found && closed {
 			l.literal(l.trimBefore(l.text[l.at:at], block, sign))
@@ -196,6 +198,3 @@ func (l *lexer) rawText(end int) error {
 		at += 2
 	}
 }
-
-// isSpace is white space as Python's strip sees it.
-func isSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }

@@ -1,6 +1,7 @@
-package jinja
+package syntax
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 )
@@ -14,7 +15,7 @@ type parser struct {
 	loops  int  // loops around, for break and continue
 	spans  bool // there is a {% generation %}
 
-	dialect Dialect
+	names Names
 }
 
 func (p *parser) peek() token { return p.tokens[p.pos] }
@@ -53,13 +54,16 @@ func (p *parser) expect(kind tokenKind, text, what string) (token, error) {
 }
 
 func (p *parser) errorf(format string, args ...any) error {
-	return &Error{p.peek().line, errorf(format, args...)}
+	return &Error{p.peek().line, fmt.Errorf(format, args...)}
 }
+
+// maxNesting bounds expressions and blocks inside one another.
+const maxNesting = 100
 
 // enter guards against nesting that would exhaust the stack.
 func (p *parser) enter() error {
-	if p.depth++; p.depth > maxDepth {
-		return p.errorf("nested more than %d deep", maxDepth)
+	if p.depth++; p.depth > maxNesting {
+		return p.errorf("nested more than %d deep", maxNesting)
 	}
 	return nil
 }
@@ -67,19 +71,19 @@ func (p *parser) enter() error {
 func (p *parser) leave() { p.depth-- }
 
 // expression reads `a if b else c`, or anything tighter.
-func (p *parser) expression() (expr, error) {
+func (p *parser) expression() (Expr, error) {
 	if err := p.enter(); err != nil {
 		return nil, err
 	}
 	defer p.leave()
 	e, err := p.or()
 	for err == nil && p.skip(tokName, "if") {
-		c := &conditional{yes: e}
-		if c.test, err = p.or(); err != nil {
+		c := &Conditional{Yes: e}
+		if c.Test, err = p.or(); err != nil {
 			return nil, err
 		}
 		if p.skip(tokName, "else") {
-			if c.no, err = p.expression(); err != nil {
+			if c.No, err = p.expression(); err != nil {
 				return nil, err
 			}
 		}
@@ -88,21 +92,21 @@ func (p *parser) expression() (expr, error) {
 	return e, err
 }
 
-func (p *parser) or() (expr, error) { return p.logic("or", p.and) }
+func (p *parser) or() (Expr, error) { return p.logic("or", p.and) }
 
-func (p *parser) and() (expr, error) { return p.logic("and", p.not) }
+func (p *parser) and() (Expr, error) { return p.logic("and", p.not) }
 
-func (p *parser) logic(op string, tighter func() (expr, error)) (expr, error) {
+func (p *parser) logic(op string, tighter func() (Expr, error)) (Expr, error) {
 	e, err := tighter()
 	for err == nil && p.skip(tokName, op) {
-		var right expr
+		var right Expr
 		right, err = tighter()
-		e = &logical{op == "or", e, right}
+		e = &Logical{op == "or", e, right}
 	}
 	return e, err
 }
 
-func (p *parser) not() (expr, error) {
+func (p *parser) not() (Expr, error) {
 	if !p.name("not") {
 		return p.compare()
 	}
@@ -112,16 +116,16 @@ func (p *parser) not() (expr, error) {
 	defer p.leave()
 	p.next()
 	e, err := p.not()
-	return &negation{e}, err
+	return &Negation{e}, err
 }
 
 // compare reads chains: a < b < c.
-func (p *parser) compare() (expr, error) {
+func (p *parser) compare() (Expr, error) {
 	e, err := p.binary(sums)
 	if err != nil {
 		return nil, err
 	}
-	c := &comparison{first: e}
+	c := &Comparison{First: e}
 	for {
 		op := ""
 		switch t := p.peek(); {
@@ -141,9 +145,9 @@ func (p *parser) compare() (expr, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.rest = append(c.rest, compared{op, right})
+		c.Rest = append(c.Rest, Compared{op, right})
 	}
-	if c.rest == nil {
+	if c.Rest == nil {
 		return e, nil
 	}
 	return c, nil
@@ -161,23 +165,23 @@ func operators(level int) []string {
 	return [][]string{{"+", "-"}, {"~"}, {"*", "/", "//", "%"}, {"**"}}[level]
 }
 
-func (p *parser) binary(level int) (expr, error) {
-	tighter := func() (expr, error) { return p.unary(true) }
+func (p *parser) binary(level int) (Expr, error) {
+	tighter := func() (Expr, error) { return p.unary(true) }
 	if level < powers {
-		tighter = func() (expr, error) { return p.binary(level + 1) }
+		tighter = func() (Expr, error) { return p.binary(level + 1) }
 	}
 	e, err := tighter()
 	for err == nil && p.peek().kind == tokOp && slices.Contains(operators(level), p.peek().text) {
 		op := p.next()
-		var right expr
+		var right Expr
 		right, err = tighter()
-		e = &operation{op.text, e, right}
+		e = &Operation{op.text, e, right}
 	}
 	return e, err
 }
 
-func (p *parser) unary(filters bool) (expr, error) {
-	var e expr
+func (p *parser) unary(filters bool) (Expr, error) {
+	var e Expr
 	var err error
 	if op := p.peek().text; p.op("-") || p.op("+") {
 		if err := p.enter(); err != nil {
@@ -186,7 +190,7 @@ func (p *parser) unary(filters bool) (expr, error) {
 		defer p.leave()
 		p.next()
 		e, err = p.unary(false)
-		e = &sign{op == "-", e}
+		e = &Sign{op == "-", e}
 	} else {
 		e, err = p.primary()
 	}
@@ -209,7 +213,7 @@ func (p *parser) unary(filters bool) (expr, error) {
 	return e, err
 }
 
-func (p *parser) postfix(e expr) (expr, error) {
+func (p *parser) postfix(e Expr) (Expr, error) {
 	var err error
 	for err == nil {
 		switch {
@@ -226,24 +230,24 @@ func (p *parser) postfix(e expr) (expr, error) {
 	return nil, err
 }
 
-func (p *parser) attribute(e expr) (expr, error) {
+func (p *parser) attribute(e Expr) (Expr, error) {
 	p.next()
 	switch t := p.next(); t.kind {
 	case tokName:
-		return &attribute{e, t.text}, nil
+		return &Attribute{e, t.text}, nil
 	case tokInt:
 		n, err := strconv.ParseInt(t.text, 10, 64)
-		return &item{e, &constant{n}}, err
+		return &Item{e, &Constant{n}}, err
 	default:
 		return nil, p.errorf("a name is expected after the dot, not %s", t)
 	}
 }
 
-func (p *parser) subscript(e expr) (expr, error) {
+func (p *parser) subscript(e Expr) (Expr, error) {
 	p.next()
-	s := &slice{of: e}
+	s := &Slice{Of: e}
 	isSlice := false
-	for i, part := range []*expr{&s.start, &s.stop, &s.step} {
+	for i, part := range []*Expr{&s.Start, &s.Stop, &s.Step} {
 		if !p.op(":") && !p.op("]") {
 			var err error
 			if *part, err = p.expression(); err != nil {
@@ -261,44 +265,44 @@ func (p *parser) subscript(e expr) (expr, error) {
 	if isSlice {
 		return s, nil
 	}
-	if s.start == nil {
+	if s.Start == nil {
 		return nil, p.errorf("an empty [ ]")
 	}
-	return &item{e, s.start}, nil
+	return &Item{e, s.Start}, nil
 }
 
-func (p *parser) call(e expr) (expr, error) {
+func (p *parser) call(e Expr) (Expr, error) {
 	args, err := p.arguments()
-	return &call{e, args}, err
+	return &Call{e, args}, err
 }
 
 // arguments reads ( … ).
-func (p *parser) arguments() (arguments, error) {
-	var a arguments
+func (p *parser) arguments() (Arguments, error) {
+	var a Arguments
 	p.next()
 	for !p.op(")") {
 		var err error
 		switch {
 		case p.op("*") || p.op("**"):
-			spread := &a.list
+			spread := &a.List
 			if p.next().text == "**" {
-				spread = &a.dict
+				spread = &a.Dict
 			}
 			if *spread != nil {
 				return a, p.errorf("arguments unpacked twice")
 			}
 			*spread, err = p.expression()
 		case p.at(tokName, "") && p.tokens[p.pos+1].kind == tokOp && p.tokens[p.pos+1].text == "=":
-			named := namedArgument{name: p.next().text}
+			named := NamedArgument{Name: p.next().text}
 			p.next()
-			named.value, err = p.expression()
-			a.named = append(a.named, named)
-		case len(a.named) > 0:
+			named.Value, err = p.expression()
+			a.Named = append(a.Named, named)
+		case len(a.Named) > 0:
 			return a, p.errorf("an argument without a name after one with a name")
 		default:
-			var e expr
+			var e Expr
 			e, err = p.expression()
-			a.plain = append(a.plain, e)
+			a.Plain = append(a.Plain, e)
 		}
 		if err != nil {
 			return a, err
@@ -312,82 +316,81 @@ func (p *parser) arguments() (arguments, error) {
 }
 
 // filter reads what follows |.
-func (p *parser) filter(e expr) (expr, error) {
+func (p *parser) filter(e Expr) (Expr, error) {
 	name, err := p.expect(tokName, "", "a filter's name")
 	if err != nil {
 		return nil, err
 	}
-	f := &filtered{of: e, name: name.text}
-	_, own := p.dialect.Filters[name.text]
-	if _, ok := filterNamed(name.text); !ok && !own {
-		return nil, &Error{name.line, errorf("unknown filter %q", name.text)}
+	f := &Filtered{Of: e, Name: name.text}
+	if !p.names.Filter(name.text) {
+		return nil, &Error{name.line, fmt.Errorf("unknown filter %q", name.text)}
 	}
 	if p.op("(") {
-		f.args, err = p.arguments()
+		f.Args, err = p.arguments()
 	}
 	return f, err
 }
 
 // test reads `is [not] NAME [argument]`.
-func (p *parser) test(e expr) (expr, error) {
+func (p *parser) test(e Expr) (Expr, error) {
 	p.next()
-	t := &tested{of: e, negated: p.skip(tokName, "not")}
+	t := &Tested{Of: e, Negated: p.skip(tokName, "not")}
 	name, err := p.expect(tokName, "", "a test's name")
 	if err != nil {
 		return nil, err
 	}
-	t.name = name.text
-	if _, ok := testNamed(t.name); !ok {
-		return nil, &Error{name.line, errorf("unknown test %q", t.name)}
+	t.Name = name.text
+	if !p.names.Test(t.Name) {
+		return nil, &Error{name.line, fmt.Errorf("unknown test %q", t.Name)}
 	}
 	next := p.peek()
 	switch {
 	case p.op("("):
-		t.args, err = p.arguments()
+		t.Args, err = p.arguments()
 	case next.kind == tokString || next.kind == tokInt || next.kind == tokFloat || p.op("[") || p.op("{"),
 		next.kind == tokName && !slices.Contains([]string{"else", "or", "and", "is", "if", "not", "in", "recursive"}, next.text):
-		var arg expr
+		var arg Expr
 		if arg, err = p.primary(); err == nil {
 			arg, err = p.postfix(arg)
 		}
-		t.args.plain = []expr{arg}
+		t.Args.Plain = []Expr{arg}
 	}
 	return t, err
 }
 
-func (p *parser) primary() (expr, error) {
+func (p *parser) primary() (Expr, error) {
 	switch t := p.peek(); t.kind {
 	case tokName:
 		p.next()
 		switch t.text {
 		case "true", "True":
-			return &constant{true}, nil
+			return &Constant{true}, nil
 		case "false", "False":
-			return &constant{false}, nil
+			return &Constant{false}, nil
 		case "none", "None":
-			return &constant{nil}, nil
+			return &Constant{nil}, nil
 		}
-		return &variable{t.text}, nil
+		return &Variable{t.text}, nil
 	case tokString:
 		text := p.next().text
 		for p.at(tokString, "") {
 			text += p.next().text
 		}
-		return &constant{text}, nil
+		return &Constant{text}, nil
 	case tokInt:
 		n, err := strconv.ParseInt(t.text, 10, 64)
 		if err != nil {
 			return nil, p.errorf("%s: integers have 64 bits here", t.text)
 		}
 		p.next()
-		return &constant{n}, nil
+		return &Constant{n}, nil
 	case tokFloat:
 		f, err := strconv.ParseFloat(t.text, 64)
 		if err != nil {
 			return nil, p.errorf("%s is no number", t.text)
 		}
 		p.next()
-		return &constant{f}, nil
+		return &Constant{f}, nil
 	}
 	switch {
 	case p.op("("):
@@ -395,7 +398,7 @@ func (p *parser) primary() (expr, error) {
 	case p.op("["):
 		p.next()
 		items, _, err := p.items("]")
-		return &listing{items: items}, err
+		return &Listing{Items: items}, err
 	case p.op("{"):
 		return p.mapping()
 	}
@@ -403,7 +406,7 @@ func (p *parser) primary() (expr, error) {
 }
 
 // items reads expressions up to the closing bracket; comma reports whether there was one.
-func (p *parser) items(closing string) (items []expr, comma bool, err error) {
+func (p *parser) items(closing string) (items []Expr, comma bool, err error) {
 	for !p.op(closing) {
 		e, err := p.expression()
 		if err != nil {
@@ -419,18 +422,18 @@ func (p *parser) items(closing string) (items []expr, comma bool, err error) {
 	return items, comma, err
 }
 
-func (p *parser) parenthesis() (expr, error) {
+func (p *parser) parenthesis() (Expr, error) {
 	p.next()
 	items, comma, err := p.items(")")
 	if err == nil && len(items) == 1 && !comma {
 		return items[0], nil
 	}
-	return &listing{items, true}, err
+	return &Listing{items, true}, err
 }
 
-func (p *parser) mapping() (expr, error) {
+func (p *parser) mapping() (Expr, error) {
 	p.next()
-	m := &mapping{}
+	m := &Mapping{}
 	for !p.op("}") {
 		key, err := p.expression()
 		if err != nil {
@@ -443,7 +446,7 @@ func (p *parser) mapping() (expr, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.keys, m.values = append(m.keys, key), append(m.values, value)
+		m.Keys, m.Values = append(m.Keys, key), append(m.Values, value)
 		if !p.skip(tokOp, ",") {
 			break
 		}
@@ -453,18 +456,18 @@ func (p *parser) mapping() (expr, error) {
 }
 
 // tuple reads `a, b` without brackets; one expression alone is itself.
-func (p *parser) tuple(one func() (expr, error)) (expr, error) {
+func (p *parser) tuple(one func() (Expr, error)) (Expr, error) {
 	first, err := one()
 	if err != nil || !p.op(",") {
 		return first, err
 	}
-	t := &listing{items: []expr{first}, tuple: true}
+	t := &Listing{Items: []Expr{first}, Tuple: true}
 	for p.skip(tokOp, ",") && !p.at(tokClose, "") && !p.name("in") && !p.op("=") {
 		e, err := one()
 		if err != nil {
 			return nil, err
 		}
-		t.items = append(t.items, e)
+		t.Items = append(t.Items, e)
 	}
 	return t, nil
 }

@@ -1,4 +1,4 @@
-package jinja
+package syntax
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/coppice-ml/coppice/chat/jinja/py"
 )
 
 type tokenKind int
@@ -39,8 +41,6 @@ func (t token) String() string {
 	return strconv.Quote(t.text)
 }
 
-func errorf(format string, args ...any) error { return fmt.Errorf(format, args...) }
-
 // inside reads the tokens of a tag up to its end; braces inside may hide an end.
 func (l *lexer) inside(g tag) error {
 	depth := 0
@@ -54,7 +54,7 @@ func (l *lexer) inside(g tag) error {
 				return nil
 			}
 		}
-		if n := len(rest) - len(strings.TrimLeftFunc(rest, isSpace)); n > 0 {
+		if n := len(rest) - len(strings.TrimLeftFunc(rest, py.IsSpace)); n > 0 {
 			l.move(n)
 			continue
 		}
@@ -69,11 +69,11 @@ func (l *lexer) inside(g tag) error {
 			depth--
 		}
 		if depth < 0 {
-			return &Error{l.line, errorf("unexpected %q", rest[:1])}
+			return &Error{l.line, fmt.Errorf("unexpected %q", rest[:1])}
 		}
 		l.move(n)
 	}
-	return &Error{l.line, errorf("%s without %s", g.open, g.close)}
+	return &Error{l.line, fmt.Errorf("%s without %s", g.open, g.close)}
 }
 
 // closes is the length of the end of the tag at the head of text, and its sign.
@@ -117,7 +117,7 @@ func (l *lexer) token(text string) (int, error) {
 		}
 	}
 	if !strings.ContainsRune("+-/*%~[](){}<>=.:|,;", r) {
-		return 0, errorf("unexpected character %q", r)
+		return 0, fmt.Errorf("unexpected character %q", r)
 	}
 	l.add(tokOp, text[:size])
 	return size, nil
@@ -167,13 +167,13 @@ func (l *lexer) str(text string) (int, error) {
 			i++
 		}
 	}
-	return 0, errorf("a string without its closing %s", text[:1])
+	return 0, fmt.Errorf("a string without its closing %s", text[:1])
 }
 
 // unescape writes what the escape at the head of text stands for and returns its length.
 func unescape(out *strings.Builder, text string) (int, error) {
 	if len(text) < 2 {
-		return 0, errorf("a string without its closing quote")
+		return 0, fmt.Errorf("a string without its closing quote")
 	}
 	const names, values = "abfnrtv\\'\"", "\a\b\f\n\r\t\v\\'\""
 	if i := strings.IndexByte(names, text[1]); i >= 0 {
@@ -203,11 +203,11 @@ func unescape(out *strings.Builder, text string) (int, error) {
 		return 1, nil
 	}
 	if len(text) < 2+length {
-		return 0, errorf("an escape %s that is cut off", text[:2])
+		return 0, fmt.Errorf("an escape %s that is cut off", text[:2])
 	}
 	v, err := strconv.ParseUint(text[2:2+length], 16, 32)
 	if err != nil || v > unicode.MaxRune {
-		return 0, errorf("an escape %s that is no character", text[:2+length])
+		return 0, fmt.Errorf("an escape %s that is no character", text[:2+length])
 	}
 	out.WriteRune(rune(v))
 	return 2 + length, nil

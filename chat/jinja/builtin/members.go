@@ -1,88 +1,91 @@
-package jinja
+package builtin
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/coppice-ml/coppice/chat/jinja/py"
 )
 
-// member is an attribute of a value that is none of its items. What would change a value is not there, as in
+// Member is an attribute of a value that is none of its items. What would change a value is not there, as in
 // transformers' sandbox, and neither is what begins with an underscore.
-func (r *run) member(v any, name string) (any, bool) {
+func Member(r *py.Env, v any, name string) (any, bool) {
 	switch v := v.(type) {
 	case string:
 		m, ok := stringMethod(name)
 		if !ok {
 			return nil, false
 		}
-		return &function{name, func(r *run, a args) (any, error) {
-			if err := r.step(len(v) / 16); err != nil {
+		return &py.Function{Name: name, Call: func(r *py.Env, a py.Args) (any, error) {
+			if err := r.Step(len(v) / 16); err != nil {
 				return nil, err
 			}
 			return m(r, v, a)
 		}}, true
-	case *Dict:
+	case *py.Dict:
 		return dictMember(v, name)
-	case *list:
+	case *py.List:
 		return listMember(v, name)
-	case *namespace:
-		value, ok := v.vars[name]
+	case *py.Namespace:
+		value, ok := v.Vars[name]
 		return value, ok
-	case *loopState:
-		return v.attribute(name)
+	case py.Object:
+		return v.Attribute(name)
 	}
 	return nil, false
 }
 
-func dictMember(d *Dict, name string) (any, bool) {
-	var f func(r *run, a args) (any, error)
+func dictMember(d *py.Dict, name string) (any, bool) {
+	var f func(r *py.Env, a py.Args) (any, error)
 	switch name {
 	case "get":
-		f = func(_ *run, a args) (any, error) {
-			v, err := a.bind("get", "key", "default")
+		f = func(_ *py.Env, a py.Args) (any, error) {
+			v, err := a.Bind("get", "key", "default")
 			if err != nil {
 				return nil, err
 			}
-			if value, ok := d.get(v[0]); ok {
+			if value, ok := d.Get(v[0]); ok {
 				return value, nil
 			}
-			return given(v[1], nil), nil
+			return py.Given(v[1], nil), nil
 		}
 	case "items":
-		f = func(r *run, _ args) (any, error) { return r.pairs(d) }
+		f = func(r *py.Env, _ py.Args) (any, error) { return pairs(r, d) }
 	case "keys":
-		f = func(r *run, _ args) (any, error) {
-			return &list{items: slices.Clone(d.keys)}, r.make(16 * len(d.keys))
+		f = func(r *py.Env, _ py.Args) (any, error) {
+			return &py.List{Items: slices.Clone(d.Keys)}, r.Make(16 * len(d.Keys))
 		}
 	case "values":
-		f = func(r *run, _ args) (any, error) {
-			return &list{items: slices.Clone(d.values)}, r.make(16 * len(d.values))
+		f = func(r *py.Env, _ py.Args) (any, error) {
+			return &py.List{Items: slices.Clone(d.Values)}, r.Make(16 * len(d.Values))
 		}
 	default:
 		return nil, false
 	}
-	return &function{name, f}, true
+	return &py.Function{Name: name, Call: f}, true
 }
 
 // pairs lists the items of a mapping.
-func (r *run) pairs(d *Dict) (any, error) {
-	out := &list{items: make([]any, len(d.keys))}
-	for i, key := range d.keys {
-		out.items[i] = &list{[]any{key, d.values[i]}, true}
+func pairs(r *py.Env, d *py.Dict) (any, error) {
+	out := &py.List{Items: make([]any, len(d.Keys))}
+	for i, key := range d.Keys {
+		out.Items[i] = &py.List{Items: []any{key, d.Values[i]}, Tuple: true}
 	}
-	return out, r.make(64 * len(d.keys))
+	return out, r.Make(64 * len(d.Keys))
 }
 
-func listMember(l *list, name string) (any, bool) {
+func listMember(l *py.List, name string) (any, bool) {
 	switch name {
 	case "count", "index":
-		return &function{name, func(r *run, a args) (any, error) {
-			v, err := a.bind(name, "value")
+		return &py.Function{Name: name, Call: func(r *py.Env, a py.Args) (any, error) {
+			v, err := a.Bind(name, "value")
 			if err != nil {
 				return nil, err
 			}
 			n := int64(0)
-			for i, item := range l.items {
-				same, err := r.equal(item, v[0])
+			for i, item := range l.Items {
+				same, err := r.Equal(item, v[0])
 				if err != nil {
 					return nil, err
 				}
@@ -94,7 +97,7 @@ func listMember(l *list, name string) (any, bool) {
 				}
 			}
 			if name == "index" {
-				return nil, errorf("the value is not in the list")
+				return nil, fmt.Errorf("the value is not in the list")
 			}
 			return n, nil
 		}}, true
@@ -103,7 +106,7 @@ func listMember(l *list, name string) (any, bool) {
 }
 
 // method is a method of strings.
-type method func(r *run, s string, a args) (any, error)
+type method func(r *py.Env, s string, a py.Args) (any, error)
 
 // stringMethod finds a method by name.
 func stringMethod(name string) (method, bool) {
@@ -130,42 +133,42 @@ func stringMethod(name string) (method, bool) {
 		return pad(name), true
 	}
 	if is, ok := stringTest(name); ok {
-		return func(_ *run, s string, _ args) (any, error) { return is(s), nil }, true
+		return func(_ *py.Env, s string, _ py.Args) (any, error) { return is(s), nil }, true
 	}
 	return nil, false
 }
 
 // texts binds arguments that are strings; a nil or absent one is fallback.
-func (a args) texts(function, fallback string, names ...string) ([]string, error) {
-	v, err := a.bind(function, names...)
+func texts(a py.Args, function, fallback string, names ...string) ([]string, error) {
+	v, err := a.Bind(function, names...)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]string, len(v))
 	for i := range v {
-		switch s := given(v[i], nil).(type) {
+		switch s := py.Given(v[i], nil).(type) {
 		case nil:
 			out[i] = fallback
 		case string:
 			out[i] = s
 		default:
-			return nil, errorf("%s: %s must be str, not %s", function, names[i], typeName(s))
+			return nil, fmt.Errorf("%s: %s must be str, not %s", function, names[i], py.TypeName(s))
 		}
 	}
 	return out, nil
 }
 
 func strip(name string) method {
-	return func(_ *run, s string, a args) (any, error) {
-		v, err := a.bind(name, "chars")
+	return func(_ *py.Env, s string, a py.Args) (any, error) {
+		v, err := a.Bind(name, "chars")
 		if err != nil {
 			return nil, err
 		}
-		in := isSpace
-		if chars, ok := given(v[0], nil).(string); ok {
+		in := py.IsSpace
+		if chars, ok := py.Given(v[0], nil).(string); ok {
 			in = func(c rune) bool { return strings.ContainsRune(chars, c) }
-		} else if given(v[0], nil) != nil {
-			return nil, errorf("%s arg must be None or str", name)
+		} else if py.Given(v[0], nil) != nil {
+			return nil, fmt.Errorf("%s arg must be None or str", name)
 		}
 		if name != "rstrip" {
 			s = strings.TrimLeftFunc(s, in)
@@ -182,19 +185,19 @@ func affix(name string) method {
 	if name == "endswith" {
 		has = strings.HasSuffix
 	}
-	return func(_ *run, s string, a args) (any, error) {
-		v, err := a.bind(name, "affix")
+	return func(_ *py.Env, s string, a py.Args) (any, error) {
+		v, err := a.Bind(name, "affix")
 		if err != nil {
 			return nil, err
 		}
 		options := []any{v[0]}
-		if l, ok := v[0].(*list); ok && l.tuple {
-			options = l.items
+		if l, ok := v[0].(*py.List); ok && l.Tuple {
+			options = l.Items
 		}
 		for _, option := range options {
 			text, ok := option.(string)
 			if !ok {
-				return nil, errorf("%s first arg must be str or a tuple of str, not %s", name, typeName(option))
+				return nil, fmt.Errorf("%s first arg must be str or a tuple of str, not %s", name, py.TypeName(option))
 			}
 			if has(s, text) {
 				return true, nil
@@ -205,8 +208,8 @@ func affix(name string) method {
 }
 
 func remove(name string) method {
-	return func(_ *run, s string, a args) (any, error) {
-		v, err := a.texts(name, "", "affix")
+	return func(_ *py.Env, s string, a py.Args) (any, error) {
+		v, err := texts(a, name, "", "affix")
 		if err != nil {
 			return nil, err
 		}
@@ -218,8 +221,8 @@ func remove(name string) method {
 }
 
 func recase(name string) method {
-	return func(r *run, s string, _ args) (any, error) {
-		if err := r.make(2 * len(s)); err != nil {
+	return func(r *py.Env, s string, _ py.Args) (any, error) {
+		if err := r.Make(2 * len(s)); err != nil {
 			return nil, err
 		}
 		switch name {
@@ -237,49 +240,49 @@ func recase(name string) method {
 }
 
 // stringList charges for the strings of a list and makes it.
-func (r *run) stringList(parts []string) (any, error) {
-	out := &list{items: make([]any, len(parts))}
+func stringList(r *py.Env, parts []string) (any, error) {
+	out := &py.List{Items: make([]any, len(parts))}
 	size := 0
 	for i, part := range parts {
-		out.items[i] = part
+		out.Items[i] = part
 		size += 32 + len(part)
 	}
-	return out, r.make(size)
+	return out, r.Make(size)
 }
 
 func splitting(name string) (method, bool) {
-	return func(r *run, s string, a args) (any, error) {
-		if err := r.make(8 * len(s)); err != nil { // one string a character at most
+	return func(r *py.Env, s string, a py.Args) (any, error) {
+		if err := r.Make(8 * len(s)); err != nil { // one string a character at most
 			return nil, err
 		}
 		switch name {
 		case "splitlines":
-			return r.stringList(splitLines(s))
+			return stringList(r, splitLines(s))
 		case "partition", "rpartition":
-			v, err := a.texts(name, "", "sep")
+			v, err := texts(a, name, "", "sep")
 			if err != nil || v[0] == "" {
 				return nil, orError(err, "empty separator")
 			}
 			return partition(name, s, v[0]), nil
 		}
-		v, err := a.bind(name, "sep", "maxsplit")
+		v, err := a.Bind(name, "sep", "maxsplit")
 		if err != nil {
 			return nil, err
 		}
-		most, ok := integer(given(v[1], int64(-1)))
+		most, ok := py.Integer(py.Given(v[1], int64(-1)))
 		if !ok {
-			return nil, errorf("%s: maxsplit must be an integer", name)
+			return nil, fmt.Errorf("%s: maxsplit must be an integer", name)
 		}
-		switch sep := given(v[0], nil).(type) {
+		switch sep := py.Given(v[0], nil).(type) {
 		case nil:
-			return r.stringList(splitSpace(s, int(most), name == "rsplit"))
+			return stringList(r, splitSpace(s, int(most), name == "rsplit"))
 		case string:
 			if sep == "" {
-				return nil, errorf("empty separator")
+				return nil, fmt.Errorf("empty separator")
 			}
-			return r.stringList(splitBy(s, sep, int(most), name == "rsplit"))
+			return stringList(r, splitBy(s, sep, int(most), name == "rsplit"))
 		}
-		return nil, errorf("%s: must be str or None, not %s", name, typeName(v[0]))
+		return nil, fmt.Errorf("%s: must be str or None, not %s", name, py.TypeName(v[0]))
 	}, true
 }
 
@@ -288,7 +291,7 @@ func orError(err error, text string) error {
 	if err != nil {
 		return err
 	}
-	return errorf("%s", text)
+	return fmt.Errorf("%s", text)
 }
 
 func partition(name, s, sep string) any {
@@ -303,12 +306,12 @@ func partition(name, s, sep string) any {
 	case name == "rpartition":
 		parts = []any{"", "", s}
 	}
-	return &list{parts, true}
+	return &py.List{Items: parts, Tuple: true}
 }
 
 func search(name string) method {
-	return func(r *run, s string, a args) (any, error) {
-		v, err := a.texts(name, "", "sub")
+	return func(r *py.Env, s string, a py.Args) (any, error) {
+		v, err := texts(a, name, "", "sub")
 		if err != nil {
 			return nil, err
 		}
@@ -321,48 +324,48 @@ func search(name string) method {
 		}
 		if at < 0 {
 			if strings.HasSuffix(name, "index") {
-				return nil, errorf("substring not found")
+				return nil, fmt.Errorf("substring not found")
 			}
 			return int64(-1), nil
 		}
-		return int64(runeCount(s[:at])), nil
+		return int64(py.RuneCount(s[:at])), nil
 	}
 }
 
-func replaceMethod(r *run, s string, a args) (any, error) {
-	v, err := a.bind("replace", "old", "new", "count")
+func replaceMethod(r *py.Env, s string, a py.Args) (any, error) {
+	v, err := a.Bind("replace", "old", "new", "count")
 	if err != nil {
 		return nil, err
 	}
 	old, ok1 := v[0].(string)
 	with, ok2 := v[1].(string)
-	most, ok3 := integer(given(v[2], int64(-1)))
+	most, ok3 := py.Integer(py.Given(v[2], int64(-1)))
 	if !ok1 || !ok2 || !ok3 {
-		return nil, errorf("replace() takes two strings and a count")
+		return nil, fmt.Errorf("replace() takes two strings and a count")
 	}
-	return r.replace(s, old, with, int(most))
+	return replace(r, s, old, with, int(most))
 }
 
-func (r *run) replace(s, old, with string, most int) (any, error) {
+func replace(r *py.Env, s, old, with string, most int) (any, error) {
 	n := strings.Count(s, old)
 	if most >= 0 {
 		n = min(n, most)
 	}
-	if grown := len(with) - len(old); grown > 0 && n > r.bytes/grown {
-		return nil, r.make(r.bytes + 1)
+	if grown := len(with) - len(old); grown > 0 && n > r.Bytes/grown {
+		return nil, r.Make(r.Bytes + 1)
 	}
-	if err := r.make(len(s) + n*max(0, len(with)-len(old))); err != nil {
+	if err := r.Make(len(s) + n*max(0, len(with)-len(old))); err != nil {
 		return nil, err
 	}
 	return strings.Replace(s, old, with, most), nil
 }
 
-func joinMethod(r *run, s string, a args) (any, error) {
-	v, err := a.bind("join", "iterable")
+func joinMethod(r *py.Env, s string, a py.Args) (any, error) {
+	v, err := a.Bind("join", "iterable")
 	if err != nil {
 		return nil, err
 	}
-	items, err := r.iterate(v[0])
+	items, err := r.Iterate(v[0])
 	if err != nil {
 		return nil, err
 	}
@@ -370,16 +373,16 @@ func joinMethod(r *run, s string, a args) (any, error) {
 	for i, item := range items {
 		text, ok := item.(string)
 		if !ok {
-			return nil, errorf("sequence item %d: expected str instance, %s found", i, typeName(item))
+			return nil, fmt.Errorf("sequence item %d: expected str instance, %s found", i, py.TypeName(item))
 		}
 		parts[i] = text
 	}
-	return r.join(parts, s)
+	return join(r, parts, s)
 }
 
-func (r *run) join(parts []string, sep string) (any, error) {
+func join(r *py.Env, parts []string, sep string) (any, error) {
 	for _, part := range parts {
-		if err := r.make(len(part) + len(sep)); err != nil {
+		if err := r.Make(len(part) + len(sep)); err != nil {
 			return nil, err
 		}
 	}
@@ -387,24 +390,24 @@ func (r *run) join(parts []string, sep string) (any, error) {
 }
 
 func pad(name string) method {
-	return func(r *run, s string, a args) (any, error) {
-		v, err := a.bind(name, "width", "fillchar")
+	return func(r *py.Env, s string, a py.Args) (any, error) {
+		v, err := a.Bind(name, "width", "fillchar")
 		if err != nil {
 			return nil, err
 		}
-		width, ok := integer(v[0])
-		fill, filled := given(v[1], " ").(string)
-		if !ok || !filled || runeCount(fill) != 1 {
-			return nil, errorf("%s() takes a width and one character", name)
+		width, ok := py.Integer(v[0])
+		fill, filled := py.Given(v[1], " ").(string)
+		if !ok || !filled || py.RuneCount(fill) != 1 {
+			return nil, fmt.Errorf("%s() takes a width and one character", name)
 		}
-		missing := width - int64(runeCount(s))
+		missing := width - int64(py.RuneCount(s))
 		if missing <= 0 {
 			return s, nil
 		}
-		if missing > int64(r.bytes) {
-			return nil, r.make(r.bytes + 1)
+		if missing > int64(r.Bytes) {
+			return nil, r.Make(r.Bytes + 1)
 		}
-		if err := r.make(len(s) + len(fill)*int(missing)); err != nil {
+		if err := r.Make(len(s) + len(fill)*int(missing)); err != nil {
 			return nil, err
 		}
 		return padded(name, s, fill, int(missing), int(width)), nil

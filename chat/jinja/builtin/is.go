@@ -1,23 +1,29 @@
-package jinja
+package builtin
 
-// test is a test of `is`.
-type test func(r *run, v any, a args) (bool, error)
+import (
+	"fmt"
 
-// testNamed finds a test.
-func testNamed(name string) (test, bool) {
+	"github.com/coppice-ml/coppice/chat/jinja/py"
+)
+
+// Test is a test of `is`.
+type Test func(r *py.Env, v any, a py.Args) (bool, error)
+
+// TestNamed finds a test.
+func TestNamed(name string) (Test, bool) {
 	if is, ok := kindTest(name); ok {
-		return func(_ *run, v any, a args) (bool, error) {
-			_, err := a.bind(name)
+		return func(_ *py.Env, v any, a py.Args) (bool, error) {
+			_, err := a.Bind(name)
 			return is(v), err
 		}, true
 	}
 	if op, ok := comparing(name); ok {
-		return func(r *run, v any, a args) (bool, error) {
-			to, err := a.one(name)
+		return func(r *py.Env, v any, a py.Args) (bool, error) {
+			to, err := one(a, name)
 			if err != nil {
 				return false, err
 			}
-			return r.compare(op, v, to)
+			return r.Compare(op, v, to)
 		}, true
 	}
 	switch name {
@@ -26,13 +32,13 @@ func testNamed(name string) (test, bool) {
 	case "sameas":
 		return sameAs, true
 	case "filter", "test":
-		return func(_ *run, v any, _ args) (bool, error) {
+		return func(_ *py.Env, v any, _ py.Args) (bool, error) {
 			text, _ := v.(string)
 			if name == "filter" {
-				_, ok := filterNamed(text)
+				_, ok := FilterNamed(text)
 				return ok, nil
 			}
-			_, ok := testNamed(text)
+			_, ok := TestNamed(text)
 			return ok, nil
 		}, true
 	}
@@ -40,9 +46,9 @@ func testNamed(name string) (test, bool) {
 }
 
 // one is the only argument.
-func (a args) one(function string) (any, error) {
-	v, err := a.bind(function, "other")
-	if err != nil || v[0] == (absent{}) {
+func one(a py.Args, function string) (any, error) {
+	v, err := a.Bind(function, "other")
+	if err != nil || v[0] == (py.Absent{}) {
 		return nil, orError(err, function+" wants something to compare with")
 	}
 	return v[0], nil
@@ -52,9 +58,9 @@ func (a args) one(function string) (any, error) {
 func kindTest(name string) (func(v any) bool, bool) {
 	switch name {
 	case "defined":
-		return func(v any) bool { _, ok := v.(*undefined); return !ok }, true
+		return func(v any) bool { _, ok := v.(*py.Undefined); return !ok }, true
 	case "undefined":
-		return func(v any) bool { _, ok := v.(*undefined); return ok }, true
+		return func(v any) bool { _, ok := v.(*py.Undefined); return ok }, true
 	case "none":
 		return func(v any) bool { return v == nil }, true
 	case "true":
@@ -68,15 +74,15 @@ func kindTest(name string) (func(v any) bool, bool) {
 	case "float":
 		return func(v any) bool { _, ok := v.(float64); return ok }, true
 	case "number":
-		return func(v any) bool { _, ok := number(v); return ok }, true
+		return func(v any) bool { _, ok := py.Number(v); return ok }, true
 	case "string":
 		return func(v any) bool { _, ok := v.(string); return ok }, true
 	case "mapping":
-		return func(v any) bool { _, ok := v.(*Dict); return ok }, true
+		return func(v any) bool { _, ok := v.(*py.Dict); return ok }, true
 	case "iterable", "sequence":
 		return iterable(name == "iterable"), true
 	case "callable":
-		return func(v any) bool { _, ok := v.(*function); return ok }, true
+		return func(v any) bool { _, ok := v.(*py.Function); return ok }, true
 	case "escaped":
 		return func(any) bool { return false }, true
 	case "upper", "lower":
@@ -89,9 +95,9 @@ func kindTest(name string) (func(v any) bool, bool) {
 func iterable(orUndefined bool) func(v any) bool {
 	return func(v any) bool {
 		switch v.(type) {
-		case string, *list, *Dict:
+		case string, *py.List, *py.Dict:
 			return true
-		case *undefined:
+		case *py.Undefined:
 			return orUndefined
 		}
 		return false
@@ -118,22 +124,22 @@ func comparing(name string) (string, bool) {
 	return "", false
 }
 
-func divides(name string) test {
-	return func(_ *run, v any, a args) (bool, error) {
+func divides(name string) Test {
+	return func(_ *py.Env, v any, a py.Args) (bool, error) {
 		by, rest := int64(2), int64(0)
 		switch name {
 		case "divisibleby":
-			to, err := a.one(name)
+			to, err := one(a, name)
 			if err != nil {
 				return false, err
 			}
-			by, _ = integer(to)
+			by, _ = py.Integer(to)
 		case "odd":
 			rest = 1
 		}
-		n, ok := integer(v)
+		n, ok := py.Integer(v)
 		if !ok || by == 0 {
-			return false, errorf("%s: not for '%s' and %d", name, typeName(v), by)
+			return false, fmt.Errorf("%s: not for '%s' and %d", name, py.TypeName(v), by)
 		}
 		m := n % by
 		return m == rest || rest == 1 && m == -1, nil
@@ -141,8 +147,8 @@ func divides(name string) test {
 }
 
 // sameAs is Python's `is`, for values that have an identity here.
-func sameAs(_ *run, v any, a args) (bool, error) {
-	to, err := a.one("sameas")
+func sameAs(_ *py.Env, v any, a py.Args) (bool, error) {
+	to, err := one(a, "sameas")
 	if err != nil {
 		return false, err
 	}

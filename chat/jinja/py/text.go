@@ -1,4 +1,4 @@
-package jinja
+package py
 
 import (
 	"cmp"
@@ -10,21 +10,22 @@ import (
 	"unicode/utf8"
 )
 
-func runeCount(s string) int { return utf8.RuneCountInString(s) }
+// RuneCount is the length of a string in code points, as Python counts.
+func RuneCount(s string) int { return utf8.RuneCountInString(s) }
 
 func compareNumbers(a, b float64) int { return cmp.Compare(a, b) }
 
 // compareStrings orders by code point, which UTF-8 keeps.
 func compareStrings(a, b string) int { return strings.Compare(a, b) }
 
-// str is Python's str(v), what {{ }} writes.
-func (r *run) str(v any) (string, error) {
+// Str is Python's str(v), what {{ }} writes.
+func (r *Env) Str(v any) (string, error) {
 	switch v := v.(type) {
 	case string:
 		return v, nil
-	case *undefined:
-		if r.dialect.Strict {
-			return "", v.err()
+	case *Undefined:
+		if r.Strict {
+			return "", v.Err()
 		}
 		return "", nil
 	}
@@ -38,20 +39,20 @@ func (r *run) str(v any) (string, error) {
 // writer writes values within the limits of a run.
 type writer struct {
 	strings.Builder
-	r     *run
+	r     *Env
 	depth int
 }
 
 func (w *writer) put(text string) error {
 	w.WriteString(text)
-	return w.r.make(len(text))
+	return w.r.Make(len(text))
 }
 
 func (w *writer) nest() error {
 	if w.depth++; w.depth > maxDepth {
 		return fmt.Errorf("%w: a value nested more than %d deep", ErrLimit, maxDepth)
 	}
-	return w.r.step(1)
+	return w.r.Step(1)
 }
 
 // repr writes Python's repr(v).
@@ -70,25 +71,25 @@ func (w *writer) repr(v any) error {
 		return w.put(floatText(v))
 	case string:
 		return w.put(quote(v))
-	case *undefined:
+	case *Undefined:
 		return w.put("Undefined")
-	case *list:
+	case *List:
 		return w.list(v)
 	case *Dict:
 		return w.dict(v)
-	case *namespace:
+	case *Namespace:
 		return w.put("<Namespace>")
-	case *function:
-		return w.put("<function " + v.name + ">")
+	case *Function:
+		return w.put("<function " + v.Name + ">")
 	}
 	return w.put("<loop>")
 }
 
-func (w *writer) list(l *list) error {
+func (w *writer) list(l *List) error {
 	open, closing := "[", "]"
-	if l.tuple {
+	if l.Tuple {
 		open, closing = "(", ")"
-		if len(l.items) == 1 {
+		if len(l.Items) == 1 {
 			closing = ",)"
 		}
 	}
@@ -98,7 +99,7 @@ func (w *writer) list(l *list) error {
 	if err := w.nest(); err != nil {
 		return err
 	}
-	for i, item := range l.items {
+	for i, item := range l.Items {
 		if i > 0 {
 			w.WriteString(", ")
 		}
@@ -117,7 +118,7 @@ func (w *writer) dict(d *Dict) error {
 	if err := w.nest(); err != nil {
 		return err
 	}
-	for i, key := range d.keys {
+	for i, key := range d.Keys {
 		if i > 0 {
 			w.WriteString(", ")
 		}
@@ -125,7 +126,7 @@ func (w *writer) dict(d *Dict) error {
 			return err
 		}
 		w.WriteString(": ")
-		if err := w.repr(d.values[i]); err != nil {
+		if err := w.repr(d.Values[i]); err != nil {
 			return err
 		}
 	}
@@ -187,3 +188,6 @@ func quote(s string) string {
 	out.WriteRune(q)
 	return out.String()
 }
+
+// IsSpace is white space as Python's strip sees it.
+func IsSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }

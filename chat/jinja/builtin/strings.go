@@ -1,10 +1,12 @@
-package jinja
+package builtin
 
 import (
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/coppice-ml/coppice/chat/jinja/py"
 )
 
 func upper(s string) string { return strings.ToUpper(strings.ReplaceAll(s, "ß", "SS")) }
@@ -29,7 +31,7 @@ func titleFilter(s string) string {
 	start := true
 	return strings.Map(func(c rune) rune {
 		was := start
-		start = isSpace(c) || strings.ContainsRune("-({[<", c)
+		start = py.IsSpace(c) || strings.ContainsRune("-({[<", c)
 		if was {
 			return unicode.ToUpper(c)
 		}
@@ -79,7 +81,7 @@ func stringTest(name string) (func(s string) bool, bool) {
 	case "isalnum":
 		return every(func(c rune) bool { return unicode.IsLetter(c) || unicode.IsNumber(c) }), true
 	case "isspace":
-		return every(isSpace), true
+		return every(py.IsSpace), true
 	case "isupper":
 		return cased(unicode.IsLower), true
 	case "islower":
@@ -129,15 +131,15 @@ func splitBy(s, sep string, most int, right bool) []string {
 // splitSpace splits at white space, at most so many times; what is left keeps the white space at its far end.
 func splitSpace(s string, most int, right bool) []string {
 	if most < 0 {
-		return strings.FieldsFunc(s, isSpace)
+		return strings.FieldsFunc(s, py.IsSpace)
 	}
 	trim, find := strings.TrimLeftFunc, strings.IndexFunc
 	if right {
 		trim, find = strings.TrimRightFunc, strings.LastIndexFunc
 	}
 	var parts []string
-	for s = trim(s, isSpace); s != ""; s = trim(s, isSpace) {
-		at := find(s, isSpace)
+	for s = trim(s, py.IsSpace); s != ""; s = trim(s, py.IsSpace) {
+		at := find(s, py.IsSpace)
 		if at < 0 || len(parts) == most {
 			parts = append(parts, s)
 			break
