@@ -8,6 +8,14 @@ import (
 	"path/filepath"
 )
 
+// CheckApart refuses an output directory that is the checkpoint's own, lies in it,
+// or holds it or a file it links to: ErrInside.
+func (c *Checkpoint) CheckApart(out string) error { return checkApart(c, out) }
+
+// CheckReplaceable refuses to wipe a directory that is neither empty nor a
+// checkpoint and nothing else: ErrNotOurs.
+func CheckReplaceable(dir string) error { return replaceable(dir) }
+
 // checkApart refuses an output that is the source, lies in it, or holds it or a
 // file it links to. Files are compared by identity, so links and letter case do
 // not fool it.

@@ -105,13 +105,20 @@ func (s states) describe(step int) (*State, error) {
 	return &st, nil
 }
 
+// longest is how long a value may be, in bytes, to be shown.
+const longest = 200
+
 // Differs names what is not the same in two identities.
 func Differs(kept, now map[string]string) []string {
 	var out []string
 	keys := maps.Clone(kept)
 	maps.Copy(keys, now)
 	for _, k := range slices.Sorted(maps.Keys(keys)) {
-		if kept[k] != now[k] {
+		switch {
+		case kept[k] == now[k]:
+		case max(len(kept[k]), len(now[k])) > longest:
+			out = append(out, k+" was something else")
+		default:
 			out = append(out, fmt.Sprintf("%s was %s and is now %s", k, orNone(kept[k]), orNone(now[k])))
 		}
 	}
@@ -245,18 +252,23 @@ func LoadMasters(ctx context.Context, dir string, set *Set) error {
 	return s.load(ctx, steps[len(steps)-1], set, true)
 }
 
-// SaveMasters keeps a set's values in a directory in place of checkpoints.
+// SaveMasters keeps a set's values in a directory, beside its checkpoints.
 func SaveMasters(ctx context.Context, dir string, set *Set) error {
 	tmp := filepath.Join(dir, partialPrefix+tensorsFile)
 	err := writeSynced(tmp, func(w io.Writer) error { return writeSet(ctx, w, set, engine.Master) })
 	if err == nil {
 		err = os.Rename(tmp, filepath.Join(dir, tensorsFile))
 	}
-	s := states{dir}
-	steps, listed := s.steps()
-	if err = errors.Join(err, listed); err != nil {
-		return err
+	if err != nil {
+		_ = os.Remove(tmp)
 	}
+	return err
+}
+
+// RemoveCheckpoints removes those of a finished run.
+func RemoveCheckpoints(dir string) error {
+	s := states{dir}
+	steps, err := s.steps()
 	for _, n := range steps {
 		err = errors.Join(err, os.RemoveAll(s.path(n)))
 	}
@@ -282,7 +294,7 @@ func loadSet(ctx context.Context, path string, set *Set, masters bool) error {
 	return each(set, parts, func(t engine.Trainable, p engine.Part, name string) error {
 		info, ok := f.Tensor(name)
 		if !ok || info.DType != safetensors.F32 || !slices.Equal(info.Shape, t.Shape()) {
-			return fmt.Errorf("%s: no tensor %s of float32 %v: remove the directory to go on from the checkpoint before it", path, name, t.Shape())
+			return fmt.Errorf("%s has no %s of float32 %v: it is of a run that trains something else", path, name, t.Shape())
 		}
 		raw, n := f.Data(info), elements(t.Shape())
 		for at := 0; at < n; at += chunk {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/heal"
 	"github.com/coppice-ml/coppice/heal/adapter"
+	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/prune"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/resident"
@@ -116,11 +118,17 @@ func (h Heal) numbers() error {
 		{"last", float64(h.Last), 0}, {"rank", float64(h.Rank), 1}, {"dropout", h.Dropout, 0}, {"steps", float64(h.Steps), 0}, {"batch_size", float64(h.Batch), 1},
 		{"micro_batch_tokens", float64(h.MicroTokens), 1}, {"warmup_steps", float64(h.Warmup), -1}, {"weight_decay", h.WeightDecay, 0}, {"max_grad_norm", h.MaxGradNorm, 0},
 		{"eval_every", float64(h.EvalEvery), 0}, {"patience", float64(h.Patience), 0}, {"save_every", float64(h.SaveEvery), 0}, {"keep_checkpoints", float64(h.Checkpoints), 1},
-		{"lr", h.LR, 0}, {"epochs", h.Epochs, 0},
+		{"lr", h.LR, 0}, {"epochs", h.Epochs, 0}, {"alpha", h.Alpha, 0}, {"eps", h.Eps, 0},
 	} {
 		if !(c.value >= c.least) {
 			return wrong("{"+c.field+"} %v: want at least %v", c.value, c.least)
 		}
+		if math.IsInf(c.value, 1) {
+			return wrong("{"+c.field+"} %v: want a finite number", c.value)
+		}
+	}
+	if h.Epochs > 1e6 {
+		return wrong("{epochs} %v: want at most 1e6", h.Epochs)
 	}
 	if h.Dropout >= 1 {
 		return wrong("{dropout} %v: want less than 1", h.Dropout)
@@ -142,10 +150,16 @@ func (h Heal) Run(ctx context.Context, env Env, hear Healing) (*report.Healed, e
 		return nil, err
 	}
 	defer s.Close()
-	j := &healJob{Heal: h, s: s, env: env, hear: hear, kept: s.kept(), started: time.Now()}
+	j := &healJob{Heal: h, s: s, env: env, hear: hear, stored: s.Model.Spec, kept: s.kept(), started: time.Now()}
 	defer j.close()
+	if h.Untie && !j.stored.Tied {
+		return nil, wrong("{untie}: the head of %s has weights of its own", h.Model).with("leave {untie} out")
+	}
 	if h.Untie {
 		s.Model = s.Model.Untied()
+	}
+	if err := j.apart(); err != nil {
+		return nil, err
 	}
 	if err := j.prepare(ctx); err != nil {
 		return nil, err
@@ -171,6 +185,7 @@ type healJob struct {
 	s       *Session
 	env     Env
 	hear    Healing
+	stored  *model.Spec // of the model as it is stored, before its head is untied
 	kept    []int
 	started time.Time
 
@@ -222,7 +237,7 @@ func (j *healJob) prepare(ctx context.Context) (err error) {
 	if j.identity, err = j.describe(ctx); err != nil {
 		return err
 	}
-	j.dir, err = openHealDir(j.Out, j.Force, j.identity)
+	j.dir, err = openHealDir(j.Out, j.Force, j.Steps == 0, j.identity)
 	return err
 }
 
@@ -280,7 +295,9 @@ func (j *healJob) settle() error {
 	}
 	o.Steps = j.Steps
 	if o.Steps == 0 {
-		o.Steps = heal.StepsOf(j.Epochs, len(j.data.train), j.Batch)
+		if o.Steps = heal.StepsOf(j.Epochs, len(j.data.train), j.Batch); o.Steps == 0 {
+			return wrong("{epochs} %v of %s in batches of %d: that is no step", j.Epochs, report.Plural(len(j.data.train), "sample"), j.Batch).with("pass more {epochs}, or {steps}")
+		}
 	}
 	if o.WarmupSteps = j.Warmup; j.Warmup < 0 {
 		o.WarmupSteps = heal.WarmUp(o.Steps)
@@ -339,7 +356,7 @@ func nameTrained(c *heal.Chosen) string {
 func (j *healJob) run(ctx context.Context) (*report.Healed, error) {
 	if done := j.dir.finished(); done != nil {
 		j.env.Talk.Note("%s is finished, with the same settings: nothing to do ({force} starts over)", j.Out)
-		return done, nil
+		return done, heal.RemoveCheckpoints(j.dir.state())
 	}
 	if err := j.arrange(); err != nil {
 		return nil, err

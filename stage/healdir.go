@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/heal"
 	"github.com/coppice-ml/coppice/internal/filelock"
 	"github.com/coppice-ml/coppice/internal/tensorboard"
@@ -33,6 +35,7 @@ func HealEvents(dir string) string { return filepath.Join(dir, healEvents) }
 type healDir struct {
 	path     string
 	identity map[string]string
+	epochs   bool           // that decide how many steps there are
 	done     *report.Healed // of a finished run with the same settings
 	unlock   func()
 	events   *os.File
@@ -49,11 +52,11 @@ type healRecord struct {
 
 // openHealDir makes an output directory or goes on with one, if it was made by the
 // same settings; force begins anew.
-func openHealDir(path string, force bool, identity map[string]string) (*healDir, error) {
+func openHealDir(path string, force, epochs bool, identity map[string]string) (*healDir, error) {
 	if err := checkHealDir(path, force); err != nil {
 		return nil, err
 	}
-	d := &healDir{path: path, identity: identity}
+	d := &healDir{path: path, identity: identity, epochs: epochs}
 	if err := os.MkdirAll(d.state(), 0o777); err != nil {
 		return nil, err
 	}
@@ -77,6 +80,53 @@ func openHealDir(path string, force bool, identity map[string]string) (*healDir,
 	return d, nil
 }
 
+// apart refuses an output that is the model or that, when it is emptied, takes
+// along what healing reads.
+func (j *healJob) apart() error {
+	if err := j.s.Checkpoint.CheckApart(j.Out); err != nil {
+		return failed("{out}: %w", err)
+	}
+	if !j.Force {
+		return nil
+	}
+	reads := map[string][]string{
+		"init_from": {j.InitFrom}, "lora_init": {j.LoRAInit}, "plan": {j.Layers.Plan},
+		"train_tokens": {j.Data.Tokens}, "validation_data": {j.Data.ValidationData}, "data": j.Data.Sources,
+	}
+	for _, field := range slices.Sorted(maps.Keys(reads)) {
+		for _, path := range reads[field] {
+			if name, _, err := weighted(path); err == nil && path != "" && liesIn(name, j.Out) {
+				return wrong("{"+field+"} %s lies in {out} %s, which {force} empties", path, j.Out).with("name another directory")
+			}
+		}
+	}
+	return nil
+}
+
+// liesIn says whether a path that exists is a directory or lies below it.
+func liesIn(path, dir string) bool {
+	want, err := os.Stat(dir)
+	if err != nil {
+		return false
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return false
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return false
+	}
+	for {
+		if info, err := os.Stat(path); err == nil && os.SameFile(info, want) {
+			return true
+		}
+		parent := filepath.Dir(path)
+		if parent == path {
+			return false
+		}
+		path = parent
+	}
+}
+
 // checkHealDir refuses directories that are something else.
 func checkHealDir(path string, force bool) error {
 	entries, err := os.ReadDir(path)
@@ -89,7 +139,12 @@ func checkHealDir(path string, force bool) error {
 	ours := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == healState })
 	model := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == "config.json" || e.Name() == "adapter_config.json" })
 	switch {
-	case ours, model && force:
+	case ours:
+		return nil
+	case model && force:
+		if err := checkpoint.CheckReplaceable(path); err != nil {
+			return failed("{out} %s: %w", path, err)
+		}
 		return nil
 	case model:
 		return failed("{out} %s exists, and healing did not make it", path).with("name another directory, or pass {force} to replace it")
@@ -136,30 +191,33 @@ func (d *healDir) compare() error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	begun := filepath.Join(d.state(), "settings.json")
-	raw, err = os.ReadFile(begun)
-	if errors.Is(err, fs.ErrNotExist) {
-		if raw, err = json.MarshalIndent(d.identity, "", "  "); err != nil {
+	st, other, err := heal.Resumable(d.state(), d.identity)
+	switch {
+	case err != nil:
+		return failed("{out}: %w", err)
+	case st == nil: // whatever began here came to nothing that could be lost
+		if err := os.Remove(filepath.Join(d.path, healEvents)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		return writeWhole(begun, func(f *os.File) error { _, err := f.Write(raw); return err })
-	}
-	if err != nil {
-		return err
-	}
-	var settings map[string]string
-	if err := json.Unmarshal(raw, &settings); err != nil {
-		return failed("%s: %w", begun, err).with("pass {force} to start over")
-	}
-	if other := heal.Differs(settings, d.identity); len(other) > 0 {
+	case len(other) > 0:
 		return d.otherSettings("begun", other)
 	}
 	return nil
 }
 
 func (d *healDir) otherSettings(how string, other []string) error {
-	return failed("{out} %s was %s with other settings: %s", d.path, how, strings.Join(other, "; ")).
-		with("name another directory, pass {force} to start over, or {init_from} %s to go on from its weights", d.path)
+	format := make([]string, len(other))
+	for i, what := range other {
+		format[i] = strings.ReplaceAll(what, "%", "%%")
+		switch field, rest, _ := strings.Cut(format[i], " "); {
+		case field == "steps" && d.epochs:
+			format[i] = "{epochs}: " + format[i]
+		case !slices.Contains([]string{"model", "kept", "data", "engine", "version", "trained", "adapters"}, field):
+			format[i] = "{" + field + "} " + rest
+		}
+	}
+	return failed("{out} %s was "+how+" with other settings: "+strings.Join(format, "; "), d.path).
+		with("name another directory, with {init_from} %s to go on from its weights, or pass {force} to start over", d.path)
 }
 
 // finished is the result of an earlier run, nil if there is none.

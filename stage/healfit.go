@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/forest"
@@ -56,8 +57,10 @@ func (j *healJob) arrange() error {
 	if !j.fit.Over {
 		return nil
 	}
-	needs, may := report.FormatBytes(j.fit.Peak.Host), report.FormatBytes(j.parts.Budget().Host)
-	p := failed("{memory}: healing needs %s, and %s may be used", needs, may)
+	peak, may := j.fit.Peak.Host, j.parts.Budget().Host
+	holds := max(0, j.s.memory-may) // by the process already, which is in the bound, too
+	p := failed("{memory}: healing needs %s beside the %s that the process holds, and %s may be used", report.FormatBytes(peak), report.FormatBytes(holds), report.FormatBytes(j.s.memory))
+	needs := fmt.Sprintf("%dMiB", (peak+holds)*21/20>>20+1) // what the process holds is never the same twice
 	switch {
 	case j.Method == heal.Full:
 		return p.with("pass {memory} %s, or {method} partial", needs)

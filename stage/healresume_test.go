@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -166,6 +167,10 @@ func TestHealRefuses(t *testing.T) {
 		"{lora_init}":    func(h *Heal) { h.Method, h.Rank, h.LoRAInit = "lora", 4, t.TempDir() },
 		"{memory}":       func(h *Heal) { h.Engine.Memory = "1" },
 		"{warmup_steps}": func(h *Heal) { h.Warmup = 9 },
+		"{lr}":           func(h *Heal) { h.LR = math.Inf(1) },
+		"{alpha}":        func(h *Heal) { h.Method, h.Alpha = "lora", math.NaN() },
+		"{epochs}":       func(h *Heal) { h.Steps, h.Epochs = 0, 0.01 },
+		"{untie}":        func(h *Heal) { h.Untie = true },
 	} {
 		h := goldenHeal(t, g, "partial")
 		change(&h)

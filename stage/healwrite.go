@@ -40,10 +40,13 @@ func (j *healJob) finish(ctx context.Context, result *heal.Result) (*report.Heal
 		return nil, err
 	}
 	done.Seconds = seconds(j.started)
+	if err := heal.SaveMasters(ctx, j.dir.state(), j.set); err != nil {
+		return nil, err
+	}
 	if err := j.dir.finish(made, done); err != nil {
 		return nil, err
 	}
-	return done, heal.SaveMasters(ctx, j.dir.state(), j.set)
+	return done, heal.RemoveCheckpoints(j.dir.state())
 }
 
 // optional is a value for a line, if there is one.
@@ -57,13 +60,13 @@ func optional(x *float64) *report.Number {
 
 // plan is the pruning that was healed; ok is false where there was none.
 func (j *healJob) plan() (prune.Plan, bool, error) {
-	p, err := Layers{Cut: j.Layers}.choose(j.s.Model.Spec)
+	p, err := Layers{Cut: j.Layers}.choose(j.stored)
 	return p, len(p.Drop) > 0, err
 }
 
 // writeCheckpoint writes the healed model as a checkpoint of its own.
 func (j *healJob) writeCheckpoint(ctx context.Context, dir string, done *report.Healed) error {
-	c, spec := j.s.Checkpoint, j.s.Model.Spec
+	c := j.s.Checkpoint
 	s := checkpoint.Surgery{Config: c.Config(), Card: string(c.Beside("README.md"))}
 	p, pruned, err := j.plan()
 	if err != nil {
@@ -74,7 +77,7 @@ func (j *healJob) writeCheckpoint(ctx context.Context, dir string, done *report.
 		if err != nil {
 			return err
 		}
-		if s, err = prune.Surgery(c, spec, p, prune.Options{Version: j.env.Version, SourceName: modelName(j.Model), ModelHash: hash, Healed: true}); err != nil {
+		if s, err = prune.Surgery(c, j.stored, p, prune.Options{Version: j.env.Version, SourceName: modelName(j.Model), ModelHash: hash, Healed: true}); err != nil {
 			return err
 		}
 	}

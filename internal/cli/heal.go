@@ -81,7 +81,7 @@ func (o *healOptions) trainedFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.Norm, "norm", o.Norm, "partial: the final norm trains")
 	f.BoolVar(&o.Embed, "embed", o.Embed, "partial: the embedding trains")
 	f.StringVar(&o.Train, "train", "", "regular expression: tensors that train as well, by name")
-	f.BoolVar(&o.keepTied, "keep-tied", true, "a head that is tied to the embedding trains with it")
+	f.BoolVar(&o.keepTied, "keep-tied", true, "a head that is tied to the embedding trains with it; false: --untie")
 	f.BoolVar(&o.Untie, "untie", false, "a tied head gets weights of its own and trains alone (vLLM refuses such a Gemma 2)")
 	f.IntVar(&o.Rank, "rank", o.Rank, "lora: columns of an adapter")
 	f.Float64Var(&o.Alpha, "alpha", o.Alpha, "lora: an adapter is scaled by alpha / rank")
@@ -163,6 +163,7 @@ func (o healOptions) run(ctx context.Context, a *app) error {
 
 // parse reads the flags that are lists or one of two kinds.
 func (o *healOptions) parse() error {
+	o.Untie = o.Untie || !o.keepTied
 	first, second, found := strings.Cut(o.betas, ",")
 	var err1, err2 error
 	o.Betas[0], err1 = strconv.ParseFloat(strings.TrimSpace(first), 64)
@@ -188,6 +189,9 @@ func (o *healOptions) parse() error {
 func (o *healOptions) atLeastOnes() error {
 	if err := atLeastOne(o.given, "preview", o.Data.Preview); err != nil {
 		return err
+	}
+	if o.given.Flags().Changed("lr") && o.LR == 0 {
+		return usage("--lr 0: want more than 0")
 	}
 	return atLeastOne(o.given, "steps", o.Steps)
 }
@@ -220,8 +224,10 @@ func printHealed(a *app, d report.Healed) error {
 	if d.LossSaved != nil {
 		t.Add(report.String("as written"), report.Float(*d.LossSaved))
 	}
-	if err := a.table(t); err != nil {
-		return err
+	if d.LossBest != nil { // with held-out samples
+		if err := a.table(t); err != nil {
+			return err
+		}
 	}
 	a.note("wrote %s: %s, the values of step %d of %d", d.Path, d.Method, d.Kept, d.Steps)
 	return nil
