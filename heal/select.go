@@ -82,6 +82,9 @@ func (s Selection) Choose(spec *model.Spec, kept []int) (*Chosen, error) {
 	case Partial:
 		s.partial(spec, kept, chosen)
 	case LoRA:
+		if s.Train != "" {
+			return nil, wrong("train", "an adapter's files have no room for whole tensors")
+		}
 		if err := s.lora(spec, kept, c); err != nil {
 			return nil, err
 		}

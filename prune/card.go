@@ -46,6 +46,13 @@ func card(p Plan, note string, c *checkpoint.Checkpoint, opt Options) string {
 	return b.String()
 }
 
+// What a card says of the weights: before and after they are trained on.
+const (
+	untouched = "The weights of the layers that are left are the original's, byte for byte. " +
+		"Pruning costs quality until the model is fine-tuned: evaluate it before use."
+	trained = "The layers that are left were trained on since, as said below: evaluate it before use."
+)
+
 func cardText(b *strings.Builder, p Plan, opt Options) {
 	name := plain(opt.SourceName)
 	fmt.Fprintf(b, "# %s, %d of %d layers\n\n", name, len(p.Keep), p.Layers)
@@ -54,8 +61,11 @@ func cardText(b *strings.Builder, p Plan, opt Options) {
 	if o := p.Origin; o != nil && o.Model != "" {
 		fmt.Fprintf(b, "`%s` was itself pruned: all began with `%s`, of whose %d layers these are %s. ", name, plain(o.Model), o.Layers, FormatLayers(o.Keep))
 	}
-	b.WriteString("The weights of the layers that are left are the original's, byte for byte. " +
-		"Pruning costs quality until the model is fine-tuned: evaluate it before use.\n\n")
+	says := untouched
+	if opt.Healed {
+		says = trained
+	}
+	b.WriteString(says + "\n\n")
 	b.WriteString("| | before | after |\n|---|---|---|\n")
 	fmt.Fprintf(b, "| layers | %d | %d |\n", p.Layers, len(p.Keep))
 	fmt.Fprintf(b, "| parameters | %d | %d |\n", p.ParametersBefore, p.Parameters)

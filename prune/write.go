@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/model"
@@ -92,6 +93,20 @@ func (p *Plan) complete(c *checkpoint.Checkpoint, spec *model.Spec, opt Options)
 	p.Healed = opt.Healed
 	return p.Measure(c)
 }
+
+// HealedPlan is the plan file of a pruning whose weights were trained on since.
+func HealedPlan(raw []byte) ([]byte, error) {
+	p, err := parsePlan(raw)
+	if err != nil {
+		return nil, err
+	}
+	p.Healed = true
+	return planFile(p)
+}
+
+// HealedCard is the card of a pruning whose weights were trained on since: it does
+// not say any longer that they are the original's.
+func HealedCard(card string) string { return strings.Replace(card, untouched, trained, 1) }
 
 // planFile is the plan as ReadPlan reads it.
 func planFile(p Plan) ([]byte, error) {

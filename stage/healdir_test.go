@@ -11,6 +11,7 @@ import (
 	"github.com/coppice-ml/coppice/internal/testkit"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/prune"
+	"github.com/coppice-ml/coppice/report"
 )
 
 // TestHealAfterNothing: what failed before its first checkpoint left nothing that
@@ -66,6 +67,29 @@ func TestHealUntiesPruned(t *testing.T) {
 	defer before.Close()
 	if spec, err := model.SpecOf(before); err != nil || p.ParametersBefore != spec.Parameters() || !p.Healed {
 		t.Errorf("plan: %d parameters before, healed %v, %v", p.ParametersBefore, p.Healed, err)
+	}
+}
+
+// TestHealPruned: of a pruning that was written, plan and card say that its weights
+// are no longer the original's.
+func TestHealPruned(t *testing.T) {
+	g := testkit.Golden(t, "llama")
+	pruned := filepath.Join(t.TempDir(), "pruned")
+	p := DefaultPrune()
+	p.Model, p.Out, p.Drop = g.Checkpoint, pruned, "1"
+	if _, err := p.Run(t.Context(), Env{Getenv: os.Getenv, Talk: Silent{}}, func(report.Plan) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	h := goldenHeal(t, g, "partial")
+	h.Model, h.Last = pruned, 1
+	healed(t, h)
+	plan, err := prune.ReadPlan(filepath.Join(h.Out, prune.PlanFile))
+	if err != nil || !plan.Healed || len(plan.Drop) != 1 {
+		t.Errorf("healed %v, dropped %v, %v", plan.Healed, plan.Drop, err)
+	}
+	card, err := os.ReadFile(filepath.Join(h.Out, "README.md"))
+	if err != nil || bytes.Contains(card, []byte("byte for byte")) || !bytes.Contains(card, []byte("## Healing")) {
+		t.Errorf("card: %v\n%s", err, card)
 	}
 }
 

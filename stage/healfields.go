@@ -10,10 +10,10 @@ import (
 // Unused lists the fields that the method does not use, given or not.
 func (h Heal) Unused() (out []Unused) {
 	only := map[string][]string{
-		heal.Partial: {"last", "head", "norm", "embed", "keep_tied", "untie"},
+		heal.Partial: {"last", "head", "norm", "embed", "train", "keep_tied", "untie"},
 		heal.LoRA:    {"rank", "alpha", "dropout", "targets", "rslora", "lora_init"},
 	}
-	both := []string{"layers", "train"} // of partial and of lora, not of full
+	both := []string{"layers"} // of partial and of lora, not of full
 	for _, method := range []string{heal.Partial, heal.LoRA} {
 		if method == h.Method {
 			continue

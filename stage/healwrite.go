@@ -81,6 +81,12 @@ func (j *healJob) writeCheckpoint(ctx context.Context, dir string, done *report.
 			return err
 		}
 	}
+	if raw := c.Beside(prune.PlanFile); raw != nil && !pruned {
+		if raw, err = prune.HealedPlan(raw); err != nil {
+			return fmt.Errorf("%s: %w", filepath.Join(c.Dir(), prune.PlanFile), err)
+		}
+		s.Card, s.Extra = prune.HealedCard(s.Card), map[string][]byte{prune.PlanFile: raw}
+	}
 	dtype := ""
 	if j.SaveDType == "float32" {
 		dtype = "float32"
@@ -116,7 +122,7 @@ func (j *healJob) writeAdapter(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	config := adapter.NewConfig(j.Model, j.Rank, j.Alpha, j.Dropout, j.RankStable, j.chosen.Adapted)
+	config := adapter.NewConfig(j.Model, j.Rank, j.Alpha, j.Dropout, j.RankStable, j.s.Model.Spec, j.kept, j.chosen.Adapted)
 	a, err := j.set.Adapter(ctx, j.chosen, config)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -83,20 +84,50 @@ func (l *layerList) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, (*[]int)(l))
 }
 
-// NewConfig describes adapters as this program makes them.
-func NewConfig(base string, rank int, alpha, dropout float64, rankStable bool, adapted []model.Weight) Config {
+// NewConfig describes adapters as this program makes them: of the linear maps
+// adapted, for the kept layers of a model, which the files count from 0.
+func NewConfig(base string, rank int, alpha, dropout float64, rankStable bool, spec *model.Spec, kept []int, adapted []model.Weight) Config {
 	c := Config{
 		PeftType: "LORA", TaskType: "CAUSAL_LM", Base: base, Bias: "none", InferenceMode: true, InitWeights: true,
 		Rank: rank, Alpha: alpha, Dropout: dropout, RankStable: rankStable,
 		RankPattern: map[string]int{}, AlphaPattern: map[string]float64{},
 	}
+	c.choose(spec, kept, adapted)
+	return c
+}
+
+// choose says in PEFT's words what is adapted: modules by their last names, in all
+// layers or in some, or where that would name more than there is, by an expression.
+func (c *Config) choose(spec *model.Spec, kept []int, adapted []model.Weight) {
+	rename := spec.Renamer(kept)
+	var depths layerList
+	var paths []string
 	for _, w := range adapted {
 		if name := module(w.Name); !slices.Contains(c.Targets.Names, name) {
 			c.Targets.Names = append(c.Targets.Names, name)
 		}
+		if depth := slices.Index(kept, w.Layer); !slices.Contains(depths, depth) {
+			depths = append(depths, depth)
+		}
+		name, _ := rename(w.Name)
+		paths = append(paths, regexp.QuoteMeta(strings.TrimSuffix(name, ".weight")))
 	}
 	slices.Sort(c.Targets.Names)
-	return c
+	slices.Sort(depths)
+	if len(depths) < len(kept) {
+		c.Layers = depths
+	}
+	named := 0
+	for _, depth := range depths {
+		for _, w := range spec.LayerWeights(kept[depth]) {
+			if len(w.Shape) == 2 && slices.Contains(c.Targets.Names, module(w.Name)) {
+				named++
+			}
+		}
+	}
+	if named > len(adapted) {
+		c.Targets, c.Layers = targets{Expression: strings.Join(paths, "|")}, nil
+	}
 }
 
 // module is the last name of a linear map's path, as target_modules has it.

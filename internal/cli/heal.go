@@ -80,7 +80,7 @@ func (o *healOptions) trainedFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.Head, "head", o.Head, "partial: the head trains")
 	f.BoolVar(&o.Norm, "norm", o.Norm, "partial: the final norm trains")
 	f.BoolVar(&o.Embed, "embed", o.Embed, "partial: the embedding trains")
-	f.StringVar(&o.Train, "train", "", "regular expression: tensors that train as well, by name")
+	f.StringVar(&o.Train, "train", "", "partial: regular expression: tensors that train as well, by name")
 	f.BoolVar(&o.keepTied, "keep-tied", true, "a head that is tied to the embedding trains with it; false: --untie")
 	f.BoolVar(&o.Untie, "untie", false, "a tied head gets weights of its own and trains alone (vLLM refuses such a Gemma 2)")
 	f.IntVar(&o.Rank, "rank", o.Rank, "lora: columns of an adapter")
