@@ -21,7 +21,7 @@ type Bench struct {
 	Seed    uint64 `yaml:"seed"`    // of weights and tokens
 	Dir     string `yaml:"dir"`     // keep weights here for the next run; "": a temporary directory
 	// Of heal-rows: rows to train on, and the directory of the tokenizer for them.
-	Data      TrainData `yaml:",inline"`
+	Data      TrainData `yaml:"rows"`
 	Tokenizer string    `yaml:"tokenizer"`
 	Engine    `yaml:",inline"`
 }

@@ -22,6 +22,19 @@ type New func(testing.TB, engine.DType) engine.Engine
 
 // RunAll runs the suite.
 func RunAll(t *testing.T, build New) {
+	RunForward(t, build)
+	RunGradients(t, build)
+	t.Run("Finetuning", func(t *testing.T) { testGradientGoldens(t, build) })
+}
+
+// RunGradients is the part of the suite that holds gradients to float64 ones.
+func RunGradients(t *testing.T, build New) {
+	t.Run("Gradients", func(t *testing.T) { testGradients(t, build) })
+}
+
+// RunForward is the suite without gradients, for what differs from an engine that
+// runs all of it in how products are cut up.
+func RunForward(t *testing.T, build New) {
 	t.Run("Goldens", func(t *testing.T) { testGoldens(t, build) })
 	t.Run("Reference", func(t *testing.T) { testReference(t, build) })
 	t.Run("BFloat16", func(t *testing.T) { testBFloat16(t, build) })
@@ -38,8 +51,6 @@ func RunAll(t *testing.T, build New) {
 	t.Run("Hidden", func(t *testing.T) { testHidden(t, build) })
 	t.Run("Gram", func(t *testing.T) { testGram(t, build) })
 	t.Run("Memory", func(t *testing.T) { Memory(t, build) })
-	t.Run("Gradients", func(t *testing.T) { testGradients(t, build) })
-	t.Run("Finetuning", func(t *testing.T) { testGradientGoldens(t, build) })
 	t.Run("Cancelled", func(t *testing.T) { testCancelled(t, build) })
 }
 

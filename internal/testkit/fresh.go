@@ -15,10 +15,13 @@ const SlowEnv = "COPPICE_SLOW"
 // Slow skips a test that takes long unless slow tests are asked for.
 func Slow(tb testing.TB) {
 	tb.Helper()
-	if os.Getenv(SlowEnv) != "1" {
+	if !IsSlow() {
 		tb.Skipf("slow: set %s=1, or run make test-slow", SlowEnv)
 	}
 }
+
+// IsSlow says whether slow tests are asked for.
+func IsSlow() bool { return os.Getenv(SlowEnv) == "1" }
 
 // Fresh has a checkpoint and its goldens made that nobody has seen before, in
 // some seconds: family, seed, shape ("A" or "B") and set, config keys as
