@@ -57,6 +57,8 @@ func strangers() map[string]string {
 		"GptOssForCausalLM":     "it is a mixture of experts",
 		"OlmoeForCausalLM":      "it is a mixture of experts",
 		"PhimoeForCausalLM":     "it is a mixture of experts",
+		"FalconH1ForCausalLM":   "its layers are recurrent beside their attention (Mamba)",
+		"Lfm2ForCausalLM":       "most of its layers are convolutions",
 		"MambaForCausalLM":      "its layers have no attention",
 	}
 }

@@ -56,6 +56,9 @@ func (e *Engine) training(s *model.Spec, need *engine.Need) {
 	need.Tape = (q+2*kv+int64(s.Heads)+d)*4 + (q+2*f)*in
 	need.Tape += (q + kv + 2*d) * 4 // head norms' and post-norms' inputs, where there are any
 	operands := (3*d+3*f+q+2*kv+2*d)*in + (2*d+2*q+2*kv)*4
+	if s.Parallel {
+		operands += d * 4 // what the feed-forward owes the norm
+	}
 	need.Back = need.Tape + operands
 	need.Trained = 4 * 4
 	if e.bf16 {

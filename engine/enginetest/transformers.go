@@ -2,10 +2,13 @@ package enginetest
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -109,6 +112,7 @@ func currentConfig(t *testing.T, m *model.Model, g *testkit.Goldens) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sameKeys(t, pruned, theirs)
 	got, err := model.ParseConfig(pruned)
 	if err != nil {
 		t.Fatal(err)
@@ -124,6 +128,21 @@ func currentConfig(t *testing.T, m *model.Model, g *testkit.Goldens) {
 	}
 	if got.Layers != 4 || got.Layers != want.Layers {
 		t.Errorf("%d layers in the pruned config", got.Layers)
+	}
+}
+
+// sameKeys compares every key that ours has but the dtype, which theirs gives as it
+// was computed, and an index past the layers, which counts for nothing.
+func sameKeys(t *testing.T, ours, theirs []byte) {
+	t.Helper()
+	var got, want map[string]any
+	if err := errors.Join(json.Unmarshal(ours, &got), json.Unmarshal(theirs, &want)); err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range got {
+		if key != "dtype" && key != "max_window_layers" && !reflect.DeepEqual(value, want[key]) {
+			t.Errorf("%s of the pruned config is %v, transformers' %v", key, value, want[key])
+		}
 	}
 }
 
