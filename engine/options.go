@@ -25,6 +25,10 @@ type LayerOptions struct {
 	// CacheOnly reads a layer that streams ahead into the system's cache of files
 	// only, where there is no memory to have two layers at a time.
 	CacheOnly bool
+	// Many says that calls of many rows are coming, often enough to lay weights out
+	// for them. Such a layer gives the same bits; it may be slow for few rows, and
+	// it has no backward pass.
+	Many bool
 }
 
 // HeadOptions are the Options of a head.

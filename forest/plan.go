@@ -199,7 +199,7 @@ type need struct {
 }
 
 func (r *Runner) need(variants []Variant, work []Work) need {
-	n := need{Need: resident.Need{Batch: r.opt.BatchTokens}}
+	n := need{Need: resident.Need{Batch: r.opt.BatchTokens, Many: r.opt.Trained == nil}}
 	for _, v := range variants {
 		n.Layers = append(n.Layers, v.Layers...)
 		n.Head = n.Head || v.Scores != nil || v.Divergence != nil

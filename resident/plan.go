@@ -24,6 +24,7 @@ type Need struct {
 	Holds  Holds // bytes that others keep in the host's memory
 
 	Backward bool  // whether calls go backwards too
+	Many     bool  // whether calls of many rows are all there is, see engine.LayerOptions
 	Tapes    int   // layers whose tapes are kept for every token in flight
 	Trained  int64 // parameters that train
 }
@@ -38,6 +39,7 @@ func HoldAlways(bytes int64) Holds { return Holds{bytes, bytes} }
 // Fit is how a walk is made to fit into memory.
 type Fit struct {
 	Keep   bool // layers stay
+	Many   bool // and are laid out for calls of many rows
 	Ahead  bool // the next layer is brought in while one computes; else only into the system's cache of files
 	Rows   int  // most rows a call of the engine takes, if not a single piece of work is larger
 	Tokens int  // most tokens in flight, if not a single piece of work is larger
@@ -54,9 +56,10 @@ type Fit struct {
 // preference: layers that stay, since every later walk is then free; as few walks
 // over the layers as possible; the next layer brought in while one computes.
 func (s *Set) Plan(n Need) Fit {
-	keep := s.fitting(n, Fit{Keep: true})
-	if !keep.Over {
-		return keep
+	for _, many := range []bool{n.Many, false} {
+		if keep := s.fitting(n, Fit{Keep: true, Many: many}); !keep.Over {
+			return keep
+		}
 	}
 	ahead, alone := s.fitting(n, Fit{Ahead: true}), s.fitting(n, Fit{})
 	if ahead.Over || alone.groups(n) < ahead.groups(n) {
@@ -79,7 +82,7 @@ func (s *Set) fitting(n Need, f Fit) Fit {
 func (s *Set) measure(n Need, f Fit, holds int64) Fit {
 	f.counted = s.counted(n)
 	f.Rows = max(n.Batch, n.Longest)
-	for _, m := range s.memories() {
+	for _, m := range s.memories(f.Many) {
 		if row := m.row(n); m.budget > 0 && row > 0 { // an eighth of the memory is work space enough
 			f.Rows = max(n.Longest, min(f.Rows, int(m.budget/8/row)))
 		}
@@ -92,7 +95,7 @@ func (s *Set) measure(n Need, f Fit, holds int64) Fit {
 		tokens = min(tokens, n.Group)
 	}
 	tokens = min(max(tokens, int64(n.Longest)), n.Tokens)
-	for _, m := range s.memories() {
+	for _, m := range s.memories(f.Many) {
 		if m.budget == 0 {
 			continue
 		}
@@ -108,10 +111,10 @@ func (s *Set) measure(n Need, f Fit, holds int64) Fit {
 		tokens = min(tokens, free)
 	}
 	f.Tokens = int(tokens)
-	for _, m := range s.memories() {
+	for _, m := range s.memories(f.Many) {
 		*m.peak(&f.Peak) = m.fixed(s, n, f, holds) + m.token(n)*tokens
 	}
-	f.outside = s.host().weights(s, n, f)
+	f.outside = s.host(f.Many).weights(s, n, f)
 	return f
 }
 
@@ -137,8 +140,11 @@ type memory struct {
 	ahead  int64 // that one on its way takes
 }
 
-func (s *Set) host() memory {
+func (s *Set) host(many bool) memory {
 	need := s.memory.Host
+	if many {
+		need = s.many.Host
+	}
 	m := memory{Need: need, budget: s.o.Budget.Host, host: true, ahead: need.Mapped}
 	if need.Layer == 0 && s.memory.Device.Layer == 0 { // used where it is mapped
 		m.stays = need.Mapped
@@ -148,9 +154,9 @@ func (s *Set) host() memory {
 	return m
 }
 
-func (s *Set) memories() [2]memory {
+func (s *Set) memories(many bool) [2]memory {
 	need := s.memory.Device
-	return [2]memory{s.host(), {Need: need, budget: s.o.Budget.Device, stays: need.Layer, ahead: need.Layer}}
+	return [2]memory{s.host(many), {Need: need, budget: s.o.Budget.Device, stays: need.Layer, ahead: need.Layer}}
 }
 
 func (m memory) peak(b *Budget) *int64 {

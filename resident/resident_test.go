@@ -18,6 +18,7 @@ import (
 type fake struct {
 	engine.Engine
 	memory        engine.Memory
+	many          int64 // what layers for many rows take instead
 	there, coming map[int]engine.LayerOptions
 	tops          map[string]bool // embedding and head: whether they stream
 	most          int             // layers there and on their way at once
@@ -28,7 +29,13 @@ func newFake(memory engine.Memory) *fake {
 	return &fake{memory: memory, there: map[int]engine.LayerOptions{}, coming: map[int]engine.LayerOptions{}, tops: map[string]bool{}}
 }
 
-func (f *fake) Memory(*model.Model, engine.LayerOptions) engine.Memory { return f.memory }
+func (f *fake) Memory(_ *model.Model, o engine.LayerOptions) engine.Memory {
+	memory := f.memory
+	if o.Many {
+		memory.Host.Layer += f.many
+	}
+	return memory
+}
 
 func (f *fake) Fetch(_ *model.Model, i int, o engine.LayerOptions) engine.Fetched {
 	if _, ok := f.coming[i]; ok {
@@ -225,6 +232,28 @@ func TestOneOnItsWay(t *testing.T) {
 	e.fail = nil
 	if _, err := s.Layer(t.Context(), 0); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestMany: layers are laid out for many rows where all of them then fit, and made
+// anew where the next walk wants them otherwise.
+func TestMany(t *testing.T) {
+	for budget, want := range map[int64]bool{0: true, 100 * mib: true, 60 * mib: false} {
+		e := newFake(engine.Memory{Host: engine.Need{Mapped: 4 * mib}})
+		e.many = 12 * mib
+		s := resident.New(&model.Model{}, e, resident.Options{Budget: resident.Budget{Host: budget}})
+		need := resident.Need{Layers: layers(5), Tokens: 1, Longest: 1, Batch: 1, States: 1, Many: true}
+		for _, many := range []bool{want, false} {
+			s.Use(s.Plan(need))
+			if _, err := s.Layer(t.Context(), 3); err != nil {
+				t.Fatal(err)
+			}
+			if o := e.there[3]; o.Many != many || o.Streams {
+				t.Errorf("budget %d: layer %+v, want many rows %v", budget, o, many)
+			}
+			need.Many = false
+		}
+		s.Close()
 	}
 }
 

@@ -40,6 +40,7 @@ type Set struct {
 	e      engine.Engine
 	o      Options
 	memory engine.Memory
+	many   engine.Memory // of layers for calls of many rows
 	fit    Fit
 
 	layers map[int]engine.Layer
@@ -57,7 +58,10 @@ func New(m *model.Model, e engine.Engine, o Options) *Set {
 		o.Heap = func(int64) {}
 	}
 	s := &Set{m: m, e: e, o: o, fit: Fit{Keep: true}, layers: map[int]engine.Layer{}, coming: map[int]engine.Fetched{}}
-	s.memory = e.Memory(m, s.layerOptions())
+	layers := s.layerOptions()
+	s.memory = e.Memory(m, layers)
+	layers.Many = true
+	s.many = e.Memory(m, layers)
 	return s
 }
 
@@ -102,11 +106,12 @@ func (s *Set) Close() {
 
 // Use takes up a plan: what it does not count is let go.
 func (s *Set) Use(f Fit) {
+	anew := s.fit.Many != f.Many // layers that stay do so in another form
 	s.fit = f
-	if !f.Keep || s.o.Budget != (Budget{}) {
+	if anew || !f.Keep || s.o.Budget != (Budget{}) {
 		s.dropComing()
 		for i := range s.layers {
-			if !f.Keep || !slices.Contains(f.counted, i) {
+			if anew || !f.Keep || !slices.Contains(f.counted, i) {
 				s.evict(i)
 			}
 		}
@@ -125,7 +130,7 @@ func (s *Set) Use(f Fit) {
 func (s *Set) layerOptions() engine.LayerOptions {
 	return engine.LayerOptions{
 		Options: engine.Options{Trained: s.o.Trained}, Store: s.o.Store,
-		Streams: !s.fit.Keep, CacheOnly: !s.fit.Keep && !s.fit.Ahead,
+		Streams: !s.fit.Keep, CacheOnly: !s.fit.Keep && !s.fit.Ahead, Many: s.fit.Many,
 	}
 }
 

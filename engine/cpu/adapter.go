@@ -60,14 +60,16 @@ func (s span) token(i int) int {
 
 // linear sets dst [n, out] to the map of n rows of in, adapter included.
 func (f *forward) linear(w *worker, x *matrix, n int, in operand, at span, dst []float32) {
-	f.e.mul.product(w, x.shape(), n, in, x.operand, dst)
+	s, weights := x.many()
+	f.e.mul.product(w, s, n, in, weights, dst)
 	f.adapt(w, x, n, in, at, dst)
 }
 
 // filled is linear for chunks that are cut at multiples of the quantum, in memory
 // with room for whole ones: only the last has rows beyond n, which are nobody's.
 func (f *forward) filled(w *worker, x *matrix, n int, in operand, at span, dst []float32) {
-	f.e.mul.filled(w, x.shape(), n, f.e.room(n), in, x.operand, dst)
+	s, weights := x.many()
+	f.e.mul.filled(w, s, n, f.e.room(n), in, weights, dst)
 	f.adapt(w, x, n, in, at, dst)
 }
 

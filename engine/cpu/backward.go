@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/coppice-ml/coppice/engine"
@@ -65,6 +66,9 @@ func (e *Engine) newBackward() *backward {
 func (l *layer) Backward(ctx context.Context, c *engine.Call, x, dy, dx engine.Hidden) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
+	}
+	if l.turned {
+		return errors.New("a layer laid out for calls of many rows has no backward pass")
 	}
 	b := l.e.backwards.take()
 	defer l.e.backwards.put(b)

@@ -113,7 +113,7 @@ const wideRows = 64
 // few reports whether a call's products are better cut by columns, and may be.
 func (f *forward) few() bool {
 	n := f.b.Len()
-	if f.tape != nil || f.l.adapted {
+	if f.tape != nil || f.l.adapted || f.l.turned {
 		return false
 	}
 	return n <= fewRows || f.rows == nil && n < wideRows*f.e.info.Threads && f.e.info.Threads > 1 && f.l.separable()

@@ -14,14 +14,14 @@ type fetched struct {
 	e       *Engine
 	m       *model.Model
 	index   int
-	trained *engine.Trained
+	options engine.LayerOptions
 	err     error
 	read    chan struct{} // closed when the pages have come
 }
 
 // Fetch implements engine.Engine.
 func (e *Engine) Fetch(m *model.Model, i int, o engine.LayerOptions) engine.Fetched {
-	f := &fetched{e: e, m: m, index: i, trained: o.Trained, err: e.supports(o.Store), read: make(chan struct{})}
+	f := &fetched{e: e, m: m, index: i, options: o, err: e.supports(o.Store), read: make(chan struct{})}
 	if f.err != nil || !o.Streams {
 		close(f.read)
 		return f
@@ -55,7 +55,7 @@ func (f *fetched) Wait(ctx context.Context) (engine.Layer, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	return f.e.layer(f.m, f.index, f.trained)
+	return f.e.layer(f.m, f.index, f.options)
 }
 
 // Drop implements engine.Fetched.

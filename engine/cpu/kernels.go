@@ -47,6 +47,8 @@ type kernels struct {
 	// (see gemv.go).
 	columns     func(m, n, k, run, lo, hi int, a, b, dst []float32)
 	columnsHalf func(m, n, k, run, lo, hi int, a, b []uint16, dst []float32)
+	// transpose writes the rows of b, stride apart, as columns of panel [depth, pitch].
+	transpose func(panel []float32, pitch int, b []float32, columns, stride, depth int)
 }
 
 func scalarKernels() *kernels {
@@ -57,7 +59,7 @@ func scalarKernels() *kernels {
 		scaleMax: scaleMax, argmax: argmax, expSum: expSum, softCap: softCap,
 		pack: packBF16, widen: widenBF16, widenHalf: widenF16,
 		products: productRows, productsPlain: productPlain, narrow: narrowRows,
-		columns: columns, columnsHalf: columnsHalf,
+		columns: columns, columnsHalf: columnsHalf, transpose: transposeRows,
 	}
 }
 

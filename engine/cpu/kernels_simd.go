@@ -31,7 +31,7 @@ func avx512Kernels() *kernels {
 		k.columnsHalf = columnsHalf512
 	}
 	k.products, k.productsPlain, k.narrow = products512, productsPlain512, narrowVector
-	k.columns = columnsVector
+	k.columns, k.transpose = columnsVector, transpose
 	return k
 }
 
@@ -44,7 +44,7 @@ func avx2Kernels() *kernels {
 	k.scaleMax, k.argmax, k.expSum, k.softCap = scaleMax256, argmax256, expSum256, softCap256
 	k.widen, k.widenHalf = widen256, widenHalf256
 	k.products, k.productsPlain, k.narrow = products256, productsPlain256, narrowVector
-	k.columns = columnsVector
+	k.columns, k.transpose = columnsVector, transpose
 	return k
 }
 

@@ -24,6 +24,7 @@ type layer struct {
 	adapted                                bool         // some map has an adapter
 	columns                                atomic.Int32 // of separable: 0 unknown, 1 yes, 2 no
 	leave                                  func()       // lets its pages go
+	turned                                 bool         // some map is laid out for many rows
 }
 
 // vectors are a layer's norms and biases, nil where the family has none.
@@ -37,14 +38,14 @@ type vectors struct {
 
 // layer makes layer i resident. Its weights are read once, here; pages of which
 // there is a copy go at once.
-func (e *Engine) layer(m *model.Model, i int, trained *engine.Trained) (*layer, error) {
+func (e *Engine) layer(m *model.Model, i int, o engine.LayerOptions) (*layer, error) {
 	b, err := block.Of(m.Spec, i)
 	if err != nil {
 		return nil, err
 	}
 	ws := m.Spec.LayerWeights(i)
 	l := &layer{e: e, s: m.Spec, window: b.Window, rope: b.Rope, leave: func() { m.Source.Release(names(ws)...) }}
-	if err := l.load(m, b, trained); err != nil {
+	if err := l.load(m, b, o); err != nil {
 		l.Release()
 		return nil, err
 	}
@@ -55,7 +56,8 @@ func (e *Engine) layer(m *model.Model, i int, trained *engine.Trained) (*layer, 
 }
 
 // load brings the block's tensors in.
-func (l *layer) load(m *model.Model, b *block.Layer, trained *engine.Trained) (err error) {
+func (l *layer) load(m *model.Model, b *block.Layer, o engine.LayerOptions) (err error) {
+	trained := o.Trained
 	whole := map[string]*matrix{}
 	maps := []**matrix{&l.query, &l.key, &l.value, &l.out, &l.gate, &l.up, &l.down}
 	biases, biasGrads := l.biases(), l.grads.biases()
@@ -65,7 +67,7 @@ func (l *layer) load(m *model.Model, b *block.Layer, trained *engine.Trained) (e
 		}
 		x := whole[from.Weight.Name]
 		if x == nil {
-			if x, err = l.matrix(m, from.Weight, trained); err != nil {
+			if x, err = l.matrix(m, b, from.Weight, o); err != nil {
 				return err
 			}
 			whole[from.Weight.Name] = x
@@ -97,8 +99,8 @@ func (v *vectors) biases() []*[]float32 {
 }
 
 // matrix brings one tensor in.
-func (l *layer) matrix(m *model.Model, w model.Weight, trained *engine.Trained) (*matrix, error) {
-	t, adapter, err := trainedParts(trained, w)
+func (l *layer) matrix(m *model.Model, b *block.Layer, w model.Weight, o engine.LayerOptions) (*matrix, error) {
+	t, adapter, err := trainedParts(o.Trained, w)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +110,12 @@ func (l *layer) matrix(m *model.Model, w model.Weight, trained *engine.Trained) 
 	}
 	l.owned = append(l.owned, x)
 	l.adapted = l.adapted || adapter != nil
+	if o.Many && !o.Streams && o.Trained == nil && l.e.turns() {
+		cuts := slices.DeleteFunc(b.Linears(), func(c *block.Linear) bool { return c.Weight.Name != w.Name })
+		if err := l.turn(x, cuts); err != nil {
+			return nil, err
+		}
+	}
 	if x.copied {
 		m.Source.Release(w.Name)
 	}

@@ -7,7 +7,7 @@ import (
 
 // Memory implements engine.Engine. It follows what Forward and the head
 // allocate, rounded up; enginetest holds it against what they do allocate.
-func (e *Engine) Memory(m *model.Model, _ engine.LayerOptions) engine.Memory {
+func (e *Engine) Memory(m *model.Model, o engine.LayerOptions) engine.Memory {
 	s, in := m.Spec, e.elementBytes()
 	q, kv := int64(s.Heads*s.HeadDim), int64(s.KVHeads*s.HeadDim)
 	d, f, v := int64(s.Hidden), int64(s.FF), int64(s.Vocab)
@@ -40,7 +40,7 @@ func (e *Engine) Memory(m *model.Model, _ engine.LayerOptions) engine.Memory {
 		need.Head += 4 * v
 	}
 	for i := range s.Layers {
-		copied, mapped := e.layerBytes(m, i)
+		copied, mapped := e.layerBytes(m, i, o.Many && !o.Streams && o.Trained == nil && e.turns())
 		need.Layer, need.Mapped = max(need.Layer, copied), max(need.Mapped, mapped)
 	}
 	e.training(s, &need)
@@ -81,14 +81,20 @@ const (
 )
 
 // layerBytes is what resident layer i takes beyond mapped files, and what it
-// takes of them.
-func (e *Engine) layerBytes(m *model.Model, i int) (copied, mapped int64) {
+// takes of them. Of one for many rows the largest map is there twice as it comes in.
+func (e *Engine) layerBytes(m *model.Model, i int, many bool) (copied, mapped int64) {
+	var largest int64
 	for _, w := range m.Spec.LayerWeights(i) {
 		t, _ := m.Source.Tensor(w.Name)
 		mapped += t.Bytes
-		if len(w.Shape) == 2 && !e.direct(t.DType) {
+		switch {
+		case len(w.Shape) != 2:
+		case many:
+			copied += int64(w.Shape[1]*pitchOf(w.Shape[0])) * 4
+			largest = max(largest, w.Elements()*4)
+		case !e.direct(t.DType):
 			copied += w.Elements() * e.elementBytes()
 		}
 	}
-	return copied, mapped
+	return copied, mapped + largest
 }

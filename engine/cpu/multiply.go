@@ -67,6 +67,16 @@ type shape struct {
 	plain bool // b is [k, n]
 	// stride, of reduce alone, is how far the rows of a [k, stride] are apart.
 	stride int
+	// pitch, of plain weights, is how far the rows of b are apart where they are not dense.
+	pitch int
+}
+
+// weights is how many values b has.
+func (s shape) weights() int {
+	if s.pitch != 0 {
+		return (s.k-1)*s.pitch + s.n
+	}
+	return s.n * s.k
 }
 
 // goMultiplier is the portable fallback: the kernels' own products.

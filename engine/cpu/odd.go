@@ -42,6 +42,11 @@ func (o *oddRows) law(workers int, k *kernels) (*rowLaw, error) {
 
 func (o *oddRows) multiply(worker int, key shapeKey, m int, a, b operand, dst []float32) error {
 	unit, memory := o.rows[0], o.memory[worker]
+	if key.pitch != 0 { // the bits of weights as they are stored
+		turned := make([]float32, key.n*key.k)
+		turnRows(turned, b.f32, key.n, key.k, key.pitch)
+		b, key.plain, key.pitch = operand{f32: turned}, false, 0
+	}
 	if key.half {
 		unit = o.rows[1]
 		memory[0], memory[1] = grow(memory[0], m*key.k), grow(memory[1], key.n*key.k)

@@ -203,7 +203,7 @@ func layouts(key shapeKey, m int) [3]*dnnlLayout {
 	}
 	weights := matrix(key.k, key.n, 1, key.k, in)
 	if key.plain {
-		weights = matrix(key.k, key.n, key.n, 1, in)
+		weights = matrix(key.k, key.n, max(key.n, key.pitch), 1, in)
 	}
 	source := matrix(m, key.k, key.k, 1, in)
 	if key.stride != 0 {

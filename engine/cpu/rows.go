@@ -66,6 +66,7 @@ type rowLaw struct {
 	finding sync.Mutex          // held while an order or a block is found out
 	runs    map[shapeKey]int    // what probing said of the order of sums, 0 of one unknown
 	blocks  map[columnsKey]bool // what it said of columns alone
+	turned  map[shapeKey]bool   // and of weights laid out for many rows
 }
 
 // lawWorker is what one worker has seen of what the law knows, and its memory.
@@ -86,7 +87,7 @@ var errDependent = errors.New("products depend on the number of rows in every wa
 func newRowLaw(p provider, workers int, k *kernels, padding float32) (*rowLaw, error) {
 	l := &rowLaw{
 		provider: p, kernels: k, padding: padding,
-		units: map[shapeKey]int{}, exact: map[productKey]bool{}, runs: map[shapeKey]int{}, blocks: map[columnsKey]bool{},
+		units: map[shapeKey]int{}, exact: map[productKey]bool{}, runs: map[shapeKey]int{}, blocks: map[columnsKey]bool{}, turned: map[shapeKey]bool{},
 	}
 	for range workers {
 		l.workers = append(l.workers, &lawWorker{
@@ -202,7 +203,7 @@ func (l *rowLaw) call(worker int, key shapeKey, m int, a, b operand, dst []float
 	if key.stride != 0 {
 		source = (key.k-1)*key.stride + m
 	}
-	if m < 1 || la < source || lb < key.n*key.k || len(dst) < m*key.n {
+	if m < 1 || la < source || lb < key.weights() || len(dst) < m*key.n {
 		return fmt.Errorf("operands of %d, %d and %d values are too short for %d rows of %d x %d", la, lb, len(dst), m, key.n, key.k)
 	}
 	return l.multiply(worker, key, m, a, b, dst)
@@ -366,12 +367,12 @@ func (l *rowLaw) noise(kept *[2]operand, n int, half bool) operand {
 // weights where they are large and tell anything, on noise otherwise.
 func (l *rowLaw) agrees(worker int, product productKey, unit int, b operand) bool {
 	key := product.shapeKey
-	if size := key.n * key.k; size >= large {
+	if size := key.weights(); size >= large {
 		if same, telling := l.compare(worker, product, unit, b.upTo(size)); telling {
 			return same
 		}
 	}
-	same, _ := l.compare(worker, product, unit, l.noise(&l.b, key.n*key.k, key.half))
+	same, _ := l.compare(worker, product, unit, l.noise(&l.b, key.weights(), key.half))
 	return same
 }
 

@@ -17,6 +17,7 @@ type matrix struct {
 	arena   arena
 	copied  bool // into the arena
 
+	turned  *turned   // of a layer for many rows, in place of the above; or nil
 	grad    []float32 // [out, in] where it trains, else nil
 	adapter *adapter  // or nil
 }
@@ -25,7 +26,12 @@ func (x *matrix) shape() shape { return shape{n: x.out, k: x.in} }
 
 // rows returns rows [lo, hi) of the map; the memory stays x's.
 func (x *matrix) rows(lo, hi int) *matrix {
-	part := &matrix{operand: x.from(lo * x.in), out: hi - lo, in: x.in, adapter: x.adapter.rows(lo)}
+	part := &matrix{out: hi - lo, in: x.in, adapter: x.adapter.rows(lo)}
+	if x.turned != nil {
+		part.turned = &turned{values: x.turned.values.from(lo), pitch: x.turned.pitch}
+		return part
+	}
+	part.operand = x.from(lo * x.in)
 	if x.grad != nil {
 		part.grad = x.grad[lo*x.in : hi*x.in]
 	}
@@ -109,6 +115,10 @@ func (e *Engine) convert(w *worker, dst operand, raw []byte, d safetensors.DType
 func (x *matrix) release() {
 	if x != nil {
 		x.arena.free()
+		if x.turned != nil {
+			x.turned.arena.free()
+			x.turned = nil
+		}
 		x.operand = operand{}
 	}
 }

@@ -215,6 +215,12 @@ func testOptions(t *testing.T, build New) {
 	if !slices.Equal(logProbs(t, s, b, again[len(again)-1]), scores) {
 		t.Error("log-probabilities of a head that streams differ")
 	}
+	s.layers = nil
+	for i := range m.Spec.Layers {
+		s.layers = append(s.layers, fetch(t, e.Fetch(m, i, engine.LayerOptions{Many: true})))
+	}
+	again, _ = s.forward(t, b, nil)
+	sameBits(t, "hidden states of layers for many rows", again[len(again)-1], hiddenStates[len(hiddenStates)-1])
 	l, err := e.Fetch(m, 0, engine.LayerOptions{Store: "zip"}).Wait(context.Background())
 	if !errors.Is(err, engine.ErrUnsupported) {
 		t.Errorf("weights kept as nobody can: layer %v, error %v", l, err)
