@@ -10,12 +10,12 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/coppice-ml/coppice/internal/mmap"
 	"github.com/coppice-ml/coppice/model"
 )
 
@@ -159,10 +159,13 @@ func (e *Error) Error() string {
 // ErrNone: a directory holds no adapter.
 var ErrNone = errors.New("no adapter")
 
+// mostConfig is the largest adapter_config.json that is read.
+const mostConfig = 16 << 20
+
 // ReadConfig reads and checks adapter_config.json of a directory.
 func ReadConfig(dir string) (*Config, error) {
 	path := filepath.Join(dir, ConfigFile)
-	raw, err := os.ReadFile(path)
+	raw, err := mmap.ReadRegular(path, mostConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: it has no %s", dir, ErrNone, ConfigFile)
 	}
