@@ -6,9 +6,14 @@
 
 LENGTH repeats the first text up to that many tokens: pass more than the model's
 sliding window, or its original context, to see those too. Needs memory for the
-weights in float32. Code that comes with the checkpoint is run; read it first.
+weights in float32. Code that comes with the checkpoint is run; read it first. It needs
+
+    pip install torch transformers sentencepiece protobuf
 """
 import json, platform, sys
+
+if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+    sys.exit(__doc__)
 
 import torch, transformers
 

@@ -53,6 +53,7 @@ type Sequence struct {
 	// Choice tells sequences apart that may not share their beginnings, because
 	// their lengths decide how the model rotates keys (model.Spec.RopeChoice).
 	Choice int
+	Cut    int // tokens at the beginning of the context that the model has no room for
 }
 
 // ErrNoBOS says that special tokens are asked for, and the tokenizer has none to
@@ -159,7 +160,8 @@ func (e *Encoder) fit(ids []int32, scored int) (Sequence, error) {
 	if scored > e.MaxLength {
 		return Sequence{}, &LengthError{Tokens: scored, Max: e.MaxLength, What: "the continuation"}
 	}
-	return Sequence{Tokens: ids[max(0, len(ids)-e.MaxLength-1):], Scored: scored}, nil
+	cut := max(0, len(ids)-e.MaxLength-1)
+	return Sequence{Tokens: ids[cut:], Scored: scored, Cut: cut}, nil
 }
 
 // windows cuts a whole text into disjoint runs that are scored, each after as

@@ -111,8 +111,12 @@ func (o Origin) config() map[string]any {
 	if o.Limit > 0 {
 		limit = o.Limit
 	}
+	args := "pretrained=" + o.Model
+	if keep := o.Compute.Keep; len(keep) > 0 {
+		args += ",keep=" + report.FormatLayers(keep)
+	}
 	return map[string]any{
-		"model": "coppice", "model_args": "pretrained=" + o.Model, "model_dtype": o.Compute.DType, "device": o.Compute.Device,
+		"model": "coppice", "model_args": args, "model_dtype": o.Compute.DType, "device": o.Compute.Device,
 		"batch_size": "packed", "batch_sizes": []int{}, "use_cache": nil, "limit": limit, "bootstrap_iters": o.Bootstrap, "gen_kwargs": nil,
 		"random_seed": 0, "numpy_seed": 1234, "torch_seed": 1234, "fewshot_seed": o.FewshotSeed,
 	}

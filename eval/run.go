@@ -19,6 +19,17 @@ type Encoded struct {
 	err error // of a request that cannot be asked; said when the task's turn comes
 }
 
+// Cut is how many requests have contexts that the model cannot hold: their beginnings
+// are left out, as in the harness.
+func (q *Encoded) Cut() (n int) {
+	for _, s := range q.seqs {
+		if s.Cut > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // Encode makes tokens of the requests of all tasks. A request that the model
 // cannot hold is an error that wraps a *LengthError: nothing has to run for that to
 // be known.

@@ -136,8 +136,9 @@ type EvalOrigin struct {
 	Partial   bool                   `json:"partial"`
 	Limit     int                    `json:"limit,omitempty"`
 	Seconds   float64                `json:"seconds"`
-	Datasets  map[string]EvalDataset `json:"datasets"` // by task
-	Means     map[string]EvalMean    `json:"means"`    // by group: how its metrics come from tasks
+	Truncated map[string]int         `json:"truncated,omitempty"` // by task: requests whose contexts lost their beginnings
+	Datasets  map[string]EvalDataset `json:"datasets"`            // by task
+	Means     map[string]EvalMean    `json:"means"`               // by group: how its metrics come from tasks
 }
 
 // EvalDataset is where a task's documents came from.

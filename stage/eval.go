@@ -342,7 +342,7 @@ func (r *evalRun) write(i int) error {
 	file, err := p.File(r.q.asked, eval.Origin{
 		EvalOrigin: report.EvalOrigin{
 			Version: r.env.Version, Model: r.Model, ModelHash: r.hash, Layers: r.s.Model.Spec.Layers, Compute: r.s.Compute(),
-			AddBOS: r.q.encoder.AddBOS, Limit: r.Limit, Seconds: seconds(r.start),
+			AddBOS: r.q.encoder.AddBOS, Limit: r.Limit, Seconds: seconds(r.start), Truncated: r.q.cut(),
 		},
 		Start: float64(r.start.UnixMilli()) / 1000, Bootstrap: r.Bootstrap, FewshotSeed: r.FewshotSeed, Source: r.Tasks.describe,
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/coppice-ml/coppice/data"
 	"github.com/coppice-ml/coppice/eval"
 	"github.com/coppice-ml/coppice/hub"
+	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/tokenizer"
 )
 
@@ -141,8 +142,26 @@ func (q *questions) encode(ctx context.Context, s *Session, addBOS string) error
 	if q.encoder, err = eval.NewEncoder(t, s.Checkpoint.Config(), addBOS, spec.MaxPositions, spec.Vocab); err != nil {
 		return err
 	}
-	q.encoded, err = eval.Encode(ctx, q.asked, q.encoder)
-	return err
+	if q.encoded, err = eval.Encode(ctx, q.asked, q.encoder); err != nil {
+		return err
+	}
+	for _, e := range q.encoded {
+		if n := e.Cut(); n > 0 {
+			s.env.Talk.Warn("%s: the beginning of the context is left out of %s, which the model's %d positions do not hold", e.Task.Name, report.Plural(n, "request"), spec.MaxPositions)
+		}
+	}
+	return nil
+}
+
+// cut counts requests whose contexts lost their beginnings, by task.
+func (q *questions) cut() map[string]int {
+	out := map[string]int{}
+	for _, e := range q.encoded {
+		if n := e.Cut(); n > 0 {
+			out[e.Task.Name] = n
+		}
+	}
+	return out
 }
 
 // describe says where a task's documents come from.

@@ -5,10 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
 	"github.com/coppice-ml/coppice/hub"
+	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/stage"
 )
 
@@ -75,7 +77,7 @@ func (t talk) Consent(ctx context.Context, e stage.Estimate) error {
 func roughly(d time.Duration) string {
 	switch {
 	case d < 2*time.Minute:
-		return fmt.Sprintf("%.0f seconds", max(1, d.Seconds()))
+		return report.Plural(int(math.Round(max(1, d.Seconds()))), "second")
 	case d < 2*time.Hour:
 		return fmt.Sprintf("%.0f minutes", d.Minutes())
 	}
