@@ -343,3 +343,17 @@ func TestChances(t *testing.T) {
 		t.Errorf("a mean with a task that has no choices: %v", got)
 	}
 }
+
+// TestFitCounts: what a context loses is counted.
+func TestFitCounts(t *testing.T) {
+	e := &Encoder{MaxLength: 4}
+	for n, cut := range map[int]int{3: 0, 5: 0, 6: 1, 9: 4} {
+		s, err := e.fit(make([]int32, n), 1)
+		if err != nil || s.Cut != cut || len(s.Tokens) != n-cut {
+			t.Errorf("%d tokens: %d cut, %d left, %v; want %d cut", n, s.Cut, len(s.Tokens), err, cut)
+		}
+	}
+	if n := (&Encoded{seqs: []Sequence{{Cut: 2}, {}, {Cut: 1}}}).Cut(); n != 2 {
+		t.Errorf("%d requests were cut, want 2", n)
+	}
+}
