@@ -125,6 +125,9 @@ func runEval(ctx context.Context, a *app, o stage.Eval, all bool) error {
 	if len(o.Plans) > 0 {
 		printed = printPlans
 	}
+	if o.Out != "" {
+		defer a.note("wrote %s", o.Out)
+	}
 	return errors.Join(printed(a, lines, all), err)
 }
 
