@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -49,7 +51,7 @@ func (o demoOptions) run(c *cobra.Command, a *app) error {
 		return err
 	}
 	if err := demo.Make(big); err != nil {
-		return err
+		return o.left(err)
 	}
 	text := filepath.Join(big, demo.TextFile)
 	if !a.json {
@@ -59,7 +61,7 @@ func (o demoOptions) run(c *cobra.Command, a *app) error {
 	}
 	for _, step := range walk(big, small, text) {
 		if err := o.step(c, a, step); err != nil {
-			return err
+			return o.left(err)
 		}
 	}
 	if a.json {
@@ -69,6 +71,14 @@ func (o demoOptions) run(c *cobra.Command, a *app) error {
 		return a.printf("\nThe models are removed again; `coppice demo --out DIR` keeps them. `coppice heal --help` says how to train\nwhat pruning left, and README.md what to do with a model of your own.\n")
 	}
 	return a.printf("\nThe models are in %s and %s.\n", big, small)
+}
+
+// left says of a full disk what the demo has left there.
+func (o demoOptions) left(err error) error {
+	if o.out == "" || !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EFBIG) {
+		return err
+	}
+	return failed("%w", err).withHint("free some space, or name another --out; what the demo has made so far is in %s, and --force replaces it", o.out)
 }
 
 // demoStep is a command line, and why it is run.

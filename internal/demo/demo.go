@@ -49,8 +49,9 @@ func Make(dir string) error {
 		}
 		content[name] = raw
 	}
-	for name, raw := range content {
-		if err := os.WriteFile(filepath.Join(dir, name), raw, 0o666); err != nil {
+	// The text first: by it an unfinished demo is known.
+	for _, name := range []string{TextFile, modelCard, "config.json", "tokenizer.model", "model.safetensors"} {
+		if err := os.WriteFile(filepath.Join(dir, name), content[name], 0o666); err != nil {
 			return err
 		}
 	}
