@@ -29,11 +29,11 @@ func TestHelpFits(t *testing.T) {
 			}
 		})
 	}
-	score, _, err := root.Find([]string{"score"})
+	compare, _, err := root.Find([]string{"compare"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "help-score.txt", helpText(score, defaultColumns))
+	golden(t, "help-compare.txt", helpText(compare, defaultColumns))
 }
 
 // TestCompletion: values of flags, also the last of a list.
