@@ -36,6 +36,7 @@ type Message struct {
 // Template renders messages. It is immutable and safe for concurrent use.
 type Template struct {
 	source string // for errors
+	hash   string
 	text   string
 	tokens map[string]any
 	jinja  *jinja.Template
@@ -48,6 +49,9 @@ type Options struct {
 	Tools  json.RawMessage // a list of tools the model may call; nil: none
 	Now    func() time.Time
 }
+
+// Hash is the SHA-256 of the template's text, in hexadecimal.
+func (t *Template) Hash() string { return t.hash }
 
 // Source names the file or the built-in template.
 func (t *Template) Source() string { return t.source }

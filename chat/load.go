@@ -2,6 +2,7 @@ package chat
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -66,6 +67,7 @@ func Load(dir string, c Choice) (*Template, error) {
 		return nil, err
 	}
 	t.text = source
+	t.hash = fmt.Sprintf("%x", sha256.Sum256([]byte(source)))
 	if t.jinja, err = jinja.Parse(source); err != nil {
 		return nil, fmt.Errorf("%s: %w", t.source, err)
 	}

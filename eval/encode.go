@@ -26,7 +26,10 @@ type Encoder struct {
 	Tokenizer Tokenizer
 	// AddBOS puts special tokens around every text, as the harness does for
 	// Gemma alone.
-	AddBOS    bool
+	AddBOS bool
+	// Chat says that texts come out of a chat template: where one begins with BOS
+	// written out, none is added.
+	Chat      bool
 	MaxLength int // positions of the model
 	Vocab     int // rows of its embedding
 }
@@ -83,8 +86,10 @@ func (e *Encoder) Check() error {
 
 // encode is the harness's tok_encode.
 func (e *Encoder) encode(text string) ([]int32, error) {
-	ids := e.Tokenizer.Encode(text, e.AddBOS)
-	if bos, has := e.Tokenizer.BOS(); e.AddBOS && has && !e.Tokenizer.AddsBOS() {
+	bos, has := e.Tokenizer.BOS()
+	add := e.AddBOS && !(e.Chat && has && strings.HasPrefix(text, e.Tokenizer.Token(bos)))
+	ids := e.Tokenizer.Encode(text, add)
+	if add && has && !e.Tokenizer.AddsBOS() {
 		ids = slices.Insert(ids, 0, bos)
 	}
 	out := make([]int32, len(ids))

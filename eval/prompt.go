@@ -158,36 +158,43 @@ func pythonText(v any) string {
 
 // example is a document with its answer, as it stands before a question.
 func (p *prompter) example(doc Doc) (string, error) {
+	question, answer, answered, err := p.turn(doc)
+	if err != nil || !answered {
+		return question, err
+	}
+	return question + p.task.targetDelimiter() + answer + p.task.fewshotDelimiter(), nil
+}
+
+// turn is a document and its answer, if it has one.
+func (p *prompter) turn(doc Doc) (question, answer string, answered bool, err error) {
 	t, rules := p.task, p.task.Fewshot
 	text, err := p.text(doc, rules.DocToText.or(t.DocToText))
 	if err != nil {
-		return "", err
+		return "", "", false, err
 	}
 	target, err := p.target(doc, rules.DocToTarget.or(t.DocToTarget))
 	if err != nil {
-		return "", err
+		return "", "", false, err
 	}
 	var choices []string
 	if f := rules.DocToChoice.or(t.DocToChoice); f.set {
 		if choices, err = p.choices(doc, f); err != nil {
-			return "", err
+			return "", "", false, err
 		}
 	}
-	question, err := spell(text, choices)
-	if err != nil {
-		return "", fmt.Errorf("doc_to_text: %w", err)
+	if question, err = spell(text, choices); err != nil {
+		return "", "", false, fmt.Errorf("doc_to_text: %w", err)
 	}
 	if target == "" {
-		return question, nil
+		return question, "", false, nil
 	}
 	if list, ok := target.([]any); ok && len(list) > 0 {
-		return question + t.targetDelimiter() + pythonText(list[0]) + t.fewshotDelimiter(), nil
+		return question, pythonText(list[0]), true, nil
 	}
-	answer, err := spell(target, choices)
-	if err != nil {
-		return "", fmt.Errorf("doc_to_target: %w", err)
+	if answer, err = spell(target, choices); err != nil {
+		return "", "", false, fmt.Errorf("doc_to_target: %w", err)
 	}
-	return question + t.targetDelimiter() + answer + t.fewshotDelimiter(), nil
+	return question, answer, true, nil
 }
 
 // spell gives the text of a choice that is named by its index; texts are themselves.

@@ -21,6 +21,8 @@ type Asked struct {
 	Total    int   // documents of the split, of which Docs are the first
 	Requests []Request
 
+	delimiter string // before a choice
+
 	choices [][]string // of multiple choice, by document
 	right   [][]int    // the right ones among them
 	targets []any
@@ -32,6 +34,8 @@ type BuildOptions struct {
 	Limit       int    // first so many documents; 0: all
 	Shots       int    // examples before each question; below 0: as the task says
 	FewshotSeed uint64 // of drawing examples
+	System      string // instruction before everything
+	Chat        *Chat  // nil: requests are plain texts
 }
 
 // DefaultFewshotSeed is the harness's.
@@ -53,7 +57,10 @@ func docError(t *Task, doc int, err error) error {
 // examples from fewshot. Examples are drawn for one document after the other,
 // so --limit changes none.
 func Build(t *Task, docs, fewshot []Doc, opt BuildOptions) (*Asked, error) {
-	a := &Asked{Task: t, Shots: t.Shots(opt.Shots), Total: len(docs)}
+	a := &Asked{Task: t, Shots: t.Shots(opt.Shots), Total: len(docs), delimiter: t.targetDelimiter()}
+	if opt.Chat != nil {
+		a.delimiter = "" // the template ends the question
+	}
 	if len(docs) == 0 {
 		return nil, &EmptyError{t.Name, t.Split()}
 	}
@@ -70,12 +77,12 @@ func Build(t *Task, docs, fewshot []Doc, opt BuildOptions) (*Asked, error) {
 		return nil, err
 	}
 	for i, doc := range a.Docs {
-		before, err := examples.before(doc)
+		context, err := examples.context(doc, opt)
 		if err != nil {
 			return nil, docError(t, i, err)
 		}
 		a.first = append(a.first, len(a.Requests))
-		if err := a.ask(p, i, before); err != nil {
+		if err := a.ask(p, i, context); err != nil {
 			return nil, docError(t, i, err)
 		}
 	}
@@ -109,7 +116,7 @@ func (a *Asked) Partial() bool {
 func (a *Asked) Published() int { return max(a.Total, a.Task.Metadata.Documents) }
 
 // ask adds a document's requests.
-func (a *Asked) ask(p *prompter, i int, before string) error {
+func (a *Asked) ask(p *prompter, i int, before contextOf) error {
 	t, doc := a.Task, a.Docs[i]
 	target, err := p.target(doc, t.DocToTarget)
 	if err != nil {
@@ -124,11 +131,15 @@ func (a *Asked) ask(p *prompter, i int, before string) error {
 		return a.askChoices(p, i, before, text, target)
 	}
 	a.choices, a.right = append(a.choices, nil), append(a.right, nil)
-	context, ok := text.(string)
+	question, ok := text.(string)
 	if !ok {
-		context = pythonText(text)
+		question = pythonText(text)
 	}
-	r := Request{Doc: i, Context: before + context}
+	context, err := before(question)
+	if err != nil {
+		return err
+	}
+	r := Request{Doc: i, Context: context}
 	switch t.Output {
 	case LogLikelihood:
 		r.Continuation = pythonText(target)
@@ -141,9 +152,9 @@ func (a *Asked) ask(p *prompter, i int, before string) error {
 
 // askChoices adds a request a choice: a continuation after the question, or,
 // where the text is the index of a choice, the target after each choice.
-func (a *Asked) askChoices(p *prompter, i int, before string, text, target any) error {
-	t := a.Task
-	choices, err := p.choices(a.Docs[i], t.DocToChoice)
+func (a *Asked) askChoices(p *prompter, i int, before contextOf, text, target any) error {
+	context := ""
+	choices, err := p.choices(a.Docs[i], a.Task.DocToChoice)
 	if err != nil {
 		return err
 	}
@@ -160,11 +171,16 @@ func (a *Asked) askChoices(p *prompter, i int, before string, text, target any) 
 	a.right = append(a.right, indices)
 	for c, choice := range choices {
 		r := Request{Doc: i, Choice: c}
-		if isText {
-			r.Context, r.Continuation = before+text.(string), t.targetDelimiter()+choice
-		} else {
-			r.Context, r.Continuation = before+choice, t.targetDelimiter()+pythonText(target)
+		question := choice
+		if r.Continuation = a.delimiter + pythonText(target); isText {
+			question, r.Continuation = text.(string), a.delimiter+choice
 		}
+		if c == 0 || !isText {
+			if context, err = before(question); err != nil {
+				return err
+			}
+		}
+		r.Context = context
 		a.Requests = append(a.Requests, r)
 	}
 	return nil
@@ -209,33 +225,30 @@ func newSampler(p *prompter, docs []Doc, shots int, seed uint64) (*sampler, erro
 	return s, nil
 }
 
-// before is what stands before a document's question: description and examples.
-func (s *sampler) before(doc Doc) (string, error) {
-	var out string
-	if s.intro != nil {
-		var err error
-		if out, err = s.intro.render(doc); err != nil {
-			return "", fmt.Errorf("description: %w", err)
-		}
-	}
+// drawn are the examples for a document.
+func (s *sampler) drawn(doc Doc) (out []int) {
 	if s.shots == 0 {
-		return out, nil
+		return nil
 	}
-	used := 0
 	for _, i := range s.sample() {
-		if used == s.shots || reflect.DeepEqual(s.docs[i], doc) {
-			continue
+		if len(out) < s.shots && !reflect.DeepEqual(s.docs[i], doc) {
+			out = append(out, i)
 		}
+	}
+	return out
+}
+
+// before is the examples for a document, as text.
+func (s *sampler) before(examples []int) (out string, err error) {
+	for _, i := range examples {
 		text, ok := s.texts[i]
 		if !ok {
-			var err error
 			if text, err = s.p.example(s.docs[i]); err != nil {
 				return "", fmt.Errorf("example %d: %w", i, err)
 			}
 			s.texts[i] = text
 		}
 		out += text
-		used++
 	}
 	return out, nil
 }

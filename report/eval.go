@@ -127,15 +127,22 @@ type EvalList struct {
 
 // EvalOrigin says what made the results.
 type EvalOrigin struct {
-	Version   string                 `json:"version"`
-	Model     string                 `json:"model"`
-	ModelHash string                 `json:"model_hash"`
-	Layers    int                    `json:"layers"` // of the model; keep has those that ran
-	Compute   Compute                `json:"compute"`
-	AddBOS    bool                   `json:"add_bos"`
-	Partial   bool                   `json:"partial"`
-	Limit     int                    `json:"limit,omitempty"`
-	Seconds   float64                `json:"seconds"`
+	Version   string  `json:"version"`
+	Model     string  `json:"model"`
+	ModelHash string  `json:"model_hash"`
+	Layers    int     `json:"layers"` // of the model; keep has those that ran
+	Compute   Compute `json:"compute"`
+	AddBOS    bool    `json:"add_bos"`
+	Partial   bool    `json:"partial"`
+	Limit     int     `json:"limit,omitempty"`
+	Seconds   float64 `json:"seconds"`
+	// SHA-256 of the chat template that questions were put in, "" without one; whether
+	// examples were turns of their own; what was said before everything, and its SHA-256.
+	ChatTemplate string `json:"chat_template_sha,omitempty"`
+	Multiturn    bool   `json:"fewshot_as_multiturn,omitempty"`
+	System       string `json:"system_instruction,omitempty"`
+	SystemHash   string `json:"system_instruction_sha,omitempty"`
+
 	Truncated map[string]int         `json:"truncated,omitempty"` // by task: requests whose contexts lost their beginnings
 	Datasets  map[string]EvalDataset `json:"datasets"`            // by task
 	Means     map[string]EvalMean    `json:"means"`               // by group: how its metrics come from tasks

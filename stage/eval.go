@@ -27,6 +27,7 @@ type Eval struct {
 	FailUnder    []string `yaml:"fail_under"`      // TASK:METRIC=VALUE, each to be reached
 	Bootstrap    int      `yaml:"bootstrap_iters"` // resamples for the standard errors of perplexities
 	Plans        []string `yaml:"plans"`           // plan files: evaluate all of them after the whole model
+	EvalChat     `yaml:",inline"`
 	Layers       `yaml:",inline"`
 	Engine       `yaml:",inline"`
 }
@@ -37,6 +38,9 @@ func DefaultEval() Eval { return Eval{Tasks: DefaultTasks(), AddBOS: "auto", Boo
 // Check finds what can be wrong before any file is opened.
 func (e Eval) Check() error {
 	if err := e.Tasks.Check(); err != nil {
+		return err
+	}
+	if err := e.EvalChat.check(); err != nil {
 		return err
 	}
 	switch {
@@ -91,7 +95,14 @@ func (e Eval) read(ctx context.Context, env Env) (*questions, gates, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	q, err := e.Tasks.readSelection(ctx, env, selection)
+	chat, err := e.EvalChat.load(ctx, env, e.Model)
+	if err != nil {
+		return nil, nil, err
+	}
+	q, err := e.Tasks.readSelection(ctx, env, selection, chat)
+	if err == nil {
+		q.asking = chat
+	}
 	return q, gates, err
 }
 
@@ -265,6 +276,9 @@ func (r *evalRun) openStates() error {
 		if c.Adapter != "" {
 			identity["adapter"] = c.Adapter
 		}
+		if asking := r.q.asking; asking.hash != "" || asking.Instruction != "" {
+			identity["chat"] = []any{asking.hash, asking.Multiturn, asking.Instruction}
+		}
 		var err error
 		if p.State, err = r.openState(r.outs[i]+".partial", identity); err != nil {
 			return err
@@ -339,12 +353,14 @@ func (r *evalRun) write(i int) error {
 	if r.Out == "" {
 		return nil
 	}
+	origin := report.EvalOrigin{
+		Version: r.env.Version, Model: r.Model, ModelHash: r.hash, Layers: r.s.Model.Spec.Layers, Compute: r.s.Compute(),
+		AddBOS: r.q.encoder.AddBOS, Limit: r.Limit, Seconds: seconds(r.start), Truncated: r.q.cut(),
+	}
+	r.q.asking.origin(&origin)
 	file, err := p.File(r.q.asked, eval.Origin{
-		EvalOrigin: report.EvalOrigin{
-			Version: r.env.Version, Model: r.Model, ModelHash: r.hash, Layers: r.s.Model.Spec.Layers, Compute: r.s.Compute(),
-			AddBOS: r.q.encoder.AddBOS, Limit: r.Limit, Seconds: seconds(r.start), Truncated: r.q.cut(),
-		},
-		Start: float64(r.start.UnixMilli()) / 1000, Bootstrap: r.Bootstrap, FewshotSeed: r.FewshotSeed, Source: r.Tasks.describe,
+		EvalOrigin: origin,
+		Start:      float64(r.start.UnixMilli()) / 1000, Bootstrap: r.Bootstrap, FewshotSeed: r.FewshotSeed, Source: r.Tasks.describe,
 	})
 	if err != nil {
 		return err

@@ -58,6 +58,8 @@ type questions struct {
 	tasks     Tasks
 	selection *eval.Selection
 	asked     []*eval.Asked
+	asking    evalChat
+	chat      bool // requests come out of a chat template
 	encoder   *eval.Encoder
 	encoded   []*eval.Encoded
 }
@@ -68,7 +70,7 @@ func (t Tasks) read(ctx context.Context, env Env) (*questions, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.readSelection(ctx, env, selection)
+	return t.readSelection(ctx, env, selection, evalChat{})
 }
 
 // TaskNames lists the built-in tasks, groups and tags.
@@ -104,10 +106,10 @@ func (t Tasks) choose() (*eval.Selection, error) {
 }
 
 // readSelection reads the documents of tasks and makes their requests.
-func (t Tasks) readSelection(ctx context.Context, env Env, selection *eval.Selection) (*questions, error) {
-	q := &questions{tasks: t, selection: selection}
+func (t Tasks) readSelection(ctx context.Context, env Env, selection *eval.Selection, chat evalChat) (*questions, error) {
+	q := &questions{tasks: t, selection: selection, chat: chat.render != nil}
 	source := &taskData{env: env, dir: t.DataDir, infos: map[string]*hub.Info{}}
-	opt := eval.BuildOptions{Limit: t.Limit, Shots: t.Shots, FewshotSeed: t.FewshotSeed}
+	opt := eval.BuildOptions{Limit: t.Limit, Shots: t.Shots, FewshotSeed: t.FewshotSeed, System: chat.Instruction, Chat: chat.render}
 	for _, task := range selection.Tasks {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -139,9 +141,14 @@ func (q *questions) encode(ctx context.Context, s *Session, addBOS string) error
 		return err
 	}
 	spec := s.Model.Spec
-	if q.encoder, err = eval.NewEncoder(t, s.Checkpoint.Config(), addBOS, spec.MaxPositions, spec.Vocab); err != nil {
+	var words eval.Tokenizer = t
+	if q.chat {
+		words = marked{t}
+	}
+	if q.encoder, err = eval.NewEncoder(words, s.Checkpoint.Config(), addBOS, spec.MaxPositions, spec.Vocab); err != nil {
 		return err
 	}
+	q.encoder.Chat = q.chat
 	if q.encoded, err = eval.Encode(ctx, q.asked, q.encoder); err != nil {
 		return err
 	}
