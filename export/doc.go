@@ -10,6 +10,7 @@ package export
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/gguf"
@@ -91,12 +92,13 @@ func (f *File) layOut(c *checkpoint.Checkpoint, keys []gguf.Key, tensors []*tens
 	}
 	f.Tensors, f.Bytes = len(tensors), size
 	f.parts = append(f.parts, content(head))
+	pool := &sync.Pool{}
 	for i, t := range tensors {
 		end := size
 		if i+1 < len(tensors) {
 			end = described[i+1].Offset
 		}
-		f.parts = append(f.parts, t.part(c, described[i].Bytes))
+		f.parts = append(f.parts, t.part(c, described[i].Bytes, pool))
 		if pad := end - described[i].Offset - described[i].Bytes; pad > 0 {
 			f.parts = append(f.parts, content(make([]byte, pad)))
 		}

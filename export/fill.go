@@ -40,7 +40,7 @@ func dtypeOf(t gguf.Type) safetensors.DType {
 func (t *tensor) plain() bool { return t.scale == 0 && t.offset == 0 && !t.unit }
 
 // part is the tensor as bytes of the file.
-func (t *tensor) part(c *checkpoint.Checkpoint, bytes int64) checkpoint.Part {
+func (t *tensor) part(c *checkpoint.Checkpoint, bytes int64, pool *sync.Pool) checkpoint.Part {
 	if t.values != nil {
 		raw := make([]byte, bytes)
 		number.Narrow(raw, t.values, safetensors.F32)
@@ -55,7 +55,7 @@ func (t *tensor) part(c *checkpoint.Checkpoint, bytes int64) checkpoint.Part {
 	if t.headDim > 0 {
 		rows = max(1, rows/t.headDim) * t.headDim
 	}
-	f := &filler{t: t, c: c, row: row, same: same}
+	f := &filler{t: t, c: c, row: row, same: same, pool: pool}
 	return checkpoint.Part{Bytes: bytes, Step: rows * row, Fill: f.fill}
 }
 
@@ -63,9 +63,9 @@ func (t *tensor) part(c *checkpoint.Checkpoint, bytes int64) checkpoint.Part {
 type filler struct {
 	t    *tensor
 	c    *checkpoint.Checkpoint
-	row  int64 // bytes of a row in the file
-	same bool  // rows are copied as they are
-	pool sync.Pool
+	row  int64      // bytes of a row in the file
+	same bool       // rows are copied as they are
+	pool *sync.Pool // of buffers, shared by all tensors
 }
 
 // buffers of one call.

@@ -11,6 +11,9 @@ import (
 const (
 	q8Block = 32
 	q8Bytes = 2 + q8Block
+
+	signBit  = 1 << 31
+	halfBits = 0x3fe0000000000000 // of 0.5
 )
 
 // quantise8 writes a block as ggml does: d = max|x|/127, each number x/d rounded to
@@ -19,15 +22,11 @@ const (
 // Source: quantize_row_q8_0_ref in ggml-quants.c.
 func quantise8(dst []byte, values []float32) (ok bool) {
 	values = values[:q8Block]
-	most := float32(0)
+	bits := uint32(0)
 	for _, v := range values {
-		if v < 0 {
-			v = -v
-		}
-		if v > most || v != v {
-			most = v // NaN stays
-		}
+		bits = max(bits, math.Float32bits(v)&^signBit) // NaN is the largest
 	}
+	most := math.Float32frombits(bits)
 	d := most / 127
 	h := number.ToF16(d)
 	if h&0x7c00 == 0x7c00 {
@@ -43,12 +42,9 @@ func quantise8(dst []byte, values []float32) (ok bool) {
 	binary.LittleEndian.PutUint16(dst, h)
 	out := dst[2:q8Bytes]
 	for i, v := range values {
-		x := float64(v * inverse) // adding a half is exact in float64
-		if x < 0 {
-			out[i] = byte(int8(x - 0.5))
-		} else {
-			out[i] = byte(int8(x + 0.5))
-		}
+		x := v * inverse
+		half := math.Float64frombits(halfBits | uint64(math.Float32bits(x)&signBit)<<32) // of x's sign, without a branch
+		out[i] = byte(int8(int32(float64(x) + half)))                                    // the sum is exact
 	}
 	return true
 }
