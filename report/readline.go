@@ -41,7 +41,7 @@ func readers() map[string]func([]byte) (Line, error) {
 	return map[string]func([]byte) (Line, error){
 		"bench": as(Bench{}), "blocks": as(Blocks{}), "card": as(Card{}), "curve": as(Curve{}), "difference": as(Difference{}),
 		"doctor": as(Doctor{}), "done": as(Healed{}), "error": as(Error{}), "eval": as(HealEval{}), "file": as(File{}),
-		"generated": as(Generated{}), "generation": as(Generation{}), "layer": as(Layer{}), "logprobs": as(LogProbs{}), "model": as(Model{}), "note": as(Note{}),
+		"generated": as(Generated{}), "gguf": as(GGUF{}), "key": as(GGUFKey{}), "tensor": as(GGUFTensor{}), "generation": as(Generation{}), "layer": as(Layer{}), "logprobs": as(LogProbs{}), "model": as(Model{}), "note": as(Note{}),
 		"perplexity": as(Perplexity{}), "plan": as(Plan{}), "preview": as(Preview{}), "pulled": as(Pulled{}), "pushed": as(Pushed{}), "ranking": as(Ranking{}), "request": as(Shown{}),
 		"result": as(Result{StdErr: nan()}), "selfcheck": as(Selfcheck{}), "step": as(HealStep{}), "summary": as(Summary{}), "text": as(Text{}),
 		"tokens": as(Tokens{}), "variant": as(Variant{}), "version": as(Version{}), "warning": as(Warning{}), "written": as(Written{}),

@@ -26,7 +26,7 @@ func TestLines(t *testing.T) {
 		{LogProbs{}, `{"type":"logprobs","index":0,"logprobs":[],"greedy":[]}`},
 		{LogProbs{LogProbs: Numbers([]float64{-1.5, -0.1}), Greedy: []bool{true, false}}, `{"type":"logprobs","index":0,"logprobs":[-1.5,-0.1],"greedy":[true,false]}`},
 		{Summary{Loss: Number(math.NaN()), Perplexity: Number(math.Inf(1))}, `{"type":"summary","tokens":0,"loss":null,"perplexity":null,"greedy":0,"seconds":0,"device":"","dtype":"","provider":"","threads":0}`},
-		{Perplexity{}, `{"type":"perplexity","tokens":0,"loss":0,"perplexity":0,"data":"","rows":0,"join":"","bos":false,"length":0,"windows":0,"dropped":0,"sha256":"","seconds":0,"device":"","dtype":"","provider":"","threads":0}`},
+		{Perplexity{}, `{"type":"perplexity","tokens":0,"loss":0,"perplexity":0,"data":"","rows":0,"join":"","bos":false,"length":0,"windows":0,"dropped":0,"convention":"","sha256":"","seconds":0,"device":"","dtype":"","provider":"","threads":0}`},
 		{Generation{}, `{"type":"generation","index":0,"ids":[],"text":null,"finish":"","device":"","dtype":"","provider":"","threads":0}`},
 		{Ranking{Scores: Numbers([]float64{1, math.NaN()})}, `{"type":"ranking","metric":"","direction":"","scores":[1,null],"order":[],"protected":[],"seed":0,"sequences":0,"tokens":0}`},
 		{Blocks{}, `{"type":"blocks","metric":"","direction":"","block":0,"scores":[],"best":0,"order":[],"protected":[],"sequences":0,"tokens":0}`},
