@@ -47,21 +47,11 @@ that ran out of tokens. The same command goes on where it was interrupted.`,
 				}
 				prompt = strings.TrimRight(string(text), "\r\n")
 			}
-			for _, name := range []string{"top-k", "top-p"} {
-				if c.Flags().Changed(name) && o.Temperature == 0 {
-					return usage("--%s has no effect at temperature 0, which always takes the likeliest token", name).withHint("pass a --temperature above 0, such as 0.8")
-				}
-			}
-			if err := atLeastOne(c, "samples", o.Samples); err != nil {
+			if err := checkGenerate(c, o); err != nil {
 				return err
 			}
 			if o.Data != "" {
 				return runAnswers(c.Context(), a, o)
-			}
-			for _, name := range []string{"out", "schema", "map", "template", "samples", "force"} {
-				if c.Flags().Changed(name) {
-					return usage("--%s goes with --data, which is not given", name)
-				}
 			}
 			return runGenerate(c.Context(), a, o)
 		},
@@ -75,14 +65,7 @@ that ran out of tokens. The same command goes on where it was interrupted.`,
 	c.Flags().Float64Var(&o.TopP, "top-p", o.TopP, "draw from the fewest tokens that have this share together")
 	c.Flags().Uint64Var(&o.Seed, "seed", o.Seed, "seed of drawing")
 	c.Flags().StringArrayVar(&o.Stop, "stop", nil, "end before this text; may be given several times")
-	f := c.Flags()
-	f.StringVar(&o.Data, "data", "", dataHelp+"; rows whose prompts are answered")
-	schemaFlags(f, &o.Schema, &o.Map)
-	f.StringVar(&o.Questions.Template, "template", "", "with --data: alpaca, chat (the model's own) or a chat template, as heal has them (default chat)")
-	f.IntVar(&o.Samples, "samples", 0, "with --data: number of rows, drawn by --seed (default: all)")
-	f.StringVar(&o.Out, "out", "", "with --data: .jsonl file for the rows with their answers")
-	f.BoolVar(&o.Force, "force", false, "with --data: start over, whatever --out holds")
-	nonEmpty(c, "tokens", "data", "out", "schema", "template")
+	answerFlags(c, &o)
 	exclusive(c, "prompt", "tokens")
 	exclusive(c, "prompt", "data")
 	exclusive(c, "tokens", "data")
@@ -92,6 +75,39 @@ that ran out of tokens. The same command goes on where it was interrupted.`,
 	engineFlags(c, &o.Engine)
 	adapterFlag(c, &o.Engine)
 	return c
+}
+
+// answerFlags are those of answering a data set.
+func answerFlags(c *cobra.Command, o *stage.Generate) {
+	f := c.Flags()
+	f.StringVar(&o.Data, "data", "", dataHelp+"; rows whose prompts are answered")
+	schemaFlags(f, &o.Schema, &o.Map)
+	f.StringVar(&o.Questions.Template, "template", "", "with --data: alpaca, chat (the model's own) or a chat template, as heal has them (default chat)")
+	f.IntVar(&o.Samples, "samples", 0, "with --data: number of rows, drawn by --seed (default: all)")
+	f.StringVar(&o.Out, "out", "", "with --data: .jsonl file for the rows with their answers")
+	f.BoolVar(&o.Force, "force", false, "with --data: start over, whatever --out holds")
+	nonEmpty(c, "tokens", "data", "out", "schema", "template")
+}
+
+// checkGenerate refuses flags that would change nothing.
+func checkGenerate(c *cobra.Command, o stage.Generate) error {
+	for _, name := range []string{"top-k", "top-p"} {
+		if c.Flags().Changed(name) && o.Temperature == 0 {
+			return usage("--%s has no effect at temperature 0, which always takes the likeliest token", name).withHint("pass a --temperature above 0, such as 0.8")
+		}
+	}
+	if err := atLeastOne(c, "samples", o.Samples); err != nil {
+		return err
+	}
+	if o.Data != "" {
+		return nil
+	}
+	for _, name := range []string{"out", "schema", "map", "template", "samples", "force"} {
+		if c.Flags().Changed(name) {
+			return usage("--%s goes with --data, which is not given", name)
+		}
+	}
+	return nil
 }
 
 // shown leaves out what would move a terminal's cursor, ring its bell or set it up anew.
