@@ -213,7 +213,26 @@ func (l *rowLaw) call(worker int, key shapeKey, m int, a, b operand, dst []float
 // added up.
 func (l *rowLaw) reduce(w *worker, s shape, m int, a, b operand, dst []float32) {
 	s.plain = true
+	if m == 1 { // oneDNN 3 takes a single column for a dense row, whatever its stride
+		a, s.stride = column(w, a, s.k, s.stride), 0
+	}
 	l.must(w.id, shapeKey{s, a.bf16 != nil}, m, a, b, dst)
+}
+
+// column copies the first column of a [k, stride] to scratch memory.
+func column(w *worker, a operand, k, stride int) operand {
+	if a.bf16 != nil {
+		out := w.halves(slotTurned, k)
+		for p := range out {
+			out[p] = a.bf16[p*stride]
+		}
+		return operand{bf16: out}
+	}
+	out := w.floats(slotTurned, k)
+	for p := range out {
+		out[p] = a.f32[p*stride]
+	}
+	return operand{f32: out}
 }
 
 // untiled implements the limit's products: one call whatever the rows.
