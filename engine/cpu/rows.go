@@ -214,7 +214,8 @@ func (l *rowLaw) call(worker int, key shapeKey, m int, a, b operand, dst []float
 func (l *rowLaw) reduce(w *worker, s shape, m int, a, b operand, dst []float32) {
 	s.plain = true
 	if m == 1 { // oneDNN 3 takes a single column for a dense row, whatever its stride
-		a, s.stride = column(w, a, s.k, s.stride), 0
+		l.product(w, shape{n: s.n, k: s.k, plain: true}, 1, column(w, a, s.k, s.stride), b, dst)
+		return
 	}
 	l.must(w.id, shapeKey{s, a.bf16 != nil}, m, a, b, dst)
 }
