@@ -58,6 +58,8 @@ const importRule = `
 	data hub chat tokenizer                                  < stage
 	internal/doctor internal/nearest internal/selfcheck internal/bench < stage
 	stage       < internal/cli
+	report      < run/rundir
+	run/rundir  < internal/cli
 
 	# what surrounds them
 	internal/filelock < hub internal/journal
@@ -94,6 +96,7 @@ const neverRule = `
 	resident    -> forest score generate
 	generate    -> forest
 	engine/block -> engine
+	run/rundir  -> engine model stage
 	safetensors -> checkpoint
 	torchfile   -> checkpoint
 	tokenizer   -> model engine checkpoint

@@ -1,0 +1,127 @@
+package rundir
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Format is the version of the files of a run directory.
+const Format = 1
+
+// Files and directories of a run.
+const (
+	RunFile      = "run.json"
+	RecipeFile   = "recipe.yaml"
+	LockFile     = "lock"
+	TrialFile    = "trial.json"
+	ManifestFile = "manifest.json"
+	FailureFile  = "failed.json"
+	TrialsDir    = "trials"
+	StagesDir    = "stages"
+)
+
+// Files of stages, by kind.
+const (
+	RankingFile     = "ranking.jsonl"       // score: one report.Ranking, or report.Blocks
+	PlanFile        = "plan.json"           // plan: what --plan reads
+	HealedFile      = "healed.json"         // heal: a report.Healed
+	LossesFile      = "losses.jsonl"        // heal: report.HealStep and report.HealEval, in order
+	TrainedFile     = "trained.safetensors" // heal: tensors by their names in the dense model; lora has PEFT's files
+	ResultsFile     = "results.json"        // tasks: a report.EvalFile
+	PerplexityFile  = "perplexity.jsonl"    // perplexity: one report.Perplexity
+	GenerationsFile = "generations.jsonl"   // prompts: a Generation a line
+	CurveFile       = "curve.jsonl"         // curve: one report.Curve
+	ModelDir        = "model"               // checkpoint: a directory that transformers loads
+)
+
+// Kinds of stages.
+const (
+	KindScore      = "score"
+	KindPlan       = "plan"
+	KindHeal       = "heal"
+	KindCheckpoint = "checkpoint"
+	KindTasks      = "tasks"
+	KindPerplexity = "perplexity"
+	KindPrompts    = "prompts"
+	KindSpeed      = "speed" // its manifest is all it has
+	KindCurve      = "curve"
+)
+
+// States of a model that are measured; roles begin with them: "healed.tasks".
+const (
+	Dense  = "dense"
+	Cut    = "cut"
+	Healed = "healed"
+)
+
+// VersionError is a file of a format that this program does not read.
+type VersionError struct {
+	Path   string
+	Format int
+}
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("%s: format %d, and this program reads format %d", e.Path, e.Format, Format)
+}
+
+// ErrNone: there is no run in the directory.
+var ErrNone = errors.New("no run directory")
+
+// read decodes a JSON file and checks its format.
+func read(path string, into interface{ format() int }) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if f := into.format(); f != Format {
+		return &VersionError{Path: path, Format: f}
+	}
+	return nil
+}
+
+// Write writes a value as indented JSON to a file that appears whole or not at all.
+func Write(path string, v any) error {
+	raw, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return err
+	}
+	return WriteFile(path, append(raw, '\n'))
+}
+
+// WriteFile writes a file that appears whole or not at all, and stays when the
+// power goes.
+func WriteFile(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", path, err), ignoreNone(os.Remove(f.Name())))
+	}
+	return nil
+}
+
+func ignoreNone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
