@@ -47,6 +47,8 @@ const importRule = `
 	model       < engine/block
 	engine/block < engine/cpu
 	heal/adapter < heal
+	model safetensors checkpoint < heal/overlay
+	heal/overlay < stage
 	engine/cpu  < engine/all
 	engine/all  < internal/doctor stage
 	forest      < score eval internal/bench

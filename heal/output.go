@@ -3,6 +3,9 @@ package heal
 import (
 	"context"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/coppice-ml/coppice/checkpoint"
@@ -33,6 +36,50 @@ func (s *Set) Replacements(ctx context.Context, m *model.Model, kept []int, wide
 		}
 	}
 	return out
+}
+
+// WriteTrained writes the trained tensors of the set by the names that m has for
+// them, in the dtype that dtype gives for each. The file appears whole or not at all.
+func (s *Set) WriteTrained(ctx context.Context, path string, dtype func(tensor string) safetensors.DType) error {
+	var list []safetensors.Tensor
+	for _, t := range s.List {
+		list = append(list, safetensors.Tensor{Name: t.Name(), DType: dtype(t.Name()), Shape: t.Shape()})
+	}
+	tmp := filepath.Join(filepath.Dir(path), partialPrefix+filepath.Base(path))
+	err := writeSynced(tmp, func(w io.Writer) error {
+		if _, err := safetensors.WriteHeader(w, list, map[string]string{"format": "pt"}); err != nil {
+			return err
+		}
+		for i, t := range s.List {
+			if err := writeMaster(ctx, w, t, list[i].DType); err != nil {
+				return fmt.Errorf("%s: %w", t.Name(), err)
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
+	}
+	return err
+}
+
+// writeMaster writes a Trainable's values in a dtype.
+func writeMaster(ctx context.Context, w io.Writer, t engine.Trainable, d safetensors.DType) error {
+	read, size := readMaster(ctx, t, d), int64(elements(t.Shape())*d.Size())
+	raw := make([]byte, min(size, int64(chunk*d.Size())))
+	for at := int64(0); at < size; at += int64(len(raw)) {
+		part := raw[:min(int64(len(raw)), size-at)]
+		if err := read(part, at); err != nil {
+			return err
+		}
+		if _, err := w.Write(part); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readMaster gives a Trainable's values in a dtype.

@@ -94,6 +94,8 @@ type Compute struct {
 	Keep     []int  `json:"keep,omitempty"` // layers run, where not all of them
 	// Adapter is the SHA-256 of the files of an adapter that ran beside the weights.
 	Adapter string `json:"adapter,omitempty"`
+	// Trained is the SHA-256 of the files of tensors that ran in the places of the model's.
+	Trained string `json:"trained,omitempty"`
 }
 
 // Summary closes the lines of logprobs.

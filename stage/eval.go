@@ -276,6 +276,9 @@ func (r *evalRun) openStates() error {
 		if c.Adapter != "" {
 			identity["adapter"] = c.Adapter
 		}
+		if c.Trained != "" {
+			identity["trained"] = c.Trained
+		}
 		if asking := r.q.asking; asking.hash != "" || asking.Instruction != "" {
 			identity["chat"] = []any{asking.hash, asking.Multiturn, asking.Instruction}
 		}

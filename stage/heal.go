@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,13 @@ type Heal struct {
 	Data   TrainData `yaml:",inline"`
 	Out    string    `yaml:"out"`
 	Force  bool      `yaml:"force"`
+	Result string    `yaml:"result"` // checkpoint, or the trained tensors alone
 
+	Training `yaml:",inline"`
+}
+
+// Training says what trains, and how.
+type Training struct {
 	Method string `yaml:"method"` // partial, lora or full
 
 	Last        int      `yaml:"last"`   // partial: trained layers, counted from the end
@@ -73,9 +80,20 @@ type Heal struct {
 
 // DefaultHeal is the paper's recipe.
 func DefaultHeal() Heal {
+	return Heal{Data: DefaultTrainData(), Training: DefaultTraining(), Result: ResultCheckpoint}
+}
+
+// What healing leaves.
+const (
+	ResultCheckpoint = "checkpoint" // a checkpoint, or for lora an adapter
+	ResultTrained    = "trained"    // the trained tensors alone, or for lora an adapter
+)
+
+// DefaultTraining is how the paper's recipe trains.
+func DefaultTraining() Training {
 	o := heal.Defaults(heal.Partial)
-	return Heal{
-		Method: heal.Partial, Last: 3, Head: true, Norm: true, Data: DefaultTrainData(),
+	return Training{
+		Method: heal.Partial, Last: 3, Head: true, Norm: true,
 		Rank: 8, Alpha: 16, Dropout: 0.05, Targets: []string{"all"},
 		Epochs: 2, Batch: o.BatchSize, MicroTokens: o.MicroTokens, Schedule: o.Schedule, Warmup: -1,
 		Betas: [2]float64{o.Beta1, o.Beta2}, Eps: o.Eps, MaxGradNorm: o.MaxGradNorm, Moments: string(o.Moments), Compute: "needed",
@@ -97,10 +115,14 @@ func (h Heal) Check() error {
 	}{
 		{"method", h.Method, heal.Methods()}, {"schedule", h.Schedule, heal.Schedules()}, {"compute", h.Compute, []string{"needed", "all"}},
 		{"keep", h.Keep, []string{"best", "last"}}, {"moments", h.Moments, []string{"float32", "bfloat16"}}, {"save_dtype", h.SaveDType, []string{"original", "float32"}},
+		{"result", cmp.Or(h.Result, ResultCheckpoint), []string{ResultCheckpoint, ResultTrained}},
 	} {
 		if err := oneOf(c.field, c.value, c.valid...); err != nil {
 			return err
 		}
+	}
+	if len(h.Layers.Trained) > 0 && h.Result != ResultTrained && h.Method != heal.LoRA {
+		return wrong("{trained}: a checkpoint would lack what was trained before").with("pass {result} %s", ResultTrained)
 	}
 	if err := h.numbers(); err != nil {
 		return err
@@ -323,6 +345,12 @@ func (j *healJob) describe(ctx context.Context) (map[string]string, error) {
 		"betas": fmt.Sprint(o.Beta1, ",", o.Beta2), "eps": fmt.Sprint(o.Eps), "max_grad_norm": fmt.Sprint(o.MaxGradNorm), "moments": string(o.Moments),
 		"eval_every": fmt.Sprint(o.EvalEvery), "keep": j.Keep, "patience": fmt.Sprint(o.Patience), "save_dtype": j.SaveDType, "untie": fmt.Sprint(j.Untie),
 		"init_from": j.InitFrom,
+	}
+	if by.Trained != "" {
+		id["trained before"] = by.Trained
+	}
+	if j.Result == ResultTrained {
+		id["result"] = j.Result
 	}
 	if j.Method == heal.LoRA {
 		id["adapters"] = fmt.Sprintf("rank %d, alpha %v, dropout %v, rslora %v, lora_init %q", j.Rank, j.Alpha, j.Dropout, j.RankStable, j.LoRAInit)

@@ -11,10 +11,12 @@ import (
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/heal"
 	"github.com/coppice-ml/coppice/heal/adapter"
+	"github.com/coppice-ml/coppice/heal/overlay"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/prune"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/resident"
+	"github.com/coppice-ml/coppice/safetensors"
 )
 
 // finish writes what training came to, and evaluates it as it was written.
@@ -28,20 +30,25 @@ func (j *healJob) finish(ctx context.Context, result *heal.Result) (*report.Heal
 		return nil, err
 	}
 	var err error
-	if j.Method == heal.LoRA {
+	switch {
+	case j.Method == heal.LoRA:
 		err = j.writeAdapter(ctx, made)
-	} else {
+	case j.Result == ResultTrained:
+		err = j.writeTrained(ctx, made)
+	default:
 		err = j.writeCheckpoint(ctx, made, done)
-	}
-	if err == nil && j.Method != heal.LoRA && len(j.data.valid) > 0 {
-		err = j.evaluateWritten(ctx, made, done)
+		if err == nil && len(j.data.valid) > 0 {
+			err = j.evaluateWritten(ctx, made, done)
+		}
 	}
 	if err != nil {
 		return nil, err
 	}
 	done.Seconds = seconds(j.started)
-	if err := heal.SaveMasters(ctx, j.dir.state(), j.set); err != nil {
-		return nil, err
+	if j.Result != ResultTrained {
+		if err := heal.SaveMasters(ctx, j.dir.state(), j.set); err != nil {
+			return nil, err
+		}
 	}
 	if err := j.dir.finish(made, done); err != nil {
 		return nil, err
@@ -100,6 +107,28 @@ func (j *healJob) writeCheckpoint(ctx context.Context, dir string, done *report.
 	defer end()
 	_, err = checkpoint.Write(ctx, c, dir, s, checkpoint.WriteOptions{Progress: tell})
 	return err
+}
+
+// writeTrained writes the trained tensors alone, rounded as a checkpoint has them.
+func (j *healJob) writeTrained(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	return j.set.WriteTrained(ctx, filepath.Join(dir, overlay.FileName), func(name string) safetensors.DType {
+		if t, ok := j.s.stored(name); ok && j.SaveDType != "float32" {
+			return t.DType
+		}
+		return safetensors.F32
+	})
+}
+
+// stored is a tensor as the checkpoint has it, whatever was trained since; an
+// untied head is stored as the embedding is.
+func (s *Session) stored(name string) (checkpoint.TensorInfo, bool) {
+	if t, ok := s.Checkpoint.Tensor(name); ok {
+		return t, true
+	}
+	return s.Model.Source.Tensor(name)
 }
 
 // card says how the model was healed, behind what its card said before.

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
+	"github.com/coppice-ml/coppice/heal/overlay"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/prune"
 )
@@ -23,6 +25,9 @@ type Layers struct {
 type Cut struct {
 	Drop string `yaml:"drop"` // layers to leave out, such as 3,7,24-31
 	Plan string `yaml:"plan"` // a plan file
+	// Trained are directories of tensors that heal wrote by themselves, which take the
+	// places of the model's; of several that have one, the last counts.
+	Trained []string `yaml:"trained"`
 }
 
 // Given says that a pruning is chosen.
@@ -55,8 +60,11 @@ func (f Layers) choose(spec *model.Spec) (prune.Plan, error) {
 	return p, nil
 }
 
-// narrow leaves out what a pruning drops.
+// narrow leaves out what a pruning drops, and puts in what was trained.
 func (s *Session) narrow(ctx context.Context, f Layers) error {
+	if err := s.replace(f.Trained); err != nil {
+		return err
+	}
 	if !f.Given() {
 		return nil
 	}
@@ -69,6 +77,20 @@ func (s *Session) narrow(ctx context.Context, f Layers) error {
 	}
 	if len(p.Drop) > 0 {
 		s.Keep = p.Keep
+	}
+	return nil
+}
+
+// replace puts trained tensors in the places of the model's.
+func (s *Session) replace(dirs []string) (err error) {
+	if len(dirs) == 0 {
+		return nil
+	}
+	if s.trained, err = overlay.Open(dirs); err != nil {
+		return failed("{trained}: %w", err)
+	}
+	if s.Model, err = s.trained.Into(s.Model); err != nil {
+		return failed("{trained} %s: %w", strings.Join(dirs, ", "), err)
 	}
 	return nil
 }

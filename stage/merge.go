@@ -7,7 +7,6 @@ import (
 
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/heal/adapter"
-	"github.com/coppice-ml/coppice/internal/number"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/safetensors"
@@ -59,12 +58,16 @@ func (g MergeAdapter) Run(ctx context.Context, env Env) (*report.Written, error)
 			return nil, err
 		}
 		for w := range s.Model.Spec.Weights() {
-			surgery.Replace[w.Name] = merged(s.Model, w, nil, true)
+			if surgery.Replace[w.Name], err = merged(s.Model, w, nil, true); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for i := range a.Pairs {
 		p := &a.Pairs[i]
-		surgery.Replace[p.Weight.Name] = merged(s.Model, p.Weight, p, wide)
+		if surgery.Replace[p.Weight.Name], err = merged(s.Model, p.Weight, p, wide); err != nil {
+			return nil, err
+		}
 	}
 	tell, end := env.Talk.Progress("merging", Bytes)
 	defer end()
@@ -76,32 +79,10 @@ func (g MergeAdapter) Run(ctx context.Context, env Env) (*report.Written, error)
 }
 
 // merged is a tensor of the model with an adapter, if there is one, added to it.
-func merged(m *model.Model, w model.Weight, p *adapter.Pair, wide bool) checkpoint.Tensor {
-	info, _ := m.Source.Tensor(w.Name)
-	d := info.DType
-	if wide {
-		d = safetensors.F32
+func merged(m *model.Model, w model.Weight, p *adapter.Pair, wide bool) (checkpoint.Tensor, error) {
+	d := safetensors.F32
+	if info, _ := m.Source.Tensor(w.Name); !wide {
+		d = info.DType
 	}
-	var raw []byte // the whole tensor, between its first and its last byte
-	read := func(dst []byte, at int64) error {
-		if raw == nil {
-			stored, err := m.Source.Data(w.Name)
-			if err != nil {
-				return err
-			}
-			values := make([]float32, w.Elements())
-			number.Widen(values, stored, info.DType)
-			if p != nil {
-				p.AddTo(values, 0)
-			}
-			raw = make([]byte, len(values)*d.Size())
-			number.Narrow(raw, values, d)
-			m.Source.Release(w.Name)
-		}
-		if copy(dst, raw[at:]); at+int64(len(dst)) == int64(len(raw)) {
-			raw = nil
-		}
-		return nil
-	}
-	return checkpoint.Tensor{DType: d, Shape: w.Shape, Read: read}
+	return rounded(m, w, p, d)
 }

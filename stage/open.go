@@ -2,13 +2,13 @@ package stage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/heal"
+	"github.com/coppice-ml/coppice/heal/overlay"
 	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/internal/doctor"
 	"github.com/coppice-ml/coppice/model"
@@ -26,6 +26,7 @@ type Session struct {
 	env         Env
 	adapter     *heal.Set // runs beside the weights; nil: none
 	adapterHash string
+	trained     *overlay.Tensors        // in the places of the model's; nil: none
 	progress    func(done, total int64) // of passes; may be nil
 	memory      int64                   // bound on the process; 0: none
 }
@@ -55,7 +56,8 @@ func openDir(ctx context.Context, env Env, dir string, layers Layers) (*Session,
 		err = s.narrow(ctx, layers)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.Close())
+		s.Close()
+		return nil, err
 	}
 	return s, nil
 }
@@ -109,13 +111,20 @@ func (s *Session) Close() {
 	if s.Engine != nil {
 		_ = s.Engine.Close()
 	}
+	if s.trained != nil {
+		_ = s.trained.Close()
+	}
 	_ = s.Checkpoint.Close()
 }
 
 // Compute says what makes results.
 func (s *Session) Compute() report.Compute {
 	i := s.Engine.Info()
-	return report.Compute{Device: i.Device, DType: string(i.DType), Provider: i.Provider, Threads: i.Threads, Keep: s.Keep, Adapter: s.adapterHash}
+	c := report.Compute{Device: i.Device, DType: string(i.DType), Provider: i.Provider, Threads: i.Threads, Keep: s.Keep, Adapter: s.adapterHash}
+	if s.trained != nil {
+		c.Trained = s.trained.SHA256
+	}
+	return c
 }
 
 // warnOfMemory says where the bound on memory cannot be kept.

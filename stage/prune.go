@@ -116,12 +116,7 @@ func (p Prune) Run(ctx context.Context, env Env, planned func(report.Plan) error
 	if err := plan.Measure(s.Checkpoint); err != nil {
 		return nil, err
 	}
-	err = planned(report.Plan{
-		Layers: plan.Layers, Keep: plan.Keep, Drop: plan.Drop,
-		Parameters: plan.Parameters, ParametersBefore: plan.ParametersBefore,
-		Bytes: plan.Bytes, BytesBefore: plan.BytesBefore, Source: plan.Source,
-	})
-	if err != nil {
+	if err := planned(planLine(plan)); err != nil {
 		return nil, err
 	}
 	if note := s.Model.Spec.PruneNote(plan.Keep); note != "" {

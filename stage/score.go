@@ -11,14 +11,15 @@ import (
 
 // Score ranks the layers of a model by how little is lost without them.
 type Score struct {
-	Model   string   `yaml:"model"`
-	Metrics []string `yaml:"metric"`   // names, or all
-	Protect string   `yaml:"protect"`  // layers that are never dropped, such as 0-3,30-31
-	Batch   int      `yaml:"batch"`    // taylor, taylor-l2: sequences of a gradient batch
-	Block   int      `yaml:"block"`    // angular: layers in a block; 0: a quarter of them
-	Rounds  int      `yaml:"rounds"`   // greedy-ppl: layers to drop; 0: until one is left
-	CKARows string   `yaml:"cka_rows"` // cka: what is compared, token or sequence
-	Matrix  bool     `yaml:"matrix"`   // cka: compare every two depths, not only neighbours
+	Model   string           `yaml:"model"`
+	Metrics []string         `yaml:"metric"`   // names, or all
+	Protect string           `yaml:"protect"`  // layers that are never dropped, such as 0-3,30-31
+	Batch   int              `yaml:"batch"`    // taylor, taylor-l2: sequences of a gradient batch
+	Block   int              `yaml:"block"`    // angular: layers in a block; 0: a quarter of them
+	Rounds  int              `yaml:"rounds"`   // greedy-ppl: layers to drop; 0: until one is left
+	CKARows string           `yaml:"cka_rows"` // cka: what is compared, token or sequence
+	Matrix  bool             `yaml:"matrix"`   // cka: compare every two depths, not only neighbours
+	Layers  `yaml:",inline"` // a pruning to score in place of the whole model
 	Data    `yaml:",inline"`
 	Engine  `yaml:",inline"`
 }
@@ -59,7 +60,7 @@ func (s Score) Run(ctx context.Context, env Env) ([]report.Line, error) {
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	session, err := Open(ctx, env, s.Model, Layers{})
+	session, err := Open(ctx, env, s.Model, s.Layers)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +80,7 @@ func (s Score) Run(ctx context.Context, env Env) ([]report.Line, error) {
 	defer sc.close()
 	sc.opt.Batch = s.Batch
 	sc.opt.Block, sc.opt.Rounds, sc.opt.Rows, sc.opt.Matrix = s.Block, s.Rounds, score.Rows(s.CKARows), s.Matrix
-	priced, err := sc.price(s.Metrics, nil, protect)
+	priced, err := sc.price(s.Metrics, session.Keep, protect)
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,9 @@ func (s *Session) openStore(ctx context.Context, seqs [][]int32) (*score.Store, 
 	if by.Adapter != "" {
 		identity = append(identity, "adapter "+by.Adapter)
 	}
+	if by.Trained != "" {
+		identity = append(identity, "trained "+by.Trained)
+	}
 	store, err := score.OpenStore(filepath.Join(dir, "scores"), identity...)
 	if err != nil {
 		s.env.Talk.Warn("partial results are not kept: %v", err)
