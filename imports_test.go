@@ -61,7 +61,9 @@ const importRule = `
 	internal/doctor internal/nearest internal/selfcheck internal/bench < stage
 	stage       < internal/cli
 	report      < run/rundir
-	run/rundir  < internal/cli
+	run/rundir  < run
+	stage internal/strictyaml internal/nearest < run
+	run         < internal/cli
 
 	# what surrounds them
 	internal/filelock < hub internal/journal

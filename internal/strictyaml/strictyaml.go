@@ -20,6 +20,7 @@ import (
 type Rules struct {
 	Refused map[string]string       // keys that somebody may expect, and why there are none such
 	Own     func(reflect.Type) bool // types that look at their keys themselves; may be nil
+	Columns bool                    // say in which column an unknown key stands, too
 }
 
 // Decode decodes a mapping into a struct. What has no key stays as it is.
@@ -35,7 +36,17 @@ func Decode(n *yaml.Node, into any, r Rules) error {
 
 // check looks at the keys of a node and of those in it.
 func (r Rules) check(n *yaml.Node, t reflect.Type, place string) error {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	switch {
+	case t.Kind() == reflect.Map && n.Kind == yaml.MappingNode:
+		for i := 0; i < len(n.Content); i += 2 {
+			if err := r.check(n.Content[i+1], t.Elem(), place+n.Content[i].Value+"."); err != nil {
+				return err
+			}
+		}
+		return nil
 	case t.Kind() == reflect.Slice && n.Kind == yaml.SequenceNode && t.Elem().Kind() == reflect.Struct:
 		for i, item := range n.Content {
 			if err := r.check(item, t.Elem(), fmt.Sprintf("%s[%d].", strings.TrimSuffix(place, "."), i)); err != nil {
@@ -66,8 +77,12 @@ func (r Rules) check(n *yaml.Node, t reflect.Type, place string) error {
 }
 
 func (r Rules) unknown(key *yaml.Node, place string, known map[string]reflect.Type) error {
+	line := fmt.Sprintf("line %d", key.Line)
+	if r.Columns {
+		line += fmt.Sprintf(", column %d", key.Column)
+	}
 	if why, ok := r.Refused[key.Value]; ok {
-		return fmt.Errorf("line %d: %s%s: %s", key.Line, place, key.Value, why)
+		return fmt.Errorf("%s: %s%s: %s", line, place, key.Value, why)
 	}
 	names := make([]string, 0, len(known))
 	for name := range known {
@@ -75,9 +90,9 @@ func (r Rules) unknown(key *yaml.Node, place string, known map[string]reflect.Ty
 	}
 	slices.Sort(names)
 	if near := nearest.Near(key.Value, names); len(near) > 0 {
-		return fmt.Errorf("line %d: unknown key %s%s; did you mean %s?", key.Line, place, key.Value, near[0])
+		return fmt.Errorf("%s: unknown key %s%s; did you mean %s?", line, place, key.Value, near[0])
 	}
-	return fmt.Errorf("line %d: unknown key %s%s; known are %s", key.Line, place, key.Value, strings.Join(names, ", "))
+	return fmt.Errorf("%s: unknown key %s%s; known are %s", line, place, key.Value, strings.Join(names, ", "))
 }
 
 // keys are a struct's keys; open says that others may stand beside them.
