@@ -30,7 +30,6 @@ func products256(m, n, k int, a, b, dst []float32) {
 			panelProduct256(m, a[p:], k, &panel, depth, dst[j:], n, columns, p == 0)
 		}
 	}
-	archsimd.ClearAVXUpperBits()
 }
 
 // productsPlain256: dst [m, n] = a [m, k] x b [k, n].
@@ -46,7 +45,6 @@ func productsPlain256(m, n, k int, a, b, dst []float32) {
 			panelProduct256(m, a[p:], k, &panel, depth, dst[j:], n, columns, p == 0)
 		}
 	}
-	archsimd.ClearAVXUpperBits()
 }
 
 // panelProduct256 adds a [m, depth] x panel to columns of dst, or sets them
@@ -104,6 +102,7 @@ func outer4x256(a []float32, k int, panel *[panelDepth256 * panelColumns256]floa
 	s21.StoreSlice(d2[lanes256:])
 	s30.StoreSlice(d3)
 	s31.StoreSlice(d3[lanes256:])
+	archsimd.ClearAVXUpperBits()
 }
 
 // outer256 computes one row.
@@ -119,4 +118,5 @@ func outer256(a []float32, panel *[panelDepth256 * panelColumns256]float32, dst 
 	}
 	s0.StoreSlice(dst)
 	s1.StoreSlice(dst[lanes256:])
+	archsimd.ClearAVXUpperBits()
 }

@@ -28,7 +28,6 @@ func products512(m, n, k int, a, b, dst []float32) {
 			panelProduct512(m, a[p:], k, &panel, depth, dst[j:], n, columns, p == 0)
 		}
 	}
-	archsimd.ClearAVXUpperBits()
 }
 
 // productsPlain512: dst [m, n] = a [m, k] x b [k, n].
@@ -44,7 +43,6 @@ func productsPlain512(m, n, k int, a, b, dst []float32) {
 			panelProduct512(m, a[p:], k, &panel, depth, dst[j:], n, columns, p == 0)
 		}
 	}
-	archsimd.ClearAVXUpperBits()
 }
 
 // panelProduct512 adds a [m, depth] x panel to columns of dst, or sets them
@@ -102,6 +100,7 @@ func outer4x512(a []float32, k int, panel *[panelDepth512 * panelColumns512]floa
 	s21.StoreSlice(d2[lanes512:])
 	s30.StoreSlice(d3)
 	s31.StoreSlice(d3[lanes512:])
+	archsimd.ClearAVXUpperBits()
 }
 
 // outer512 computes one row.
@@ -117,4 +116,5 @@ func outer512(a []float32, panel *[panelDepth512 * panelColumns512]float32, dst 
 	}
 	s0.StoreSlice(dst)
 	s1.StoreSlice(dst[lanes512:])
+	archsimd.ClearAVXUpperBits()
 }

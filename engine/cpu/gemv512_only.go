@@ -11,6 +11,12 @@ import "unsafe"
 //go:noescape
 func dotLines(a, b *uint16, stride uintptr, lines int, sums *[groupRows]float32, ahead uintptr)
 
+// prefetchRows asks for the cache lines at p and at the 15 places that follow
+// it, stride bytes apart. Any address will do.
+//
+//go:noescape
+func prefetchRows(p unsafe.Pointer, stride uintptr)
+
 // columnsHalf512 needs AVX512_BF16. The 16 rows of b are the lanes of a vector.
 func columnsHalf512(m, n, k, run, lo, hi int, a, b []uint16, dst []float32) {
 	a, b, dst = a[:m*k], b[:n*k], dst[:m*n]

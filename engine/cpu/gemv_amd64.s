@@ -19,6 +19,102 @@ loop:
 	JNZ  loop
 	RET
 
+// EIGHT adds the products of four words of each of eight rows, the first at AX,
+// with those of a at DI; they lie bytes on. Rows r and r+4 share a register, are
+// transposed within its halves, and each word is one multiply-add of all rows.
+#define EIGHT(bytes, sum) \
+	VMOVUPS      bytes(AX), X2 \
+	VMOVUPS      bytes(AX)(BX*1), X3 \
+	VMOVUPS      bytes(AX)(BX*2), X4 \
+	VMOVUPS      bytes(AX)(CX*1), X5 \
+	VINSERTF128  $1, bytes(R10), Y2, Y2 \
+	VINSERTF128  $1, bytes(R10)(BX*1), Y3, Y3 \
+	VINSERTF128  $1, bytes(R10)(BX*2), Y4, Y4 \
+	VINSERTF128  $1, bytes(R10)(CX*1), Y5, Y5 \
+	VUNPCKLPS    Y3, Y2, Y6 \
+	VUNPCKHPS    Y3, Y2, Y7 \
+	VUNPCKLPS    Y5, Y4, Y8 \
+	VUNPCKHPS    Y5, Y4, Y9 \
+	VUNPCKLPD    Y8, Y6, Y2 \
+	VUNPCKHPD    Y8, Y6, Y3 \
+	VUNPCKLPD    Y9, Y7, Y4 \
+	VUNPCKHPD    Y9, Y7, Y5 \
+	VBROADCASTSS bytes+0(DI), Y6 \
+	VBROADCASTSS bytes+4(DI), Y7 \
+	VBROADCASTSS bytes+8(DI), Y8 \
+	VBROADCASTSS bytes+12(DI), Y9 \
+	VFMADD231PS  Y2, Y6, sum \
+	VFMADD231PS  Y3, Y7, sum \
+	VFMADD231PS  Y4, Y8, sum \
+	VFMADD231PS  Y5, Y9, sum
+
+// FOUR asks for a cache line of each of four rows at R9.
+#define FOUR \
+	PREFETCHT1 (R9) \
+	PREFETCHT1 (R9)(BX*1) \
+	PREFETCHT1 (R9)(BX*2) \
+	PREFETCHT1 (R9)(CX*1) \
+	LEAQ       (R9)(BX*4), R9
+
+// func sumQuads(a, b *float32, stride uintptr, quads int, sums *[16]float32, ahead uintptr)
+TEXT ·sumQuads(SB), NOSPLIT, $0-48
+	MOVQ    a+0(FP), DI
+	MOVQ    b+8(FP), SI
+	MOVQ    stride+16(FP), BX
+	MOVQ    quads+24(FP), DX
+	MOVQ    sums+32(FP), R11
+	MOVQ    ahead+40(FP), R8
+	LEAQ    (BX)(BX*2), CX
+	VMOVUPS (R11), Y0
+	VMOVUPS 32(R11), Y1
+	SUBQ    $4, DX
+	JLT     rest
+
+line:
+	LEAQ (SI)(R8*1), R9
+	MOVQ SI, AX
+	LEAQ (AX)(BX*4), R10
+	EIGHT(0, Y0)
+	FOUR
+	EIGHT(16, Y0)
+	FOUR
+	EIGHT(32, Y0)
+	FOUR
+	EIGHT(48, Y0)
+	FOUR
+	LEAQ (AX)(BX*8), AX
+	LEAQ (AX)(BX*4), R10
+	EIGHT(0, Y1)
+	EIGHT(16, Y1)
+	EIGHT(32, Y1)
+	EIGHT(48, Y1)
+	ADDQ $64, SI
+	ADDQ $64, DI
+	SUBQ $4, DX
+	JGE  line
+
+rest:
+	ADDQ $4, DX
+	JZ   done
+
+quad:
+	MOVQ SI, AX
+	LEAQ (AX)(BX*4), R10
+	EIGHT(0, Y0)
+	LEAQ (AX)(BX*8), AX
+	LEAQ (AX)(BX*4), R10
+	EIGHT(0, Y1)
+	ADDQ $16, SI
+	ADDQ $16, DI
+	DECQ DX
+	JNZ  quad
+
+done:
+	VMOVUPS Y0, (R11)
+	VMOVUPS Y1, 32(R11)
+	VZEROUPPER
+	RET
+
 // QUAD loads a cache line, 16 words, of each of four rows at AX and transposes
 // within groups of four lanes: afterwards lane group l of the register j holds
 // word 4l+j of the four rows.

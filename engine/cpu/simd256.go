@@ -11,6 +11,11 @@ import (
 )
 
 // The AVX2 kernels, made from simd512.go: see there.
+//
+// While a register's upper half is in use, one instruction of the old encoding may
+// cost as much as a thousand others: 400 ns on a Zen 3. Go compiles to those what
+// is scalar, what zeroes or copies memory and what broadcasts a constant zero. So
+// kernels do such things before their vectors or after ClearAVXUpperBits.
 // Rows end in masked loads and stores, so that an element is computed alike
 // wherever it stands.
 
@@ -32,12 +37,14 @@ func exp256(x vec256) vec256 {
 	p = p.MulAdd(r, archsimd.BroadcastFloat32x8(exp1))
 	p = p.MulAdd(r, archsimd.BroadcastFloat32x8(exp0))
 	p = p.MulAdd(r.Mul(r), r).Add(archsimd.BroadcastFloat32x8(1)).Mul(power)
+	var zero vec256
 	// far below, power is not a power; NaN is not below and stays
-	return archsimd.BroadcastFloat32x8(0).Merge(p, x.Less(archsimd.BroadcastFloat32x8(expLow)))
+	return zero.Merge(p, x.Less(archsimd.BroadcastFloat32x8(expLow)))
 }
 
 func sumSquares256(x []float32) float64 {
-	s0, s1 := archsimd.BroadcastFloat64x4(0), archsimd.BroadcastFloat64x4(0)
+	var parts [lanes256 / 2]float64
+	var s0, s1 archsimd.Float64x4
 	for len(x) > 0 {
 		v := archsimd.LoadFloat32x8SlicePart(x)
 		lo, hi := v.GetLo().ConvertToFloat64(), v.GetHi().ConvertToFloat64()
@@ -45,12 +52,13 @@ func sumSquares256(x []float32) float64 {
 		s1 = hi.MulAdd(hi, s1)
 		x = x[min(lanes256, len(x)):]
 	}
-	return total256(s0.Add(s1))
+	return total256(s0.Add(s1), &parts)
 }
 
-func total256(v archsimd.Float64x4) (sum float64) {
-	var parts [lanes256 / 2]float64
-	v.StoreSlice(parts[:])
+// total256 adds up the values of v, in memory that was zeroed before there were
+// vectors (see above).
+func total256(v archsimd.Float64x4, parts *[lanes256 / 2]float64) (sum float64) {
+	v.Store(parts)
 	archsimd.ClearAVXUpperBits()
 	for _, p := range parts {
 		sum += p
@@ -155,25 +163,24 @@ func rotatePairs256(x, cos, sin []float32) {
 }
 
 func scaleMax256(xs []float32, f float32) float32 {
-	factor := archsimd.BroadcastFloat32x8(f)
-	top := archsimd.BroadcastFloat32x8(float32(math.Inf(-1)))
-	i := 0
-	for ; i+lanes256 <= len(xs); i += lanes256 {
+	var parts [lanes256]float32
+	top := float32(math.Inf(-1))
+	whole := len(xs) / lanes256 * lanes256
+	for i, x := range xs[whole:] {
+		xs[whole+i] = x * f
+		top = max(top, x*f)
+	}
+	factor, tops := archsimd.BroadcastFloat32x8(f), archsimd.BroadcastFloat32x8(top)
+	for i := 0; i < whole; i += lanes256 {
 		v := archsimd.LoadFloat32x8Slice(xs[i:]).Mul(factor)
 		v.StoreSlice(xs[i:])
-		top = top.Max(v)
+		tops = tops.Max(v)
 	}
-	m := largest256(top)
-	for ; i < len(xs); i++ {
-		xs[i] *= f
-		m = max(m, xs[i])
-	}
-	return m
+	return largest256(tops, &parts)
 }
 
-func largest256(v vec256) float32 {
-	var parts [lanes256]float32
-	v.StoreSlice(parts[:])
+func largest256(v vec256, parts *[lanes256]float32) float32 {
+	v.Store(parts)
 	archsimd.ClearAVXUpperBits()
 	top := parts[0]
 	for _, p := range parts[1:] {
@@ -188,12 +195,13 @@ func argmax256(xs []float32) (top float32, at int) {
 	if len(xs) < lanes256 {
 		return argmax(xs)
 	}
+	var parts [lanes256]float32
 	v := archsimd.LoadFloat32x8Slice(xs)
 	i := lanes256
 	for ; i+lanes256 <= len(xs); i += lanes256 {
 		v = v.Max(archsimd.LoadFloat32x8Slice(xs[i:]))
 	}
-	top = largest256(v)
+	top = largest256(v, &parts)
 	for _, x := range xs[i:] {
 		if x > top {
 			top = x
@@ -214,8 +222,9 @@ func argmax256(xs []float32) (top float32, at int) {
 
 func expSum256(dst, src []float32, top float32) float64 {
 	dst = dst[:len(src)]
+	var parts [lanes256 / 2]float64
 	m := archsimd.BroadcastFloat32x8(top)
-	s0, s1 := archsimd.BroadcastFloat64x4(0), archsimd.BroadcastFloat64x4(0)
+	var s0, s1 archsimd.Float64x4
 	i := 0
 	for ; i+lanes256 <= len(src); i += lanes256 {
 		p := exp256(archsimd.LoadFloat32x8Slice(src[i:]).Sub(m))
@@ -223,14 +232,15 @@ func expSum256(dst, src []float32, top float32) float64 {
 		s0 = s0.Add(p.GetLo().ConvertToFloat64())
 		s1 = s1.Add(p.GetHi().ConvertToFloat64())
 	}
-	var rest float64
 	if i < len(src) {
 		exp256(archsimd.LoadFloat32x8SlicePart(src[i:]).Sub(m)).StoreSlicePart(dst[i:])
-		for _, p := range dst[i:] {
-			rest += float64(p)
-		}
 	}
-	return total256(s0.Add(s1)) + rest
+	sum := total256(s0.Add(s1), &parts)
+	var rest float64
+	for _, p := range dst[i:] {
+		rest += float64(p)
+	}
+	return sum + rest
 }
 
 func softCap256(xs []float32, limit float32) {

@@ -17,7 +17,8 @@ func backKernels256() backKernels {
 
 func dot256(a, b []float32) float64 {
 	b = b[:len(a)]
-	s0, s1 := archsimd.BroadcastFloat64x4(0), archsimd.BroadcastFloat64x4(0)
+	var parts [lanes256 / 2]float64
+	var s0, s1 archsimd.Float64x4
 	for len(a) > 0 {
 		x, y := archsimd.LoadFloat32x8SlicePart(a), archsimd.LoadFloat32x8SlicePart(b)
 		s0 = x.GetLo().ConvertToFloat64().MulAdd(y.GetLo().ConvertToFloat64(), s0)
@@ -25,12 +26,13 @@ func dot256(a, b []float32) float64 {
 		n := min(lanes256, len(a))
 		a, b = a[n:], b[n:]
 	}
-	return total256(s0.Add(s1))
+	return total256(s0.Add(s1), &parts)
 }
 
 func dot3x256(a, b, c []float32) float64 {
 	b, c = b[:len(a)], c[:len(a)]
-	s0, s1 := archsimd.BroadcastFloat64x4(0), archsimd.BroadcastFloat64x4(0)
+	var parts [lanes256 / 2]float64
+	var s0, s1 archsimd.Float64x4
 	for len(a) > 0 {
 		x, y, z := archsimd.LoadFloat32x8SlicePart(a), archsimd.LoadFloat32x8SlicePart(b), archsimd.LoadFloat32x8SlicePart(c)
 		s0 = x.GetLo().ConvertToFloat64().Mul(y.GetLo().ConvertToFloat64()).MulAdd(z.GetLo().ConvertToFloat64(), s0)
@@ -38,7 +40,7 @@ func dot3x256(a, b, c []float32) float64 {
 		n := min(lanes256, len(a))
 		a, b, c = a[n:], b[n:], c[n:]
 	}
-	return total256(s0.Add(s1))
+	return total256(s0.Add(s1), &parts)
 }
 
 func normBack256(dst, dy, weight, x []float32, scale, shrink float32) {
@@ -98,9 +100,10 @@ type gateCoefficients256 struct{ linear, cubic, slope, one vec256 }
 
 // gate is x sigmoid(z), z = x (linear + cubic x²), and its slope.
 func (c *gateCoefficients256) gate(x vec256) (gated, slope vec256) {
+	var zero vec256
 	square := x.Mul(x)
 	z := square.MulAdd(c.cubic, c.linear).Mul(x)
-	low := archsimd.BroadcastFloat32x8(0).Sub(z).Min(archsimd.BroadcastFloat32x8(88))
+	low := zero.Sub(z).Min(archsimd.BroadcastFloat32x8(88))
 	s := c.one.Div(exp256(low).Add(c.one))
 	gated = x.Mul(s)
 	return gated, gated.Mul(c.one.Sub(s)).Mul(square.MulAdd(c.slope, c.linear)).Add(s)

@@ -16,7 +16,8 @@ func backKernels512() backKernels {
 
 func dot512(a, b []float32) float64 {
 	b = b[:len(a)]
-	s0, s1 := archsimd.BroadcastFloat64x8(0), archsimd.BroadcastFloat64x8(0)
+	var parts [lanes512 / 2]float64
+	var s0, s1 archsimd.Float64x8
 	for len(a) > 0 {
 		x, y := archsimd.LoadFloat32x16SlicePart(a), archsimd.LoadFloat32x16SlicePart(b)
 		s0 = x.GetLo().ConvertToFloat64().MulAdd(y.GetLo().ConvertToFloat64(), s0)
@@ -24,12 +25,13 @@ func dot512(a, b []float32) float64 {
 		n := min(lanes512, len(a))
 		a, b = a[n:], b[n:]
 	}
-	return total512(s0.Add(s1))
+	return total512(s0.Add(s1), &parts)
 }
 
 func dot3x512(a, b, c []float32) float64 {
 	b, c = b[:len(a)], c[:len(a)]
-	s0, s1 := archsimd.BroadcastFloat64x8(0), archsimd.BroadcastFloat64x8(0)
+	var parts [lanes512 / 2]float64
+	var s0, s1 archsimd.Float64x8
 	for len(a) > 0 {
 		x, y, z := archsimd.LoadFloat32x16SlicePart(a), archsimd.LoadFloat32x16SlicePart(b), archsimd.LoadFloat32x16SlicePart(c)
 		s0 = x.GetLo().ConvertToFloat64().Mul(y.GetLo().ConvertToFloat64()).MulAdd(z.GetLo().ConvertToFloat64(), s0)
@@ -37,7 +39,7 @@ func dot3x512(a, b, c []float32) float64 {
 		n := min(lanes512, len(a))
 		a, b, c = a[n:], b[n:], c[n:]
 	}
-	return total512(s0.Add(s1))
+	return total512(s0.Add(s1), &parts)
 }
 
 func normBack512(dst, dy, weight, x []float32, scale, shrink float32) {
@@ -97,9 +99,10 @@ type gateCoefficients512 struct{ linear, cubic, slope, one vec512 }
 
 // gate is x sigmoid(z), z = x (linear + cubic x²), and its slope.
 func (c *gateCoefficients512) gate(x vec512) (gated, slope vec512) {
+	var zero vec512
 	square := x.Mul(x)
 	z := square.MulAdd(c.cubic, c.linear).Mul(x)
-	low := archsimd.BroadcastFloat32x16(0).Sub(z).Min(archsimd.BroadcastFloat32x16(88))
+	low := zero.Sub(z).Min(archsimd.BroadcastFloat32x16(88))
 	s := c.one.Div(exp512(low).Add(c.one))
 	gated = x.Mul(s)
 	return gated, gated.Mul(c.one.Sub(s)).Mul(square.MulAdd(c.slope, c.linear)).Add(s)

@@ -23,6 +23,7 @@ func transpose(panel []float32, pitch int, b []float32, columns, stride, depth i
 			}
 		}
 	}
+	archsimd.ClearAVXUpperBits()
 	for ; j < columns; j++ {
 		for i, x := range b[j*stride:][:depth] {
 			panel[i*pitch+j] = x
