@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"runtime"
 	"slices"
 	"testing"
@@ -186,8 +187,12 @@ func TestTrainingMemory(t *testing.T) {
 		if most := (says.Row+says.Back)*640 + says.Fixed + says.FixedBack; took > most {
 			t.Errorf("%s: a step of 640 rows allocated %d bytes, more than the %d of %+v", name, took, most, says)
 		}
-		if n := testing.AllocsPerRun(3, func() { l.learn(nil) }); n > 4 {
-			t.Errorf("%s: %v allocations for a step", name, n)
+		least := math.Inf(1) // each worker makes a library's product when it first meets it, which may be late
+		for tries := 0; tries < 20 && least > 4; tries++ {
+			least = min(least, testing.AllocsPerRun(3, func() { l.learn(nil) }))
+		}
+		if least > 4 {
+			t.Errorf("%s: %v allocations for a step", name, least)
 		}
 	}
 }
