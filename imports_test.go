@@ -40,16 +40,17 @@ const importRule = `
 	gguf export < stage
 
 	# what runs models
-	engine      < engine/cpu resident heal
+	engine      < engine/cpu engine/cuda resident heal
 	resident    < forest generate stage internal/bench
 	heal        < internal/bench
 	model safetensors < heal/adapter
 	model       < engine/block
+	engine/block internal/number safetensors < engine/cuda
 	engine/block < engine/cpu
 	heal/adapter < heal
 	model safetensors checkpoint < heal/overlay
 	heal/overlay < stage
-	engine/cpu  < engine/all
+	engine/cpu engine/cuda < engine/all
 	engine/all  < internal/doctor stage
 	forest      < score eval internal/bench
 	score       < internal/bench

@@ -14,8 +14,8 @@ import (
 
 // testCalls exercises what a call of a layer may ask for, on models whose
 // attention differs.
-func testCalls(t *testing.T, build New) {
-	eachVariant(t, build, func(t *testing.T, r *resident) {
+func testCalls(t *testing.T, build New, picos []string) {
+	eachVariant(t, build, picos, func(t *testing.T, r *resident) {
 		t.Run("Apart", func(t *testing.T) { testApart(t, r) })
 		t.Run("Rows", func(t *testing.T) { testRows(t, r) })
 		t.Run("RowsCached", func(t *testing.T) { testRowsCached(t, r) })

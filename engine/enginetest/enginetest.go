@@ -41,12 +41,31 @@ func RunForward(t *testing.T, build New) {
 	t.Run("Current", func(t *testing.T) { testCurrent(t, build) })
 	t.Run("Lengths", func(t *testing.T) { testLengths(t, build) })
 	t.Run("Trained", func(t *testing.T) { testTrained(t, build) })
-	t.Run("Invariance", func(t *testing.T) { testInvariance(t, build) })
-	t.Run("Cache", func(t *testing.T) { testCache(t, build) })
+	runParts(t, build, "gemma2", "mistral", "chatglm")
+}
+
+// RunSome is RunForward on models of two families, Llama and Gemma 2, for engines
+// that take long over it.
+func RunSome(t *testing.T, build New) {
+	for _, family := range []string{"llama", "gemma2"} {
+		t.Run("Goldens/"+family, func(t *testing.T) { Golden(t, build, testkit.Golden(t, family)) })
+	}
+	t.Run("Reference/odd vocabulary", func(t *testing.T) {
+		againstReference(t, build, Open(t, testkit.Llama(t, testkit.Options{Layers: 2, Seed: 11, Vocab: 1100, FF: 77})))
+	})
+	t.Run("Reference/gemma2", func(t *testing.T) { againstReference(t, build, Pico(t, "gemma2")) })
+	runParts(t, build, "gemma2")
+}
+
+// runParts runs the tests of parts and calls on small Llama models, and where
+// attention matters on others too.
+func runParts(t *testing.T, build New, picos ...string) {
+	t.Run("Invariance", func(t *testing.T) { testInvariance(t, build, picos) })
+	t.Run("Cache", func(t *testing.T) { testCache(t, build, picos) })
 	t.Run("Concurrency", func(t *testing.T) { testConcurrency(t, build) })
 	t.Run("Head", func(t *testing.T) { testHead(t, build) })
 	t.Run("Divergence", func(t *testing.T) { testDivergence(t, build) })
-	t.Run("Calls", func(t *testing.T) { testCalls(t, build) })
+	t.Run("Calls", func(t *testing.T) { testCalls(t, build, picos) })
 	t.Run("Options", func(t *testing.T) { testOptions(t, build) })
 	t.Run("Hidden", func(t *testing.T) { testHidden(t, build) })
 	t.Run("Gram", func(t *testing.T) { testGram(t, build) })

@@ -17,19 +17,19 @@ func dtypes() []engine.DType { return []engine.DType{engine.Float32, engine.BFlo
 
 // eachVariant runs a test in every dtype, and on models whose attention differs:
 // windows in some layers or in all, soft caps, other rotary embeddings.
-func eachVariant(t *testing.T, build New, test func(t *testing.T, r *resident)) {
+func eachVariant(t *testing.T, build New, picos []string, test func(t *testing.T, r *resident)) {
 	for _, dtype := range dtypes() {
 		t.Run(string(dtype), func(t *testing.T) { test(t, load(t, build(t, dtype), pico(t))) })
 	}
-	for _, name := range []string{"gemma2", "mistral", "chatglm"} {
+	for _, name := range picos {
 		t.Run(name, func(t *testing.T) { test(t, load(t, build(t, engine.Float32), Pico(t, name))) })
 	}
 }
 
 // testInvariance checks that a sequence's results are the same bits whatever
 // it is packed with, and whether its start is a parent segment or its own.
-func testInvariance(t *testing.T, build New) {
-	eachVariant(t, build, func(t *testing.T, r *resident) {
+func testInvariance(t *testing.T, build New, picos []string) {
+	eachVariant(t, build, picos, func(t *testing.T, r *resident) {
 		m := r.m
 		random := rand.New(rand.NewPCG(1, 2))
 		var seqs [][]int32
@@ -96,8 +96,8 @@ func sameBits(t testing.TB, what string, got, want []float32) {
 }
 
 // testCache feeds sequences in uneven steps and compares with one pass.
-func testCache(t *testing.T, build New) {
-	eachVariant(t, build, func(t *testing.T, r *resident) {
+func testCache(t *testing.T, build New, picos []string) {
+	eachVariant(t, build, picos, func(t *testing.T, r *resident) {
 		v := r.m.Spec.Vocab
 		seqs := [][]int32{tokens(140, v, 1), tokens(70, v, 2)}
 		kvs := newCaches(t, r, len(seqs), 150)
