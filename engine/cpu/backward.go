@@ -288,7 +288,7 @@ func (b *backward) gateBack(w *worker, tile int, dact []float32, lo, hi int) {
 			linear, cubic := geluCoefficients()
 			k.gateBack(out, dg, du, d, g, u, linear, cubic)
 		case model.ReLU, model.ReLU2:
-			gateReLUBack(out, dg, du, d, g, u, b.l.s.Activation == model.ReLU2)
+			k.gateReLUBack(out, dg, du, d, g, u, b.l.s.Activation == model.ReLU2)
 		default:
 			k.gateBack(out, dg, du, d, g, u, 1, 0)
 		}

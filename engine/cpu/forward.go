@@ -478,7 +478,7 @@ func (l *layer) gated(dst operand, gate, up []float32) {
 		linear, cubic := geluCoefficients()
 		k.gate(gate, gate, up, linear, cubic)
 	case model.ReLU, model.ReLU2:
-		gateReLU(gate, gate, up, l.s.Activation == model.ReLU2)
+		k.gateReLU(gate, gate, up, l.s.Activation == model.ReLU2)
 	default:
 		k.gate(gate, gate, up, 1, 0)
 	}

@@ -186,8 +186,8 @@ func (g *headGrad) combine(w *worker, lo, hi int) {
 		x := g.in[g.rows()[i]*d:][:d]
 		if g.means[i] = 0; g.h.s.LayerNorm {
 			tmp := w.floats(slotRow, d)
-			g.means[i] = mean(x)
-			minus(tmp, x, g.means[i])
+			g.means[i] = g.e.k.mean(x)
+			g.e.k.minus(tmp, x, g.means[i])
 			x = tmp
 		}
 		g.roots[i] = float32(1 / math.Sqrt(g.e.k.sumSquares(x)/float64(d)+g.h.s.NormEps))
@@ -329,7 +329,7 @@ func (g *headGrad) normWeights(w *worker, lo, hi int) {
 	sum, bias, x := all[:n], all[n:2*n], all[2*n:]
 	clear(all)
 	for i, row := range g.rows() {
-		minus(x, g.in[row*d+lo:row*d+hi], g.means[i])
+		g.e.k.minus(x, g.in[row*d+lo:row*d+hi], g.means[i])
 		g.e.k.addProduct(sum, g.dn[i*d+lo:i*d+hi], x, g.roots[i])
 		if g.h.biasGrad != nil {
 			g.e.k.add(bias, bias, g.dn[i*d+lo:i*d+hi])

@@ -9,17 +9,21 @@ type kernels struct {
 	name string
 	backKernels
 
-	// sumSquares is the sum of x², in float64.
-	sumSquares func(x []float32) float64
+	// sum is the sum of x, sumSquares that of x², in float64.
+	sum, sumSquares func(x []float32) float64
 	// norm: dst = weight * (x * scale).
 	norm func(dst, x, weight []float32, scale float32)
 	// add: dst = a + b.
 	add func(dst, a, b []float32)
+	// minus: dst = x - m.
+	minus func(dst, x []float32, m float32)
 	// scale: xs *= f.
 	scale func(xs []float32, f float32)
 	// gate: dst = g sigmoid(g (linear + cubic g²)) * up, which is a gated SiLU
 	// for (1, 0) and a gated tanh-GELU for the constants of gateCoefficients.
 	gate func(dst, g, up []float32, linear, cubic float32)
+	// gateReLU: dst = max(g, 0) * up, or of the square of that.
+	gateReLU func(dst, g, up []float32, squared bool)
 	// rotate turns pairs (a[j], b[j]) by the angle with cos[j], sin[j].
 	rotate func(a, b, cos, sin []float32)
 	// rotatePairs turns pairs (x[2j], x[2j+1]); cos and sin are doubled, as
@@ -54,7 +58,7 @@ type kernels struct {
 func scalarKernels() *kernels {
 	return &kernels{
 		name: "scalar", backKernels: scalarBackKernels(),
-		sumSquares: sumSquares, norm: normScale, add: add, scale: scale, gate: gate,
+		sum: sum, sumSquares: sumSquares, norm: normScale, add: add, minus: minus, scale: scale, gate: gate, gateReLU: gateReLU,
 		rotate: rotate, rotatePairs: rotatePairs,
 		scaleMax: scaleMax, argmax: argmax, expSum: expSum, softCap: softCap,
 		pack: packBF16, widen: widenBF16, widenHalf: widenF16,

@@ -15,6 +15,8 @@ type backKernels struct {
 	// gateBack is the partner of gate: of d, the gradient of its output, it makes
 	// those of g and up, and the output itself.
 	gateBack func(out, dg, du, d, g, up []float32, linear, cubic float32)
+	// gateReLUBack is that of gateReLU.
+	gateReLUBack func(out, dg, du, d, g, up []float32, squared bool)
 	// expLess: dst = exp(src * scale - less), value by value, the exponent being 88
 	// at most.
 	expLess func(dst, src, less []float32, scale float32)
@@ -32,7 +34,7 @@ type backKernels struct {
 
 func scalarBackKernels() backKernels {
 	return backKernels{
-		dot: dot, dot3: dot3, normBack: normBack, addProduct: addProduct, gateBack: gateBack,
+		dot: dot, dot3: dot3, normBack: normBack, addProduct: addProduct, gateBack: gateBack, gateReLUBack: gateReLUBack,
 		expLess: expLess, softmaxBack: softmaxBack, softCapBack: softCapBack, mask: mask, adamW: adamW,
 	}
 }

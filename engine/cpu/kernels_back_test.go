@@ -24,6 +24,8 @@ func TestGateBack(t *testing.T) {
 	}{
 		"silu":      {func(k *kernels, out, dg, du, d, g, u []float32) { k.gateBack(out, dg, du, d, g, u, 1, 0) }, func(x float64) float64 { return x * sigmoid(x) }},
 		"gelu-tanh": {func(k *kernels, out, dg, du, d, g, u []float32) { k.gateBack(out, dg, du, d, g, u, linear, cubic) }, func(x float64) float64 { return x * sigmoid(2*math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x)) }},
+		"relu":      {func(k *kernels, out, dg, du, d, g, u []float32) { k.gateReLUBack(out, dg, du, d, g, u, false) }, func(x float64) float64 { return max(x, 0) }},
+		"relu²":     {func(k *kernels, out, dg, du, d, g, u []float32) { k.gateReLUBack(out, dg, du, d, g, u, true) }, func(x float64) float64 { return max(x, 0) * max(x, 0) }},
 		"gelu":      {func(_ *kernels, out, dg, du, d, g, u []float32) { gateErfBack(out, dg, du, d, g, u) }, func(x float64) float64 { return x * (1 + math.Erf(x/math.Sqrt2)) / 2 }},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -23,7 +23,8 @@ func avx512Kernels() *kernels {
 	k := scalarKernels()
 	k.name, k.backKernels = "AVX-512", backKernels512()
 	k.mask = mask512
-	k.sumSquares, k.norm, k.add, k.scale, k.gate = sumSquares512, norm512, add512, scale512, gate512
+	k.sum, k.sumSquares, k.norm, k.add, k.minus, k.scale = sum512, sumSquares512, norm512, add512, minus512, scale512
+	k.gate, k.gateReLU = gate512, gateReLU512
 	k.rotate, k.rotatePairs = rotate512, rotatePairs512
 	k.scaleMax, k.argmax, k.expSum, k.softCap = scaleMax512, argmax512, expSum512, softCap512
 	k.pack, k.widen, k.widenHalf = pack512, widen512, widenHalf512
@@ -39,7 +40,8 @@ func avx512Kernels() *kernels {
 func avx2Kernels() *kernels {
 	k := scalarKernels()
 	k.name, k.backKernels = "AVX2", backKernels256()
-	k.sumSquares, k.norm, k.add, k.scale, k.gate = sumSquares256, norm256, add256, scale256, gate256
+	k.sum, k.sumSquares, k.norm, k.add, k.minus, k.scale = sum256, sumSquares256, norm256, add256, minus256, scale256
+	k.gate, k.gateReLU = gate256, gateReLU256
 	k.rotate, k.rotatePairs = rotate256, rotatePairs256
 	k.scaleMax, k.argmax, k.expSum, k.softCap = scaleMax256, argmax256, expSum256, softCap256
 	k.widen, k.widenHalf = widen256, widenHalf256

@@ -57,6 +57,9 @@ func TestElementwise(t *testing.T) {
 	}{
 		"norm":  {func(k *kernels, dst, a, b []float32) { k.norm(dst, a, b, 0.3) }, func(a, b float64) float64 { return a * float64(float32(0.3)) * b }, ulps},
 		"add":   {func(k *kernels, dst, a, b []float32) { k.add(dst, a, b) }, func(a, b float64) float64 { return a + b }, ulps},
+		"minus": {func(k *kernels, dst, a, _ []float32) { k.minus(dst, a, 0.25) }, func(a, _ float64) float64 { return a - 0.25 }, ulps},
+		"relu":  {func(k *kernels, dst, a, b []float32) { k.gateReLU(dst, a, b, false) }, func(a, b float64) float64 { return max(a, 0) * b }, ulps},
+		"relu²": {func(k *kernels, dst, a, b []float32) { k.gateReLU(dst, a, b, true) }, func(a, b float64) float64 { return max(a, 0) * max(a, 0) * b }, ulps},
 		"scale": {func(k *kernels, dst, a, _ []float32) { copy(dst, a); k.scale(dst, 3) }, func(a, _ float64) float64 { return 3 * a }, ulps},
 		"silu":  {func(k *kernels, dst, a, b []float32) { k.gate(dst, a, b, 1, 0) }, func(a, b float64) float64 { return a * sigmoid(a) * b }, 2 * ulps},
 		"gelu": {func(k *kernels, dst, a, b []float32) { c1, c3 := geluCoefficients(); k.gate(dst, a, b, c1, c3) }, func(a, b float64) float64 {
@@ -92,13 +95,17 @@ func TestExactGELU(t *testing.T) {
 
 func TestReductions(t *testing.T) {
 	eachVariant(t, func(t *testing.T, k *kernels, a, b []float32) {
-		var square, sum float64
+		var square, sum, plain float64
 		for _, x := range a {
+			plain += float64(x)
 			square += float64(x) * float64(x)
 			sum += math.Exp(float64(x - 9))
 		}
 		if got := k.sumSquares(a); math.Abs(got-square) > 1e-12*square {
 			t.Errorf("sum of squares %g, want %g", got, square)
+		}
+		if got := k.sum(a); math.Abs(got-plain) > 1e-12*math.Sqrt(square) {
+			t.Errorf("sum %g, want %g", got, plain)
 		}
 		if got := k.expSum(make([]float32, len(a)), a, 9); math.Abs(got-sum) > 1e-6*sum {
 			t.Errorf("sum of exponentials %g, want %g", got, sum)
@@ -132,6 +139,9 @@ func TestExtremes(t *testing.T) {
 				out := make([]float32, 20)
 				if k.gate(out, xs, xs, 1, 0); out[at] == out[at] {
 					t.Error("gate hides a NaN")
+				}
+				if k.gateReLU(out, xs, xs, at%2 == 0); out[at] == out[at] {
+					t.Error("ReLU hides a NaN")
 				}
 				half := make([]uint16, 20)
 				if k.pack(half, xs); half[at]&0x7fff <= 0x7f80 {
@@ -228,6 +238,8 @@ func BenchmarkKernels(b *testing.B) {
 			{"RMSNorm", func() { k.rmsNorm(z, x, y, 1e-5) }},
 			{"Add", func() { k.add(z, x, y) }},
 			{"SiLU", func() { k.gate(z, x, y, 1, 0) }},
+			{"LayerNorm", func() { k.normalise(z, x, normal{y, y, true, 1e-5}) }},
+			{"ReLU2", func() { k.gateReLU(z, x, y, true) }},
 			{"Rotate", func() { k.rotate(z[:n/2], z[n/2:], x[:n/2], y[:n/2]) }},
 			{"ExpSum", func() { k.expSum(z, x, 1) }},
 			{"ScaleMax", func() { k.scaleMax(z, 1) }},

@@ -30,7 +30,7 @@ func (k *kernels) normalise(dst, x []float32, n normal) {
 	case n.weight == nil:
 		copy(dst, x)
 	case n.centred:
-		centre(dst, x)
+		k.centre(dst, x)
 		k.rmsNorm(dst, dst, n.weight, n.eps)
 		k.addBias(dst, n.bias)
 	default:
@@ -50,12 +50,12 @@ func (k *kernels) normaliseBack(dst, dy, x []float32, n normal, dw, db, tmp []fl
 		k.add(db, db, dy)
 	}
 	if n.centred {
-		centre(tmp, x)
+		k.centre(tmp, x)
 		x = tmp
 	}
 	k.rmsNormBack(dst, dy, x, n.weight, dw, n.eps)
 	if n.centred {
-		centre(dst, dst)
+		k.centre(dst, dst)
 	}
 }
 
@@ -66,10 +66,13 @@ func (k *kernels) scaleBy(xs []float32, f float64) {
 	}
 }
 
-// centre takes the mean off, which is kept in float64.
-func centre(dst, x []float32) { minus(dst, x, mean(x)) }
+// centre takes the mean off.
+func (k *kernels) centre(dst, x []float32) { k.minus(dst, x, k.mean(x)) }
 
-func mean(x []float32) float32 {
+// mean of a row, added up in float64.
+func (k *kernels) mean(x []float32) float32 { return float32(k.sum(x) / float64(len(x))) }
+
+func sum(x []float32) float64 {
 	var s0, s1, s2, s3 float64
 	i := 0
 	for ; i+4 <= len(x); i += 4 {
@@ -78,7 +81,7 @@ func mean(x []float32) float32 {
 	for ; i < len(x); i++ {
 		s0 += float64(x[i])
 	}
-	return float32((s0 + s1 + s2 + s3) / float64(len(x)))
+	return s0 + s1 + s2 + s3
 }
 
 func minus(dst, x []float32, m float32) {
@@ -88,7 +91,6 @@ func minus(dst, x []float32, m float32) {
 	}
 }
 
-// gateReLU: dst = max(g, 0) * up, or of the square of that.
 func gateReLU(dst, g, up []float32, squared bool) {
 	for i, x := range g {
 		x = max(x, 0)
@@ -99,7 +101,6 @@ func gateReLU(dst, g, up []float32, squared bool) {
 	}
 }
 
-// gateReLUBack is its partner, as gateBack is gate's.
 func gateReLUBack(out, dg, du, d, g, up []float32, squared bool) {
 	for i, dy := range d {
 		x, slope := max(g[i], 0), float32(0)

@@ -45,12 +45,35 @@ func exp256(x vec256) vec256 {
 func sumSquares256(x []float32) float64 {
 	var parts [lanes256 / 2]float64
 	var s0, s1 archsimd.Float64x4
-	for len(x) > 0 {
-		v := archsimd.LoadFloat32x8SlicePart(x)
+	i := 0
+	for ; i+lanes256 <= len(x); i += lanes256 {
+		v := archsimd.LoadFloat32x8Slice(x[i:])
 		lo, hi := v.GetLo().ConvertToFloat64(), v.GetHi().ConvertToFloat64()
 		s0 = lo.MulAdd(lo, s0)
 		s1 = hi.MulAdd(hi, s1)
-		x = x[min(lanes256, len(x)):]
+	}
+	if i < len(x) {
+		v := archsimd.LoadFloat32x8SlicePart(x[i:])
+		lo, hi := v.GetLo().ConvertToFloat64(), v.GetHi().ConvertToFloat64()
+		s0 = lo.MulAdd(lo, s0)
+		s1 = hi.MulAdd(hi, s1)
+	}
+	return total256(s0.Add(s1), &parts)
+}
+
+func sum256(x []float32) float64 {
+	var parts [lanes256 / 2]float64
+	var s0, s1 archsimd.Float64x4
+	i := 0
+	for ; i+lanes256 <= len(x); i += lanes256 {
+		v := archsimd.LoadFloat32x8Slice(x[i:])
+		s0 = s0.Add(v.GetLo().ConvertToFloat64())
+		s1 = s1.Add(v.GetHi().ConvertToFloat64())
+	}
+	if i < len(x) {
+		v := archsimd.LoadFloat32x8SlicePart(x[i:])
+		s0 = s0.Add(v.GetLo().ConvertToFloat64())
+		s1 = s1.Add(v.GetHi().ConvertToFloat64())
 	}
 	return total256(s0.Add(s1), &parts)
 }
@@ -93,6 +116,19 @@ func add256(dst, a, b []float32) {
 	archsimd.ClearAVXUpperBits()
 }
 
+func minus256(dst, x []float32, m float32) {
+	mean := archsimd.BroadcastFloat32x8(m)
+	dst = dst[:len(x)]
+	i := 0
+	for ; i+lanes256 <= len(x); i += lanes256 {
+		archsimd.LoadFloat32x8Slice(x[i:]).Sub(mean).StoreSlice(dst[i:])
+	}
+	if i < len(x) {
+		archsimd.LoadFloat32x8SlicePart(x[i:]).Sub(mean).StoreSlicePart(dst[i:])
+	}
+	archsimd.ClearAVXUpperBits()
+}
+
 func scale256(xs []float32, f float32) {
 	factor := archsimd.BroadcastFloat32x8(f)
 	i := 0
@@ -124,6 +160,30 @@ func gate256(dst, g, up []float32, linear, cubic float32) {
 func gated256(x, u, c1, c3 vec256) vec256 {
 	z := x.Mul(x.Mul(x).MulAdd(c3, c1)).Min(archsimd.BroadcastFloat32x8(88))
 	return x.Div(exp256(z).Add(archsimd.BroadcastFloat32x8(1))).Mul(u)
+}
+
+func gateReLU256(dst, g, up []float32, squared bool) {
+	dst, up = dst[:len(g)], up[:len(g)]
+	i := 0
+	for ; i+lanes256 <= len(g); i += lanes256 {
+		x := relu256(archsimd.LoadFloat32x8Slice(g[i:]), squared)
+		x.Mul(archsimd.LoadFloat32x8Slice(up[i:])).StoreSlice(dst[i:])
+	}
+	if i < len(g) {
+		x := relu256(archsimd.LoadFloat32x8SlicePart(g[i:]), squared)
+		x.Mul(archsimd.LoadFloat32x8SlicePart(up[i:])).StoreSlicePart(dst[i:])
+	}
+	archsimd.ClearAVXUpperBits()
+}
+
+// relu256 is max(x, 0), NaN where x is, or the square of that.
+func relu256(x vec256, squared bool) vec256 {
+	var zero vec256
+	x = zero.Merge(x, x.Less(zero))
+	if squared {
+		return x.Mul(x)
+	}
+	return x
 }
 
 func rotate256(a, b, cos, sin []float32) {

@@ -44,12 +44,35 @@ func exp512(x vec512) vec512 {
 func sumSquares512(x []float32) float64 {
 	var parts [lanes512 / 2]float64
 	var s0, s1 archsimd.Float64x8
-	for len(x) > 0 {
-		v := archsimd.LoadFloat32x16SlicePart(x)
+	i := 0
+	for ; i+lanes512 <= len(x); i += lanes512 {
+		v := archsimd.LoadFloat32x16Slice(x[i:])
 		lo, hi := v.GetLo().ConvertToFloat64(), v.GetHi().ConvertToFloat64()
 		s0 = lo.MulAdd(lo, s0)
 		s1 = hi.MulAdd(hi, s1)
-		x = x[min(lanes512, len(x)):]
+	}
+	if i < len(x) {
+		v := archsimd.LoadFloat32x16SlicePart(x[i:])
+		lo, hi := v.GetLo().ConvertToFloat64(), v.GetHi().ConvertToFloat64()
+		s0 = lo.MulAdd(lo, s0)
+		s1 = hi.MulAdd(hi, s1)
+	}
+	return total512(s0.Add(s1), &parts)
+}
+
+func sum512(x []float32) float64 {
+	var parts [lanes512 / 2]float64
+	var s0, s1 archsimd.Float64x8
+	i := 0
+	for ; i+lanes512 <= len(x); i += lanes512 {
+		v := archsimd.LoadFloat32x16Slice(x[i:])
+		s0 = s0.Add(v.GetLo().ConvertToFloat64())
+		s1 = s1.Add(v.GetHi().ConvertToFloat64())
+	}
+	if i < len(x) {
+		v := archsimd.LoadFloat32x16SlicePart(x[i:])
+		s0 = s0.Add(v.GetLo().ConvertToFloat64())
+		s1 = s1.Add(v.GetHi().ConvertToFloat64())
 	}
 	return total512(s0.Add(s1), &parts)
 }
@@ -92,6 +115,19 @@ func add512(dst, a, b []float32) {
 	archsimd.ClearAVXUpperBits()
 }
 
+func minus512(dst, x []float32, m float32) {
+	mean := archsimd.BroadcastFloat32x16(m)
+	dst = dst[:len(x)]
+	i := 0
+	for ; i+lanes512 <= len(x); i += lanes512 {
+		archsimd.LoadFloat32x16Slice(x[i:]).Sub(mean).StoreSlice(dst[i:])
+	}
+	if i < len(x) {
+		archsimd.LoadFloat32x16SlicePart(x[i:]).Sub(mean).StoreSlicePart(dst[i:])
+	}
+	archsimd.ClearAVXUpperBits()
+}
+
 func scale512(xs []float32, f float32) {
 	factor := archsimd.BroadcastFloat32x16(f)
 	i := 0
@@ -123,6 +159,30 @@ func gate512(dst, g, up []float32, linear, cubic float32) {
 func gated512(x, u, c1, c3 vec512) vec512 {
 	z := x.Mul(x.Mul(x).MulAdd(c3, c1)).Min(archsimd.BroadcastFloat32x16(88))
 	return x.Div(exp512(z).Add(archsimd.BroadcastFloat32x16(1))).Mul(u)
+}
+
+func gateReLU512(dst, g, up []float32, squared bool) {
+	dst, up = dst[:len(g)], up[:len(g)]
+	i := 0
+	for ; i+lanes512 <= len(g); i += lanes512 {
+		x := relu512(archsimd.LoadFloat32x16Slice(g[i:]), squared)
+		x.Mul(archsimd.LoadFloat32x16Slice(up[i:])).StoreSlice(dst[i:])
+	}
+	if i < len(g) {
+		x := relu512(archsimd.LoadFloat32x16SlicePart(g[i:]), squared)
+		x.Mul(archsimd.LoadFloat32x16SlicePart(up[i:])).StoreSlicePart(dst[i:])
+	}
+	archsimd.ClearAVXUpperBits()
+}
+
+// relu512 is max(x, 0), NaN where x is, or the square of that.
+func relu512(x vec512, squared bool) vec512 {
+	var zero vec512
+	x = zero.Merge(x, x.Less(zero))
+	if squared {
+		return x.Mul(x)
+	}
+	return x
 }
 
 func rotate512(a, b, cos, sin []float32) {

@@ -10,7 +10,7 @@ import "simd/archsimd"
 
 func backKernels256() backKernels {
 	return backKernels{
-		dot: dot256, dot3: dot3x256, normBack: normBack256, addProduct: addProduct256, gateBack: gateBack256,
+		dot: dot256, dot3: dot3x256, normBack: normBack256, addProduct: addProduct256, gateBack: gateBack256, gateReLUBack: gateReLUBack256,
 		expLess: expLess256, softmaxBack: softmaxBack256, softCapBack: softCapBack256, mask: mask, adamW: adamW256,
 	}
 }
@@ -107,6 +107,37 @@ func (c *gateCoefficients256) gate(x vec256) (gated, slope vec256) {
 	s := c.one.Div(exp256(low).Add(c.one))
 	gated = x.Mul(s)
 	return gated, gated.Mul(c.one.Sub(s)).Mul(square.MulAdd(c.slope, c.linear)).Add(s)
+}
+
+func gateReLUBack256(out, dg, du, d, g, up []float32, squared bool) {
+	n := len(d)
+	out, dg, du, g, up = out[:n], dg[:n], du[:n], g[:n], up[:n]
+	i := 0
+	for ; i+lanes256 <= n; i += lanes256 {
+		dy, x, u := archsimd.LoadFloat32x8Slice(d[i:]), archsimd.LoadFloat32x8Slice(g[i:]), archsimd.LoadFloat32x8Slice(up[i:])
+		y := relu256(x, squared)
+		y.Mul(u).StoreSlice(out[i:])
+		dy.Mul(u).Mul(reluSlope256(x, squared)).StoreSlice(dg[i:])
+		dy.Mul(y).StoreSlice(du[i:])
+	}
+	if i < n {
+		dy, x, u := archsimd.LoadFloat32x8SlicePart(d[i:]), archsimd.LoadFloat32x8SlicePart(g[i:]), archsimd.LoadFloat32x8SlicePart(up[i:])
+		y := relu256(x, squared)
+		y.Mul(u).StoreSlicePart(out[i:])
+		dy.Mul(u).Mul(reluSlope256(x, squared)).StoreSlicePart(dg[i:])
+		dy.Mul(y).StoreSlicePart(du[i:])
+	}
+	archsimd.ClearAVXUpperBits()
+}
+
+// reluSlope256 is the slope of what relu256 is: 0 or 1, or 2 max(x, 0).
+func reluSlope256(x vec256, squared bool) vec256 {
+	var zero vec256
+	if squared {
+		x = relu256(x, false)
+		return x.Add(x)
+	}
+	return archsimd.BroadcastFloat32x8(1).Merge(zero, x.Greater(zero))
 }
 
 func expLess256(dst, src, less []float32, scale float32) {

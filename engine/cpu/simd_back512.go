@@ -9,7 +9,7 @@ import "simd/archsimd"
 
 func backKernels512() backKernels {
 	return backKernels{
-		dot: dot512, dot3: dot3x512, normBack: normBack512, addProduct: addProduct512, gateBack: gateBack512,
+		dot: dot512, dot3: dot3x512, normBack: normBack512, addProduct: addProduct512, gateBack: gateBack512, gateReLUBack: gateReLUBack512,
 		expLess: expLess512, softmaxBack: softmaxBack512, softCapBack: softCapBack512, mask: mask, adamW: adamW512,
 	}
 }
@@ -106,6 +106,37 @@ func (c *gateCoefficients512) gate(x vec512) (gated, slope vec512) {
 	s := c.one.Div(exp512(low).Add(c.one))
 	gated = x.Mul(s)
 	return gated, gated.Mul(c.one.Sub(s)).Mul(square.MulAdd(c.slope, c.linear)).Add(s)
+}
+
+func gateReLUBack512(out, dg, du, d, g, up []float32, squared bool) {
+	n := len(d)
+	out, dg, du, g, up = out[:n], dg[:n], du[:n], g[:n], up[:n]
+	i := 0
+	for ; i+lanes512 <= n; i += lanes512 {
+		dy, x, u := archsimd.LoadFloat32x16Slice(d[i:]), archsimd.LoadFloat32x16Slice(g[i:]), archsimd.LoadFloat32x16Slice(up[i:])
+		y := relu512(x, squared)
+		y.Mul(u).StoreSlice(out[i:])
+		dy.Mul(u).Mul(reluSlope512(x, squared)).StoreSlice(dg[i:])
+		dy.Mul(y).StoreSlice(du[i:])
+	}
+	if i < n {
+		dy, x, u := archsimd.LoadFloat32x16SlicePart(d[i:]), archsimd.LoadFloat32x16SlicePart(g[i:]), archsimd.LoadFloat32x16SlicePart(up[i:])
+		y := relu512(x, squared)
+		y.Mul(u).StoreSlicePart(out[i:])
+		dy.Mul(u).Mul(reluSlope512(x, squared)).StoreSlicePart(dg[i:])
+		dy.Mul(y).StoreSlicePart(du[i:])
+	}
+	archsimd.ClearAVXUpperBits()
+}
+
+// reluSlope512 is the slope of what relu512 is: 0 or 1, or 2 max(x, 0).
+func reluSlope512(x vec512, squared bool) vec512 {
+	var zero vec512
+	if squared {
+		x = relu512(x, false)
+		return x.Add(x)
+	}
+	return archsimd.BroadcastFloat32x16(1).Merge(zero, x.Greater(zero))
 }
 
 func expLess512(dst, src, less []float32, scale float32) {
