@@ -19,16 +19,17 @@ type TensorInfo struct {
 // shard is mapped when its first tensor is asked for. All methods but Close may
 // be called by many goroutines at once.
 type Checkpoint struct {
-	dir       string
-	config    []byte
-	sharded   bool
-	index     *index
-	shards    []*shard
-	tensors   []TensorInfo
-	byName    map[string]int
-	files     []FileInfo
-	hashCache string
-	warnings  []Problem
+	dir        string
+	config     []byte
+	configFile string // its name; "": config.json
+	sharded    bool
+	index      *index
+	shards     []*shard
+	tensors    []TensorInfo
+	byName     map[string]int
+	files      []FileInfo
+	hashCache  string
+	warnings   []Problem
 }
 
 // Option changes how a checkpoint is opened.

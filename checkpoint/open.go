@@ -41,12 +41,24 @@ func Open(dir string, opts ...Option) (*Checkpoint, error) {
 // OpenConfig opens only config.json; the directory needs no weights, and the
 // checkpoint has no tensors.
 func OpenConfig(dir string) (*Checkpoint, error) {
-	c := &Checkpoint{dir: dir}
+	return openConfig(&Checkpoint{dir: dir})
+}
+
+// OpenConfigFile is OpenConfig by the path of a config.json, which may have another
+// name, or by that of its directory.
+func OpenConfigFile(path string) (*Checkpoint, error) {
+	if info, err := os.Stat(path); err != nil || info.IsDir() {
+		return OpenConfig(path)
+	}
+	return openConfig(&Checkpoint{dir: filepath.Dir(path), configFile: filepath.Base(path)})
+}
+
+func openConfig(c *Checkpoint) (*Checkpoint, error) {
 	problems := c.readConfig()
 	if err := joined(problems); err != nil {
 		return nil, err
 	}
-	c.files = listFiles(dir)
+	c.files = listFiles(c.dir)
 	return c, nil
 }
 
@@ -83,7 +95,7 @@ func (c *Checkpoint) readConfig() []Problem {
 	case !info.IsDir():
 		return []Problem{{Path: c.dir, Message: "this is a file", Remedy: "name the directory that holds config.json"}}
 	}
-	path := filepath.Join(c.dir, configName)
+	path := filepath.Join(c.dir, cmp.Or(c.configFile, configName))
 	raw, err := mmap.ReadRegular(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return []Problem{c.noConfig(path)}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/coppice-ml/coppice/engine"
-	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/heal"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/report"
@@ -17,7 +16,7 @@ import (
 
 // Options choose what is measured.
 type Options struct {
-	Shape  string        // one of Shapes; "" means the first
+	Shape  Shape         // the zero one means the first of Shapes
 	What   string        // one of Whats; "" means the first
 	Tokens int           // length of the sequence, or of the context that decoding starts from; 0 means 512, decoding 32
 	Rounds int           // pairs of measurements after one that warms up; 0 means 5
@@ -33,7 +32,7 @@ type Options struct {
 
 // Whats lists what can be measured.
 func Whats() []string {
-	return []string{whatForward, whatDecode, whatScore, whatCurve, whatMetrics, whatCKA, whatPPL, whatTail, whatHeal, whatHealLoRA, HealRows}
+	return []string{whatForward, whatDecode, whatScore, whatCurve, whatMetrics, whatCKA, whatPPL, whatTail, whatHeal, whatHealLoRA, HealRows, whatLlama}
 }
 
 // What is measured of a single sequence.
@@ -44,18 +43,18 @@ const (
 
 // Run measures and passes on every result as it comes.
 func Run(ctx context.Context, opt Options, emit func(report.Bench)) error {
-	opt, s, err := opt.withDefaults()
+	opt, err := opt.withDefaults()
 	if err != nil {
 		return err
 	}
 	if opt.What == whatScore || opt.What == whatCurve {
-		r, err := opt.stream(ctx, s)
+		r, err := opt.stream(ctx)
 		if err == nil {
 			emit(r)
 		}
 		return err
 	}
-	m, err := synthetic(s, opt)
+	m, err := synthetic(opt.Shape, opt)
 	if err != nil {
 		return err
 	}
@@ -66,6 +65,8 @@ func Run(ctx context.Context, opt Options, emit func(report.Bench)) error {
 		measure = opt.forward
 	case whatDecode:
 		measure = opt.decode
+	case whatLlama:
+		measure = opt.besideLlama
 	case whatHeal, whatHealLoRA, HealRows:
 		measure = opt.healing
 	}
@@ -77,9 +78,11 @@ func Run(ctx context.Context, opt Options, emit func(report.Bench)) error {
 	return nil
 }
 
-func (opt Options) withDefaults() (Options, shape, error) {
-	if opt.Shape == "" {
-		opt.Shape = Shapes()[0]
+func (opt Options) withDefaults() (_ Options, err error) {
+	if opt.Shape.Spec == nil {
+		if opt.Shape, err = ShapeNamed(Shapes()[0]); err != nil {
+			return opt, err
+		}
 	}
 	if opt.What == "" {
 		opt.What = Whats()[0]
@@ -94,27 +97,20 @@ func (opt Options) withDefaults() (Options, shape, error) {
 		opt.Rounds = 5
 	}
 	if opt.Tokens < 2 || opt.Rounds < 1 {
-		return opt, shape{}, fmt.Errorf("%d tokens in %d rounds: want at least 2 tokens and 1 round", opt.Tokens, opt.Rounds)
+		return opt, fmt.Errorf("%d tokens in %d rounds: want at least 2 tokens and 1 round", opt.Tokens, opt.Rounds)
 	}
 	if !slices.Contains(Whats(), opt.What) {
-		return opt, shape{}, fmt.Errorf("nothing called %q to measure; choose from %s", opt.What, strings.Join(Whats(), ", "))
+		return opt, fmt.Errorf("nothing called %q to measure; choose from %s", opt.What, strings.Join(Whats(), ", "))
 	}
-	s, err := shapeOf(opt.Shape)
-	return opt, s, err
+	return opt, nil
 }
 
 // forward measures one sequence through all layers and the head.
 func (opt Options) forward(ctx context.Context, m *model.Model, l engine.Limiter) (report.Bench, error) {
-	// No bound for the runner: the check in synthetic has seen to memory, and
-	// layers made again in every pass would be measured with it.
-	runner := forest.New(m, opt.Engine, forest.Options{BatchTokens: opt.Tokens})
-	defer runner.Close()
-	seq := [][]int32{tokens(opt, m.Spec.Vocab)}
 	list := products(m.Spec, opt.Tokens)
-	p := pairs{opt: opt, tokens: opt.Tokens, operations: operations(list), l: l}
-	p.run = func() error {
-		return runner.LogProbs(ctx, nil, seq, func(int, []engine.TokenScore) error { return nil })
-	}
+	run, done := opt.logProbs(ctx, m)
+	defer done()
+	p := pairs{opt: opt, tokens: opt.Tokens, operations: operations(list), run: run, l: l}
 	if l != nil {
 		run, way := l.Products(list)
 		p.limit, p.way = always(run), way
@@ -172,7 +168,7 @@ func (p pairs) measure() (report.Bench, error) {
 func (opt Options) result(tokens int, operations, seconds float64) report.Bench {
 	info := opt.Engine.Info()
 	return report.Bench{
-		What: opt.What, Shape: opt.Shape, Tokens: opt.Tokens, Runs: opt.Rounds,
+		What: opt.What, Shape: opt.Shape.Name, Tokens: opt.Tokens, Runs: opt.Rounds,
 		Device: info.Device, DType: string(info.DType), Provider: info.Provider, Threads: info.Threads,
 		TokensPerSecond: report.Number(float64(tokens) / seconds),
 		GEMMGFLOPS:      report.Number(operations / seconds / 1e9),

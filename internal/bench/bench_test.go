@@ -24,11 +24,20 @@ func newEngine(tb testing.TB, dtype string) *cpu.Engine {
 
 func pico(t *testing.T, opt Options) *model.Model {
 	t.Helper()
-	m, err := synthetic(shape{"pico", synth.Options{Layers: 3}}, opt)
+	m, err := synthetic(picoShape(t), opt)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return m
+}
+
+func picoShape(t *testing.T) Shape {
+	t.Helper()
+	s, err := madeUp("pico", synth.Options{Layers: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // nanoseconds is a limiter whose every limit is one.
@@ -50,7 +59,7 @@ func (n nanoseconds) Profile(f func() error) ([]engine.Share, error) {
 func TestMeasurements(t *testing.T) {
 	for what, limit := range map[string]float64{"forward": 16e9, "decode": 1e9} {
 		t.Run(what, func(t *testing.T) {
-			opt := Options{Shape: "pico", What: what, Tokens: 16, Rounds: 3, Engine: newEngine(t, "float32"), Profile: true}
+			opt := Options{What: what, Tokens: 16, Rounds: 3, Engine: newEngine(t, "float32"), Profile: true}
 			measure := opt.forward
 			if what == "decode" {
 				measure = opt.decode
@@ -149,19 +158,11 @@ func TestShapes(t *testing.T) {
 		"smollm-135m":    134_515_008,
 		"llama-3.1-8b":   8_030_261_248,
 	} {
-		s, err := shapeOf(name)
+		s, err := ShapeNamed(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		config, err := s.options.Config()
-		if err != nil {
-			t.Fatal(err)
-		}
-		spec, err := model.ParseConfig(config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := spec.Parameters(); got != want {
+		if got := s.Spec.Parameters(); got != want {
 			t.Errorf("%s has %d parameters, want %d", name, got, want)
 		}
 	}
@@ -174,7 +175,6 @@ func TestRunRefuses(t *testing.T) {
 		opt  Options
 		want string
 	}{
-		{"shape", Options{Engine: e, Shape: "gpt"}, "choose from tinyllama-1.1b"},
 		{"what", Options{Engine: e, What: "everything"}, "choose from forward, decode"},
 		{"tokens", Options{Engine: e, Tokens: 1}, "at least 2 tokens"},
 		{"memory", Options{Engine: e, Memory: 1 << 20}, "--memory is"},
@@ -183,6 +183,12 @@ func TestRunRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
 		}
+	}
+}
+
+func TestShapeNamed(t *testing.T) {
+	if _, err := ShapeNamed("gpt"); err == nil || !strings.Contains(err.Error(), "choose from tinyllama-1.1b") {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -210,9 +216,13 @@ func benchmark(b *testing.B, what, shape string) {
 		b.Fatal(err)
 	}
 	defer e.Close()
+	s, err := ShapeNamed(shape)
+	if err != nil {
+		b.Fatal(err)
+	}
 	b.Logf("%s, %d threads", e.Info().Provider, e.Info().Threads)
 	for b.Loop() {
-		err := Run(b.Context(), Options{What: what, Shape: shape, Rounds: 5, Engine: e}, func(r report.Bench) {
+		err := Run(b.Context(), Options{What: what, Shape: s, Rounds: 5, Engine: e}, func(r report.Bench) {
 			b.ReportMetric(float64(r.TokensPerSecond), "tokens/s")
 			b.ReportMetric(float64(r.GEMMGFLOPS), "GFLOP/s")
 			b.ReportMetric(float64(r.Ratio), "ratio")

@@ -32,22 +32,17 @@ const beyondCaches = 2 << 30
 
 // synthetic makes up a model of the shape, in the dtype the engine computes in,
 // so that nothing is converted while it is measured.
-func synthetic(s shape, opt Options) (*model.Model, error) {
-	o := s.options
-	o.DType = safetensors.F32
+func synthetic(s Shape, opt Options) (*model.Model, error) {
+	dtype := safetensors.F32
 	if opt.Engine.Info().DType == engine.BFloat16 {
-		o.DType = safetensors.BF16
+		dtype = safetensors.BF16
 	}
-	spec, err := specOf(o)
-	if err != nil {
-		return nil, err
-	}
-	distinct := distinctLayers(spec, o.DType)
-	if need := weightBytes(spec, o.DType, distinct); opt.Memory > 0 && need > opt.Memory {
+	distinct := distinctLayers(s.Spec, dtype)
+	if need := weightBytes(s.Spec, dtype, distinct); opt.Memory > 0 && need > opt.Memory {
 		return nil, fmt.Errorf("the weights of %s in %s take %.1f GiB, --memory is %.1f GiB: raise it or choose a smaller shape",
-			s.name, o.DType, gib(need), gib(opt.Memory))
+			s.Name, dtype, gib(need), gib(opt.Memory))
 	}
-	return model.New(spec, newSource(spec, o.DType, distinct, opt.Seed))
+	return model.New(s.Spec, newSource(s.Spec, dtype, distinct, opt.Seed))
 }
 
 func distinctLayers(s *model.Spec, d safetensors.DType) int {
@@ -65,7 +60,7 @@ func gib(n int64) float64 { return float64(n) / (1 << 30) }
 
 func newSource(s *model.Spec, d safetensors.DType, distinct int, seed uint64) *Source {
 	src := &Source{byName: map[string]int{}, data: map[string][]byte{}}
-	p := newPattern(d, seed)
+	p := newPattern(d, 1-s.NormOffset, seed)
 	for w := range s.Weights() {
 		size := w.Elements() * int64(d.Size())
 		src.tensors = append(src.tensors, checkpoint.TensorInfo{
@@ -85,6 +80,17 @@ func newSource(s *model.Spec, d safetensors.DType, distinct int, seed uint64) *S
 		src.byName[t.Name] = i
 	}
 	return src
+}
+
+// bytes is what the weights take in memory.
+func (s *Source) bytes() (n int64) {
+	counted := map[*byte]bool{}
+	for _, data := range s.data {
+		if first := &data[0]; !counted[first] {
+			counted[first], n = true, n+int64(len(data))
+		}
+	}
+	return n
 }
 
 // Tensors implements model.Source.
@@ -125,15 +131,16 @@ func (s *Source) ReleasePart(string, int64, int64) {}
 type pattern struct {
 	values []byte // as in the file
 	size   int    // bytes a value
-	one    []byte
+	norm   []byte // one value
 	random *rand.Rand
 }
 
 const patternValues = 1 << 20
 
-func newPattern(d safetensors.DType, seed uint64) *pattern {
+// newPattern draws values; norm is what the weights of norms get.
+func newPattern(d safetensors.DType, norm float64, seed uint64) *pattern {
 	p := &pattern{size: d.Size(), random: rand.New(rand.NewPCG(seed, 0))}
-	p.one = encode(nil, d, 1)
+	p.norm = encode(nil, d, float32(norm))
 	for range patternValues {
 		p.values = encode(p.values, d, float32(0.02*p.random.NormFloat64()))
 	}
@@ -148,31 +155,14 @@ func encode(b []byte, d safetensors.DType, v float32) []byte {
 	return binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
 }
 
-// fill writes ones or, from random places of the pattern on, gaussians.
-func (p *pattern) fill(dst []byte, ones bool) []byte {
+// fill writes the weights of a norm or, from random places of the pattern on, gaussians.
+func (p *pattern) fill(dst []byte, norm bool) []byte {
 	for rest := dst; len(rest) > 0; {
-		from := p.one
-		if !ones {
+		from := p.norm
+		if !norm {
 			from = p.values[p.size*p.random.IntN(patternValues):]
 		}
 		rest = rest[copy(rest, from):]
 	}
 	return dst
-}
-
-// Spec describes the model of a shape.
-func Spec(name string) (*model.Spec, error) {
-	s, err := shapeOf(name)
-	if err != nil {
-		return nil, err
-	}
-	return specOf(s.options)
-}
-
-func specOf(o synth.Options) (*model.Spec, error) {
-	config, err := o.Config()
-	if err != nil {
-		return nil, err
-	}
-	return model.ParseConfig(config)
 }

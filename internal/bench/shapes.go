@@ -5,9 +5,17 @@ import (
 	"strings"
 
 	"github.com/coppice-ml/coppice/internal/synth"
+	"github.com/coppice-ml/coppice/model"
 )
 
-// shape is a model to make up.
+// Shape is a model to make up.
+type Shape struct {
+	Name   string // in results
+	Config []byte // config.json
+	Spec   *model.Spec
+}
+
+// shape is one that needs no file.
 type shape struct {
 	name    string
 	options synth.Options
@@ -41,11 +49,21 @@ func Shapes() []string {
 	return names
 }
 
-func shapeOf(name string) (shape, error) {
+// ShapeNamed is one of Shapes.
+func ShapeNamed(name string) (Shape, error) {
 	for _, s := range shapes() {
 		if s.name == name {
-			return s, nil
+			return madeUp(name, s.options)
 		}
 	}
-	return shape{}, fmt.Errorf("shape %q does not exist; choose from %s", name, strings.Join(Shapes(), ", "))
+	return Shape{}, fmt.Errorf("shape %q does not exist; choose from %s", name, strings.Join(Shapes(), ", "))
+}
+
+func madeUp(name string, o synth.Options) (Shape, error) {
+	config, err := o.Config()
+	if err != nil {
+		return Shape{}, err
+	}
+	spec, err := model.ParseConfig(config)
+	return Shape{name, config, spec}, err
 }

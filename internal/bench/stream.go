@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -46,8 +47,8 @@ const (
 // compares with the larger of what its matrix products and what reading its
 // files take, both measured afterwards: the products of one layer and the head
 // on as many rows, and a part of the files that the system's cache has dropped.
-func (opt Options) stream(ctx context.Context, s shape) (report.Bench, error) {
-	dir, err := opt.checkpoint(s)
+func (opt Options) stream(ctx context.Context) (report.Bench, error) {
+	dir, err := opt.checkpoint()
 	if err != nil {
 		return report.Bench{}, err
 	}
@@ -59,7 +60,7 @@ func (opt Options) stream(ctx context.Context, s shape) (report.Bench, error) {
 		return report.Bench{}, err
 	}
 	defer c.Close()
-	m, err := model.Open(c)
+	m, err := model.New(opt.Shape.Spec, c)
 	if err != nil {
 		return report.Bench{}, err
 	}
@@ -124,32 +125,26 @@ func (opt Options) timed(ctx context.Context, run *forest.Runner) (forest.Cost, 
 }
 
 // checkpoint writes the shape's weights to disk unless they are there.
-func (opt Options) checkpoint(s shape) (dir string, err error) {
+func (opt Options) checkpoint() (dir string, err error) {
 	if dir = opt.Streaming.Dir; dir == "" {
 		if dir, err = os.MkdirTemp("", "coppice-bench-*"); err != nil {
 			return "", err
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
+	path := filepath.Join(dir, "config.json")
+	switch there, err := os.ReadFile(path); {
+	case err == nil && !bytes.Equal(there, opt.Shape.Config):
+		return "", fmt.Errorf("%s is not the config of %s: name another --dir, or remove this one", path, opt.Shape.Name)
+	case err == nil:
 		return dir, nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	o := s.options
-	o.DType = safetensors.BF16
-	config, err := o.Config()
-	if err != nil {
+	if err := writeWeights(filepath.Join(dir, "model.safetensors"), opt.Shape.Spec, opt.Seed); err != nil {
 		return "", err
 	}
-	spec, err := model.ParseConfig(config)
-	if err != nil {
-		return "", err
-	}
-	if err := writeWeights(filepath.Join(dir, "model.safetensors"), spec, opt.Seed); err != nil {
-		return "", err
-	}
-	return dir, os.WriteFile(filepath.Join(dir, "config.json"), config, 0o644)
+	return dir, os.WriteFile(path, opt.Shape.Config, 0o644)
 }
 
 // writeWeights fills a file from a pattern: drawing billions of values would
@@ -174,7 +169,7 @@ func writeWeights(path string, spec *model.Spec, seed uint64) (err error) {
 	if _, err := safetensors.WriteHeader(out, tensors, map[string]string{"format": "pt"}); err != nil {
 		return err
 	}
-	p := newPattern(safetensors.BF16, seed)
+	p := newPattern(safetensors.BF16, 1-spec.NormOffset, seed)
 	buffer := make([]byte, 8<<20)
 	for _, w := range weights {
 		for left := w.Elements() * 2; left > 0; {

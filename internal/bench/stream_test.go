@@ -3,6 +3,7 @@ package bench
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/coppice-ml/coppice/forest"
@@ -12,12 +13,12 @@ import (
 func TestStream(t *testing.T) {
 	dir := t.TempDir()
 	for _, what := range []string{whatScore, whatCurve} {
-		opt := Options{Shape: "pico", What: what, Engine: newEngine(t, "float32"), Streaming: Streaming{
+		opt := Options{Shape: picoShape(t), What: what, Engine: newEngine(t, "float32"), Streaming: Streaming{
 			Dir:   dir, // the second run finds the first one's weights
 			Bound: func(o forest.Options) forest.Options { o.Memory = 1; return o },
 			Peak:  func() int64 { return 7 },
 		}}
-		r, err := opt.stream(t.Context(), shape{"pico", synth.Options{Layers: 3}})
+		r, err := opt.stream(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -28,11 +29,19 @@ func TestStream(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "model.safetensors")); err != nil {
 		t.Error(err)
 	}
+	other, err := madeUp("other", synth.Options{Layers: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt := Options{Shape: other, What: whatScore, Streaming: Streaming{Dir: dir}}
+	if _, err := opt.stream(t.Context()); err == nil || !strings.Contains(err.Error(), "is not the config of other") {
+		t.Errorf("weights of another shape: %v", err)
+	}
 }
 
 func TestPasses(t *testing.T) {
 	for _, what := range []string{whatMetrics, whatCKA, whatPPL, whatTail} {
-		opt := Options{Shape: "pico", What: what, Rounds: 1, Engine: newEngine(t, "float32")}
+		opt := Options{What: what, Rounds: 1, Engine: newEngine(t, "float32")}
 		r, err := opt.passes(t.Context(), pico(t, opt), nil)
 		if err != nil {
 			t.Fatal(err)

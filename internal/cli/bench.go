@@ -26,13 +26,18 @@ reading it from disk take; the peak of the process's memory is in the result.
 "metrics", "cka", "ppl" and "tail" run metrics on 10 x 128 tokens beside plain
 forward passes: their limit is the time that the count of layers predicts.
 
+--config measures the shape of a config.json, of any family that can be run; its
+weights are made up, too. "llama" is a forward pass beside that of a Llama of the
+same widths, in turns: the limit is that one's time for as many products.
+
 "heal" (head and last 3 layers) and "heal-lora" make steps of training on 4 rows of
 256 random tokens; their limit is the time of their products. "heal-rows" trains on 64
 rows of --data, with masked prompts, beside the same step with every row computed:
 its limit is what the count of products predicts of that.`,
 		Example: `  coppice bench
   coppice bench --shape smollm-135m --what decode --rounds 15 --profile
-  coppice bench --shape llama-3.1-8b --what score --memory 3GiB`,
+  coppice bench --shape llama-3.1-8b --what score --memory 3GiB
+  coppice bench --config gemma-3-1b/config.json --what llama`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if c.Flags().Changed("tokens") && o.Tokens < 1 {
@@ -47,6 +52,7 @@ its limit is what the count of products predicts of that.`,
 	}
 	a.workFlags(c)
 	c.Flags().StringVar(&o.Shape, "shape", o.Shape, "shape of the model: "+strings.Join(stage.BenchShapes(), ", "))
+	c.Flags().StringVar(&o.Config, "config", "", "a config.json, or a directory that has one: measure a model of this shape")
 	c.Flags().StringVar(&o.What, "what", o.What, "what to measure: "+strings.Join(stage.BenchWhats(), ", "))
 	c.Flags().IntVar(&o.Tokens, "tokens", 0, "length of the sequence (default 512), or of the context that decoding starts from (default 32)")
 	c.Flags().IntVar(&o.Rounds, "rounds", o.Rounds, "pairs of measurements")
@@ -58,7 +64,8 @@ its limit is what the count of products predicts of that.`,
 	f.StringVar(&o.Data.Tokens, "train-tokens", "", "heal-rows: or JSON rows of input_ids and labels")
 	f.StringVar(&o.Tokenizer, "tokenizer", "", "heal-rows: directory of the tokenizer for --data")
 	f.IntVar(&o.Data.MaxLength, "max-length", o.Data.MaxLength, "heal-rows: tokens of a sample")
-	nonEmpty(c, "dir", "train-tokens", "tokenizer")
+	exclusive(c, "shape", "config")
+	nonEmpty(c, "config", "dir", "train-tokens", "tokenizer")
 	engineFlags(c, &o.Engine)
 	return c
 }
