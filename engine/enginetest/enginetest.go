@@ -23,6 +23,7 @@ type New func(testing.TB, engine.DType) engine.Engine
 // RunAll runs the suite.
 func RunAll(t *testing.T, build New) {
 	RunForward(t, build)
+	t.Run("Long", func(t *testing.T) { testLong(t, build) })
 	RunGradients(t, build)
 	t.Run("Finetuning", func(t *testing.T) { testGradientGoldens(t, build) })
 }
