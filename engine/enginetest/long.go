@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/internal/testkit"
 	"github.com/coppice-ml/coppice/model"
 )
 
@@ -16,9 +17,9 @@ const longTokens = 560
 // goldens': of batches of many lengths, of a cache that is filled in steps, and, for
 // those whose layers or lengths differ most, to the float64 reference.
 func testLong(t *testing.T, build New) {
-	for _, name := range Picos() {
+	for _, name := range append(Picos(), dynamic) {
 		t.Run(name, func(t *testing.T) {
-			r := load(t, build(t, engine.Float32), Pico(t, name))
+			r := load(t, build(t, engine.Float32), longModel(t, name))
 			var seqs [][]int32
 			for i, n := range []int{20, 32, 33, 37, longTokens} {
 				seqs = append(seqs, tokens(n, r.m.Spec.Vocab, uint64(i+20)))
@@ -28,14 +29,24 @@ func testLong(t *testing.T, build New) {
 			longInSteps(t, r, seqs[len(seqs)-1], all)
 		})
 	}
-	for _, name := range []string{"gemma3", "olmo3", "phi3", "llama, dynamic"} {
+	for _, name := range []string{"gemma3", "olmo3", "phi3", dynamic} {
 		t.Run(name+"/Reference", func(t *testing.T) {
-			r := load(t, build(t, engine.Float32), Pico(t, name))
+			r := load(t, build(t, engine.Float32), longModel(t, name))
 			ids := tokens(longTokens, r.m.Spec.Vocab, 24)
 			_, logits := r.forward(t, pack(ids), nil)
 			within(t, "logits", logits, Logits(t, r.m, ids), logitTolerance)
 		})
 	}
+}
+
+// dynamic is a Llama whose rotary embeddings follow the length of a sequence.
+const dynamic = "llama, dynamic"
+
+func longModel(t testing.TB, name string) *model.Model {
+	if name != dynamic {
+		return Pico(t, name)
+	}
+	return Open(t, testkit.Llama(t, testkit.Options{Layers: 3, Vocab: 300, MaxPositions: 32, Seed: 11, RopeScaling: map[string]any{"type": "dynamic", "factor": 3.0}}))
 }
 
 // longInBatches compares sequences of a batch with each alone, of which all is the

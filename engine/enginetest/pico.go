@@ -17,8 +17,8 @@ import (
 	"github.com/coppice-ml/coppice/safetensors"
 )
 
-// picoConfigs are small configs of every family beside Llama, and of a Llama whose
-// rotary embeddings follow the length, each with the parts that only it has: see [Pico].
+// picoConfigs are small configs of every family beside Llama, each with the
+// parts that only it has: see [Pico].
 func picoConfigs() map[string]map[string]any {
 	decoder := func(architecture string, more map[string]any) map[string]any {
 		c := map[string]any{
@@ -50,9 +50,8 @@ func picoConfigs() map[string]map[string]any {
 			"original_max_position_embeddings": 64}}),
 		"phi3": decoder("Phi3ForCausalLM", map[string]any{"head_dim": 16, "partial_rotary_factor": 0.75, "sliding_window": 300, "original_max_position_embeddings": 32,
 			"rope_scaling": map[string]any{"type": "longrope", "short_factor": []float64{1, 1, 1.1, 1.1, 1.2, 1.3}, "long_factor": []float64{1, 2, 3, 4, 5, 6}}}),
-		"stablelm":       decoder("StableLmForCausalLM", map[string]any{"head_dim": nil, "num_attention_heads": 3, "num_key_value_heads": 3, "partial_rotary_factor": 0.25, "use_qkv_bias": true}),
-		"llama, dynamic": decoder("LlamaForCausalLM", map[string]any{"max_position_embeddings": 32, "rope_scaling": map[string]any{"type": "dynamic", "factor": 3.0}}),
-		"baichuan":       decoder("BaichuanForCausalLM", map[string]any{"num_key_value_heads": nil}),
+		"stablelm": decoder("StableLmForCausalLM", map[string]any{"head_dim": nil, "num_attention_heads": 3, "num_key_value_heads": 3, "partial_rotary_factor": 0.25, "use_qkv_bias": true}),
+		"baichuan": decoder("BaichuanForCausalLM", map[string]any{"num_key_value_heads": nil}),
 		"chatglm": {"architectures": []string{"ChatGLMModel"}, "add_qkv_bias": true, "ffn_hidden_size": 80, "hidden_size": 48, "kv_channels": 16,
 			"multi_query_attention": true, "multi_query_group_num": 2, "num_attention_heads": 4, "num_layers": 4, "padded_vocab_size": 300, "seq_length": 256},
 	}
