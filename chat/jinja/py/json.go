@@ -104,38 +104,17 @@ func (w *jsonWriter) block(open, closing string, n int, each func(i int) error) 
 	if n == 0 {
 		return w.put(open + closing)
 	}
-	if err := w.nest(); err != nil {
-		return err
-	}
-	if err := w.put(open); err != nil {
-		return err
-	}
-	for i := range n {
-		if i > 0 {
-			w.WriteString(w.Comma)
-		}
-		if err := w.newline(w.depth); err != nil {
-			return err
-		}
-		if err := each(i); err != nil {
-			return err
-		}
-	}
-	w.depth--
-	if err := w.newline(w.depth); err != nil {
-		return err
-	}
-	return w.put(closing)
+	return w.writer.block(open, closing, w.Comma, n, w.newline, each)
 }
 
-func (w *jsonWriter) newline(depth int) error {
+func (w *jsonWriter) newline() error {
 	if !w.Pretty {
 		return nil
 	}
 	if err := w.put("\n"); err != nil {
 		return err
 	}
-	for range depth {
+	for range w.depth {
 		if err := w.put(w.Indent); err != nil {
 			return err
 		}

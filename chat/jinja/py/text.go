@@ -93,45 +93,47 @@ func (w *writer) list(l *List) error {
 			closing = ",)"
 		}
 	}
-	if err := w.put(open); err != nil {
-		return err
-	}
-	if err := w.nest(); err != nil {
-		return err
-	}
-	for i, item := range l.Items {
-		if i > 0 {
-			w.WriteString(", ")
-		}
-		if err := w.repr(item); err != nil {
-			return err
-		}
-	}
-	w.depth--
-	return w.put(closing)
+	return w.block(open, closing, ", ", len(l.Items), nil, func(i int) error { return w.repr(l.Items[i]) })
 }
 
 func (w *writer) dict(d *Dict) error {
-	if err := w.put("{"); err != nil {
-		return err
-	}
-	if err := w.nest(); err != nil {
-		return err
-	}
-	for i, key := range d.Keys {
-		if i > 0 {
-			w.WriteString(", ")
-		}
-		if err := w.repr(key); err != nil {
+	return w.block("{", "}", ", ", len(d.Keys), nil, func(i int) error {
+		if err := w.repr(d.Keys[i]); err != nil {
 			return err
 		}
 		w.WriteString(": ")
-		if err := w.repr(d.Values[i]); err != nil {
+		return w.repr(d.Values[i])
+	})
+}
+
+// block writes what is between brackets, one level deeper. line, which may be nil,
+// begins a line before each part and before the closing bracket.
+func (w *writer) block(open, closing, comma string, n int, line func() error, each func(i int) error) error {
+	if err := w.nest(); err != nil {
+		return err
+	}
+	if err := w.put(open); err != nil {
+		return err
+	}
+	if line == nil {
+		line = func() error { return nil }
+	}
+	for i := range n {
+		if i > 0 {
+			w.WriteString(comma)
+		}
+		if err := line(); err != nil {
+			return err
+		}
+		if err := each(i); err != nil {
 			return err
 		}
 	}
 	w.depth--
-	return w.put("}")
+	if err := line(); err != nil {
+		return err
+	}
+	return w.put(closing)
 }
 
 // floatText is Python's repr of a float: the shortest digits that read back, with a point or an exponent.
