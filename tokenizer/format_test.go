@@ -27,6 +27,42 @@ func jsonWith(parts map[string]string) string {
 	return "{" + strings.Join(all, ",") + "}"
 }
 
+// TestNoDecoder: without a decoder tokens are read as they are spelled, a space
+// between, as in Hugging Face's library; encoding does not mind.
+func TestNoDecoder(t *testing.T) {
+	for _, tt := range []struct{ name, pre, decoder string }{
+		{"bytes", `{"type":"ByteLevel","add_prefix_space":false}`, `null`},
+		{"characters", `null`, `null`},
+	} {
+		tok, err := parseJSON([]byte(jsonWith(map[string]string{
+			"pre_tokenizer": tt.pre, "decoder": tt.decoder,
+			"model":        `{"type":"BPE","vocab":{"a":0,"b":1,"ab":2,"Ġ":3},"merges":["a b"]}`,
+			"added_tokens": `[{"id":4,"content":"<end>","special":true},{"id":5,"content":"<say it>"}]`,
+		})), config{})
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if got := tok.Encode("aba<end>", false); !slices.Equal(got, []int{2, 0, 4}) {
+			t.Errorf("%s: ids %v", tt.name, got)
+		}
+		const want = "ab Ġ a <say it>"
+		if got, err := tok.Decode([]int{2, 3, 0, 4, 5}); got != want || err != nil {
+			t.Errorf("%s: %q, %v, want %q", tt.name, got, err, want)
+		}
+		s, streamed := tok.Stream(), ""
+		for _, id := range []int{2, 3, 0, 4, 5} {
+			text, err := s.Next(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			streamed += text
+		}
+		if streamed += s.Flush(); streamed != want {
+			t.Errorf("%s, streamed: %q", tt.name, streamed)
+		}
+	}
+}
+
 func TestJSONErrors(t *testing.T) {
 	tests := []struct {
 		name, section, text, message string
@@ -53,7 +89,6 @@ func TestJSONErrors(t *testing.T) {
 		{"template id", "post_processor", `{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x"}},{"Sequence":{"id":"A"}}],"special_tokens":{"x":{"ids":[7]}}}`, "id 7 names no token", false},
 		{"template without text", "post_processor", `{"type":"TemplateProcessing","single":[]}`, "exactly once", false},
 		{"decoder", "decoder", `{"type":"WordPiece"}`, `decoder "WordPiece"`, true},
-		{"no decoder", "decoder", `null`, `decoder ""`, true},
 		{"vocab is a list", "model", `{"type":"BPE","vocab":[],"merges":[]}`, "vocab is not an object", false},
 		{"id is a string", "model", `{"type":"BPE","vocab":{"a":"0"},"merges":[]}`, `token "a"`, false},
 		{"absurd id", "model", `{"type":"BPE","vocab":{"a":99999999999999999999},"merges":[]}`, `token "a"`, false},

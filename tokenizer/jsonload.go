@@ -79,7 +79,7 @@ func (f *jsonFile) build(cfg config) (*Tokenizer, error) {
 // byteModel sets model and decoder where the pre-tokenizer spells bytes.
 func (f *jsonFile) byteModel(t *Tokenizer, vocab map[string]int32, added []addedToken) error {
 	kind, err := soleDecoder(f.Decoder)
-	if err == nil && kind != "ByteLevel" {
+	if err == nil && kind != "ByteLevel" && kind != "" {
 		err = unsupported("decoder", fmt.Sprintf("%q after pre_tokenizer ByteLevel", kind), "ByteLevel")
 	}
 	if err != nil {
@@ -92,6 +92,9 @@ func (f *jsonFile) byteModel(t *Tokenizer, vocab map[string]int32, added []added
 		return err
 	}
 	t.model, t.dec = model, newByteDecoder(t.tokens, raw, vocabSize(vocab), added)
+	if kind == "" {
+		t.dec = newSpaced(t.tokens, added)
+	}
 	return nil
 }
 
@@ -101,6 +104,10 @@ func (f *jsonFile) characterModel(t *Tokenizer, vocab map[string]int32, added []
 	model, err := newCharBPE(&f.Model, vocab)
 	if err != nil {
 		return err
+	}
+	if kind, err := componentType("decoder", f.Decoder); kind == "" && err == nil {
+		t.model, t.dec = model, newSpaced(t.tokens, added)
+		return nil
 	}
 	dec, err := newChain(f.Decoder, t.tokens, added)
 	if err != nil {
