@@ -68,14 +68,15 @@ func TestReadLabelled(t *testing.T) {
 		t.Errorf("got %v, %v", got, err)
 	}
 	for content, want := range map[string]string{
-		`{"input_ids":[1,10],"labels":[1,2]}`:                       "input_ids: element 1 is 10, outside the vocabulary of 10",
-		`{"input_ids":[1,2],"labels":[1,-1]}`:                       "labels: element 1 is -1",
-		`{"input_ids":[1,2],"labels":[1]}`:                          "labels has 1 places, input_ids 2",
-		`{"input_ids":[1,"x"],"labels":[1,2]}`:                      "element 1 is no integer",
-		`{"input_ids":3,"labels":[1,2]}`:                            "input_ids is not a list",
-		`{"labels":[1,2]}`:                                          "input_ids",
-		`{"input_ids":[1,2],"labels":[1,2],"attention_mask":[0,0]}`: "no tokens",
-		`{"input_ids":[1,2],"labels":[1,2],"attention_mask":[1]}`:   "attention_mask has 1 places",
+		`{"input_ids":[1,10],"labels":[1,2]}`:                                         "input_ids: element 1 is 10, outside the vocabulary of 10",
+		`{"input_ids":[1,2],"labels":[1,-1]}`:                                         "labels: element 1 is -1",
+		`{"input_ids":[1,2],"labels":[1]}`:                                            "labels has 1 places, input_ids 2",
+		`{"input_ids":[1,"x"],"labels":[1,2]}`:                                        "element 1 is no integer",
+		`{"input_ids":3,"labels":[1,2]}`:                                              "input_ids is not a list",
+		`{"labels":[1,2]}`:                                                            "input_ids",
+		`{"input_ids":[1,2],"labels":[1,2],"attention_mask":[0,0]}`:                   "no tokens",
+		`{"input_ids":[1,2],"labels":[1,2],"attention_mask":[1]}`:                     "attention_mask has 1 places",
+		`{"input_ids":[0,1,2,3,0],"labels":[0,1,2,3,0],"attention_mask":[0,1,0,1,0]}`: "attention_mask: element 2 is 0 between tokens",
 		``: "there are no rows",
 	} {
 		if _, err := read(content); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "a.jsonl") {

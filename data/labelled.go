@@ -3,6 +3,7 @@ package data
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Labelled is a row of token ids with what should stand at each place.
@@ -12,8 +13,8 @@ type Labelled struct {
 }
 
 // ReadLabelled reads rows of "input_ids" and "labels", lists of the same length;
-// places whose "attention_mask", where a row has one, is 0 are left out. Ids must
-// lie in a vocabulary of size vocab, labels too, or be -100.
+// padding, where a row's "attention_mask" is 0 before its tokens or after them, is
+// left out. Ids must lie in a vocabulary of size vocab, labels too, or be -100.
 func ReadLabelled(path string, vocab int) ([]Labelled, error) {
 	var out []Labelled
 	for r, err := range Rows(path, RowOptions{}) {
@@ -57,15 +58,18 @@ func labelled(r Row, vocab int) (Labelled, error) {
 			return l, r.Fail(fmt.Sprintf("attention_mask has %d places, input_ids %d", len(mask), len(ids)), "")
 		}
 	}
-	for i, m := range mask {
-		if m != 0 {
-			l.Tokens, l.Labels = append(l.Tokens, ids[i]), append(l.Labels, labels[i])
-		}
-	}
-	if len(l.Tokens) == 0 {
+	first := slices.Index(mask, 1)
+	if first < 0 {
 		return l, r.Fail("it has no tokens", "")
 	}
-	return l, nil
+	end := len(mask)
+	for mask[end-1] == 0 {
+		end--
+	}
+	if hole := slices.Index(mask[first:end], 0); hole >= 0 {
+		return l, r.Fail(fmt.Sprintf("attention_mask: element %d is 0 between tokens", first+hole), "0 marks padding before or after the tokens")
+	}
+	return Labelled{ids[first:end], labels[first:end]}, nil
 }
 
 // integers reads a column that is a list of integers from low up to below high,
