@@ -188,21 +188,21 @@ func (e *Encoder) windows(text string) ([]Sequence, error) {
 	return out, nil
 }
 
-// prompt encodes what an answer is written after, cut from the left so that the
-// answer has room.
-func (e *Encoder) prompt(context string, room int) ([]int32, error) {
-	ids, err := e.encode(context)
-	if err != nil {
-		return nil, err
+// prompt encodes what an answer is written after, so many tokens of it cut from the
+// left that the answer has room.
+func (e *Encoder) prompt(context string, room int) (ids []int32, cut int, err error) {
+	if ids, err = e.encode(context); err != nil {
+		return nil, 0, err
 	}
 	most := e.MaxLength - room
 	if most < 1 {
-		return nil, &LengthError{Tokens: room, Max: e.MaxLength, What: "an answer of max_gen_toks"}
+		return nil, 0, &LengthError{Tokens: room, Max: e.MaxLength, What: "an answer of max_gen_toks"}
 	}
 	if len(ids) == 0 {
-		return nil, fmt.Errorf("the context %q has no token", context)
+		return nil, 0, fmt.Errorf("the context %q has no token", context)
 	}
-	return ids[max(0, len(ids)-most):], nil
+	cut = max(0, len(ids)-most)
+	return ids[cut:], cut, nil
 }
 
 // stopIDs are the special tokens among stop strings, which decoding leaves out.

@@ -15,13 +15,15 @@ type Encoded struct {
 	*Asked
 	seqs []Sequence // none for tasks whose answers are written
 	of   []int      // the request of each
+	cut  int        // of tasks whose answers are written: requests that lost their beginnings
 
 	err error // of a request that cannot be asked; said when the task's turn comes
 }
 
 // Cut is how many requests have contexts that the model cannot hold: their beginnings
 // are left out, as in the harness.
-func (q *Encoded) Cut() (n int) {
+func (q *Encoded) Cut() int {
+	n := q.cut
 	for _, s := range q.seqs {
 		if s.Cut > 0 {
 			n++
@@ -51,7 +53,7 @@ func encodeTask(ctx context.Context, a *Asked, e *Encoder) *Encoded {
 	case ctx.Err() != nil:
 		q.err = context.Cause(ctx)
 	case a.Task.Output == GenerateUntil:
-		_, q.err = a.prompts(e)
+		_, q.cut, q.err = a.prompts(e)
 	default:
 		q.seqs, q.of, q.err = a.Encode(e)
 	}

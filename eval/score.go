@@ -193,7 +193,7 @@ func WriteAll(ctx context.Context, g Generator, a *Asked, e *Encoder, progress f
 		stop = append(stop, eos)
 		until = append(until, e.Tokenizer.Token(eos))
 	}
-	prompts, err := a.prompts(e)
+	prompts, _, err := a.prompts(e)
 	if err != nil {
 		return nil, err
 	}
@@ -215,16 +215,18 @@ func WriteAll(ctx context.Context, g Generator, a *Asked, e *Encoder, progress f
 	return out, nil
 }
 
-// prompts encodes what a task's answers are written after.
-func (a *Asked) prompts(e *Encoder) ([][]int32, error) {
-	out := make([][]int32, len(a.Requests))
+// prompts encodes what a task's answers are written after, and counts those that
+// lost their beginnings.
+func (a *Asked) prompts(e *Encoder) (out [][]int32, cut int, err error) {
+	out = make([][]int32, len(a.Requests))
 	for i, r := range a.Requests {
-		var err error
-		if out[i], err = e.prompt(r.Context, a.Task.Generation.MaxTokens); err != nil {
-			return nil, docError(a.Task, r.Doc, err)
+		var lost int
+		if out[i], lost, err = e.prompt(r.Context, a.Task.Generation.MaxTokens); err != nil {
+			return nil, 0, docError(a.Task, r.Doc, err)
 		}
+		cut += min(lost, 1)
 	}
-	return out, nil
+	return out, cut, nil
 }
 
 // write generates some of the answers together.

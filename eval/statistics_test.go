@@ -109,7 +109,13 @@ func TestWriteAll(t *testing.T) {
 			t.Errorf("answer %d: %q, want %q", i, got[i].Text, want)
 		}
 	}
+	if q := encodeTask(context.Background(), a, e); q.Cut() != 0 || q.err != nil {
+		t.Errorf("%d prompts cut of those that fit, %v", q.Cut(), q.err)
+	}
 	e.MaxLength = 40
+	if q := encodeTask(context.Background(), a, e); q.Cut() != len(a.Requests) || q.err != nil {
+		t.Errorf("%d prompts of %d cut, %v", q.Cut(), len(a.Requests), q.err)
+	}
 	if _, err := WriteAll(context.Background(), Generate(run, nil), a, e, nil); err != nil {
 		t.Errorf("a long prompt: %v", err)
 	}
