@@ -168,7 +168,7 @@ func diskError(name string, err error) error {
 		return nil
 	}
 	if errors.Is(err, syscall.ENOSPC) || isFull(err) {
-		return fmt.Errorf("write %s: %w: %w; free some and run it again: nothing was left behind", name, ErrNoSpace, err)
+		return fmt.Errorf("write %s: %w: %w; free some and run it again: no part of it was left behind", name, ErrNoSpace, err)
 	}
 	return fmt.Errorf("write %s: %w", name, err)
 }

@@ -190,22 +190,22 @@ func (c *Checkpoint) addShard(name string) []Problem {
 // right: whoever saved the index listed buffers that are not saved, or moved
 // tensors afterwards. What the model needs and no shard holds is found later.
 func (c *Checkpoint) compareIndex(path string) {
-	listed, absent, moved := make(map[string]bool), []string{}, []string{}
-	var unlisted []string
+	held := make(map[string]bool) // true: by the file that the index names
+	var absent, moved, unlisted []string
 	for _, s := range c.shards {
 		for _, t := range s.tensors {
-			switch file, ok := c.index.files[t.Name]; {
-			case !ok:
+			file, listed := c.index.files[t.Name]
+			if _, twice := held[t.Name]; !listed && !twice {
 				unlisted = append(unlisted, t.Name)
-			case file != s.name:
-				moved = append(moved, t.Name)
 			}
-			listed[t.Name] = true
+			held[t.Name] = held[t.Name] || file == s.name
 		}
 	}
 	for name := range c.index.files {
-		if !listed[name] {
+		if there, ok := held[name]; !ok {
 			absent = append(absent, name)
+		} else if !there {
+			moved = append(moved, name)
 		}
 	}
 	for _, w := range []struct {
@@ -239,20 +239,36 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:few], ", "), len(names)-few)
 }
 
-// gather lists the tensors of all shards by name and reports those in two.
+// gather lists the tensors of all shards by name. One that is in two of them counts
+// once where the two are the same, with a warning, and is a problem where they are not.
 func (c *Checkpoint) gather() []Problem {
 	var problems []Problem
-	holder := make(map[string]*shard)
+	type held struct {
+		safetensors.Tensor
+		by *shard
+	}
+	holder := make(map[string]held)
 	for _, s := range c.shards {
-		for _, t := range s.tensors {
-			if first := holder[t.Name]; first != nil {
-				problems = append(problems, Problem{Path: s.path, Tensor: t.Name,
-					Message: fmt.Sprintf("it is in %s too", first.name), Remedy: "one of the two files belongs to another model or version"})
-				continue
+		s.tensors = slices.DeleteFunc(s.tensors, func(t safetensors.Tensor) bool {
+			first, twice := holder[t.Name]
+			if !twice {
+				holder[t.Name] = held{t, s}
+				c.tensors = append(c.tensors, TensorInfo{Tensor: t, File: s.name})
+				return false
 			}
-			holder[t.Name] = s
-			c.tensors = append(c.tensors, TensorInfo{Tensor: t, File: s.name})
-		}
+			p := Problem{Path: s.path, Tensor: t.Name, Message: fmt.Sprintf("it is in %s too", first.by.name)}
+			switch same, err := sameValues(first.by, first.Tensor, s, t); {
+			case err != nil:
+				problems = append(problems, problemOf(s.path, err))
+			case same:
+				p.Message += ", with the same values"
+				c.warnings = append(c.warnings, p)
+			default:
+				p.Remedy = "one of the two files belongs to another model or version"
+				problems = append(problems, p)
+			}
+			return true
+		})
 	}
 	slices.SortFunc(c.tensors, func(a, b TensorInfo) int { return cmp.Compare(a.Name, b.Name) })
 	c.byName = make(map[string]int, len(c.tensors))
@@ -260,6 +276,24 @@ func (c *Checkpoint) gather() []Problem {
 		c.byName[t.Name] = i
 	}
 	return problems
+}
+
+// sameValues compares two tensors, byte by byte.
+func sameValues(a *shard, s safetensors.Tensor, b *shard, t safetensors.Tensor) (bool, error) {
+	if s.DType != t.DType || !slices.Equal(s.Shape, t.Shape) {
+		return false, nil
+	}
+	f, err := a.find(s)
+	if err != nil {
+		return false, err
+	}
+	g, err := b.find(t)
+	if err != nil {
+		return false, err
+	}
+	defer f.Release(s)
+	defer g.Release(t)
+	return bytes.Equal(f.Data(s), g.Data(t)), nil
 }
 
 // isObject says whether raw is one JSON object.

@@ -153,6 +153,34 @@ func TestDataSeesChangedFile(t *testing.T) {
 	}
 }
 
+// TestTensorInTwoShards: the same tensor twice counts once, in a copy too; two of one
+// name are a problem.
+func TestTensorInTwoShards(t *testing.T) {
+	first, second, _ := strings.Cut(twoShards, " ")
+	want := sums(t, mustOpen(t, makeDir(t, sharded(t))))
+	files := sharded(t)
+	twice := string(weights(t, nil, 64, "a", "c"))
+	files[second] = twice
+	c := mustOpen(t, makeDir(t, files))
+	if diff := cmp.Diff(want, sums(t, c)); diff != "" {
+		t.Error(diff)
+	}
+	if w := c.Warnings(); len(w) != 1 || !strings.Contains(w[0].Error(), second+`: tensor "a": it is in `+first+" too, with the same values") {
+		t.Errorf("warnings %v", w)
+	}
+	for _, max := range []int64{0, 1 << 20} {
+		out := filepath.Join(t.TempDir(), "out")
+		w := mustWrite(t, c, out, checkpoint.Surgery{}, checkpoint.WriteOptions{MaxShard: max})
+		if diff := cmp.Diff(want, sums(t, mustOpen(t, out))); diff != "" || w.Tensors != 3 {
+			t.Errorf("copy: %d tensors %s", w.Tensors, diff)
+		}
+	}
+	files[second] = strings.Replace(twice, "a a a ", "a a b ", 1)
+	if _, err := checkpoint.Open(makeDir(t, files)); err == nil || !strings.Contains(err.Error(), "belongs to another model") {
+		t.Errorf("other values: %v", err)
+	}
+}
+
 func TestOpenFails(t *testing.T) {
 	first, second, _ := strings.Cut(twoShards, " ")
 	tests := []struct {
@@ -168,7 +196,7 @@ func TestOpenFails(t *testing.T) {
 		{"shard missing", func(f map[string]string) { delete(f, second) }, fs.ErrNotExist, []string{second, "missing", "download"}},
 		{"both shards missing", func(f map[string]string) { delete(f, first); delete(f, second) }, fs.ErrNotExist, []string{first, second}},
 		{"shard truncated", func(f map[string]string) { f[second] = f[second][:len(f[second])-5] }, nil, []string{second, `"c"`, "5 bytes are missing", "download"}},
-		{"tensor twice", func(f map[string]string) { f[second] = string(weights(t, nil, 64, "a", "c")) }, nil, []string{`"a"`, first, second}},
+		{"tensor twice", func(f map[string]string) { f[second] = string(weights(t, nil, 32, "a", "c")) }, nil, []string{`"a"`, first, second}},
 		{"index broken", func(f map[string]string) { f["model.safetensors.index.json"] = `{"weight_map":{"a":1}}` }, nil, []string{"index.json", "not the name"}},
 		{"index without map", func(f map[string]string) { f["model.safetensors.index.json"] = `{}` }, nil, []string{"no weight_map"}},
 		{"index empty", func(f map[string]string) { f["model.safetensors.index.json"] = `{"weight_map":{}}` }, checkpoint.ErrNoWeights, []string{"no tensors"}},
