@@ -15,7 +15,10 @@ import json, platform, sys
 if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
     sys.exit(__doc__)
 
-import torch, transformers
+try:
+    import torch, transformers
+except ImportError as missing:
+    sys.exit(f"{missing}; this needs\n\n    pip install torch transformers sentencepiece protobuf")
 
 TEXTS = ["Coppicing cuts a tree down to the ground so that it grows again, stronger than before.",
          "def fib(n):\n    return n if n < 2 else fib(n - 1) + fib(n - 2)\n",

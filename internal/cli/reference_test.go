@@ -12,6 +12,25 @@ import (
 	"github.com/coppice-ml/coppice/report"
 )
 
+// TestReferenceNeeds: without its libraries the script says how to install them.
+func TestReferenceNeeds(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("needs python3")
+	}
+	root, err := testkit.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, arg := range []string{"--help", "model"} {
+		c := exec.Command(python, "-I", "-S", filepath.Join(root, "docs", "reference.py"), arg) // -S: no packages
+		said, err := c.CombinedOutput()
+		if err == nil || !bytes.Contains(said, []byte("    pip install torch transformers ")) || bytes.Contains(said, []byte("Traceback")) {
+			t.Errorf("%s: %v, %s", arg, err, said)
+		}
+	}
+}
+
 // TestReferenceScript runs docs/reference.py as users do, except that the
 // transformers it imports is a stand-in that computes with the forward pass of
 // scripts/forward.py, and compares with what selfcheck makes of its output.

@@ -37,6 +37,9 @@ func Read(path string, vocab int) (*Reference, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(raw) == 0 {
+		return nil, fmt.Errorf("%s: it is empty: what should have written it has failed; make it again with docs/reference.py", path)
+	}
 	var ref Reference
 	if err := json.Unmarshal(raw, &ref); err != nil {
 		return nil, fmt.Errorf("%s: not a reference as docs/reference.py writes it: %w", path, err)
