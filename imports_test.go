@@ -23,7 +23,7 @@ const importRule = `
 	internal/hubid     < hub prune
 	internal/pyjson    < prune
 	safetensors < checkpoint model torchfile internal/number
-	internal/number < heal/adapter engine/cpu score internal/synth
+	internal/number < heal/adapter engine/cpu engine/enginetest/slow score internal/synth
 	torchfile   < checkpoint
 	checkpoint  < model prune
 	model       < engine prune internal/bench
@@ -68,6 +68,7 @@ const importRule = `
 
 	# what surrounds them
 	internal/filelock < hub internal/journal
+	internal/wholefile < stage internal/plot
 	internal/plot    < internal/cli
 	internal/journal < score eval
 	internal/tensorboard < stage

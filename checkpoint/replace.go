@@ -31,7 +31,7 @@ func checkApart(c *Checkpoint, out string) error {
 	if err != nil {
 		return err
 	}
-	if within(target, src) || within(src, target) {
+	if Within(target, src) || Within(src, target) {
 		return fmt.Errorf("%w: %s and %s; choose an output directory beside the source", ErrInside, out, c.dir)
 	}
 	for _, s := range c.shards {
@@ -39,7 +39,7 @@ func checkApart(c *Checkpoint, out string) error {
 		if err != nil {
 			return err
 		}
-		if within(file, target) {
+		if Within(file, target) {
 			return fmt.Errorf("%w: %s is a link into %s; choose another output directory", ErrInside, s.path, out)
 		}
 	}
@@ -60,8 +60,10 @@ func resolve(path string) (string, error) {
 	return filepath.Join(target, rest), nil
 }
 
-// within says whether path is dir or lies below it. Both are resolved.
-func within(path, dir string) bool {
+// Within says whether path, absolute and with its links followed, is the directory
+// or lies below it. Directories are compared by identity, so links and letter case
+// do not fool it; what need not exist is what lies below.
+func Within(path, dir string) bool {
 	want, err := os.Stat(dir)
 	if err != nil {
 		return false

@@ -16,6 +16,7 @@ import (
 	"github.com/coppice-ml/coppice/generate"
 	"github.com/coppice-ml/coppice/heal"
 	"github.com/coppice-ml/coppice/internal/journal"
+	"github.com/coppice-ml/coppice/internal/wholefile"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/tokenizer"
 )
@@ -304,7 +305,7 @@ func (a *answers) take(i int, x generate.Answer) error {
 // finish writes all answers in the order of their rows.
 func (a *answers) finish(before int) (*report.Generated, error) {
 	done := report.Generated{Path: a.Out, Rows: len(a.asked), Skipped: a.skipped, Compute: a.s.Compute(), Resumed: before}
-	err := writeWhole(a.Out, func(f *os.File) error {
+	err := wholefile.Write(a.Out, func(f *os.File) error {
 		for i, q := range a.asked {
 			line := a.kept[i]
 			done.Tokens += line.Tokens
@@ -332,7 +333,7 @@ func (a *answers) finish(before int) (*report.Generated, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeWhole(a.settingsFile(), func(f *os.File) error { _, err := f.Write(append(raw, '\n')); return err }); err != nil {
+	if err := wholefile.Bytes(a.settingsFile(), append(raw, '\n')); err != nil {
 		return nil, err
 	}
 	return &done, a.journal.Remove()

@@ -24,9 +24,9 @@ type corpus struct {
 // Stdin in place of a file of texts is the standard input, read as text.
 const Stdin = "-"
 
-// openData finds what a data field names: a file, a directory, or a data set of
-// the hub, which it brings here.
-func openData(ctx context.Context, env Env, arg string) (corpus, error) {
+// openData finds what a field of that name says: a file, a directory, or a data set
+// of the hub, which it brings here.
+func openData(ctx context.Context, env Env, field, arg string) (corpus, error) {
 	if arg == Stdin {
 		return corpus{source: "standard input", files: []string{"/dev/stdin"}}, nil
 	}
@@ -44,7 +44,7 @@ func openData(ctx context.Context, env Env, arg string) (corpus, error) {
 	}
 	id, part, _ := strings.Cut(arg, ":")
 	if !errors.Is(err, fs.ErrNotExist) || !hub.IsID(id) || slices.Contains(data.Formats(), strings.ToLower(filepath.Ext(id))) {
-		return corpus{}, failed("{data} %s: %w", arg, reason(err))
+		return corpus{}, failed("{"+field+"} %s: %w", arg, reason(err))
 	}
 	return hubData(ctx, env, id, part)
 }

@@ -78,7 +78,7 @@ func wikitext(t *testing.T) map[string][]byte {
 func TestHubData(t *testing.T) {
 	env, s := hubEnv(t)
 	commit := s.Add("dataset", "some/set", wikitext(t))
-	got, err := openData(context.Background(), env, "some/set:wikitext-2-raw-v1")
+	got, err := openData(context.Background(), env, "data", "some/set:wikitext-2-raw-v1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestHubData(t *testing.T) {
 	}
 	// Again, by what the results call it: nothing is pulled, and no revision asked for.
 	s.Forget()
-	again, err := openData(context.Background(), env, got.source)
+	again, err := openData(context.Background(), env, "data", got.source)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestHubDataConverted(t *testing.T) {
 	commit := s.Add("dataset", "some/script", map[string][]byte{"plain_text/train/0000.parquet": parquetOf(t, "a"), "plain_text/validation/0000.parquet": parquetOf(t, "v")})
 	s.Tag("dataset", "some/script", "refs/convert/parquet", commit)
 	s.Add("dataset", "some/script", map[string][]byte{"README.md": []byte("# PIQA\n"), "script.py": []byte("pass")})
-	got, err := openData(context.Background(), env, "some/script:validation")
+	got, err := openData(context.Background(), env, "data", "some/script:validation")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestHubDataErrors(t *testing.T) {
 		{"some/set.jsonl", "no such file"},
 		{"/no/such/place", "no such file"},
 	} {
-		_, err := openData(context.Background(), env, c.arg)
+		_, err := openData(context.Background(), env, "data", c.arg)
 		if err == nil || !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%s: %v, want %q", c.arg, err, c.err)
 		}
@@ -160,12 +160,12 @@ func TestHubDataCut(t *testing.T) {
 		}
 		next.ServeHTTP(w, r)
 	})
-	_, err := openData(context.Background(), env, "some/set:other")
+	_, err := openData(context.Background(), env, "data", "some/set:other")
 	if !errors.Is(err, ErrPartial) {
 		t.Errorf("%v, want one that can be gone on with", err)
 	}
 	s.Between(nil)
-	got, err := openData(context.Background(), env, "some/set:other")
+	got, err := openData(context.Background(), env, "data", "some/set:other")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/coppice-ml/coppice/eval"
+	"github.com/coppice-ml/coppice/internal/wholefile"
 	"github.com/coppice-ml/coppice/report"
 )
 
@@ -368,7 +369,7 @@ func (r *evalRun) write(i int) error {
 	if err != nil {
 		return err
 	}
-	err = writeWhole(r.outs[i], func(f *os.File) error {
+	err = wholefile.Write(r.outs[i], func(f *os.File) error {
 		e := json.NewEncoder(f)
 		e.SetEscapeHTML(false)
 		e.SetIndent("", " ")

@@ -26,9 +26,9 @@ func Explain(err error) error {
 		{checkpoint.ErrNotOurs, "name another {out}"},
 		{checkpoint.ErrExists, "name another {out}, or replace it with {force}"},
 		{checkpoint.ErrInside, "name an {out} beside the model's directory"},
-		{syscall.EFBIG, "the size of files is limited here (ulimit -f); nothing was left behind"},
+		{syscall.EFBIG, "the size of files is limited here (ulimit -f)"},
 		{checkpoint.ErrNoSpace, "free some space, or name an {out} on another disk"},
-		{syscall.ENOSPC, "free some space, or name an {out} on another disk; nothing was left behind"},
+		{syscall.ENOSPC, "free some space, or name an {out} on another disk"},
 		{tokenizer.ErrNone, "pass token ids with {tokens}, which need no tokenizer"},
 		{chat.ErrNone, "pass {chat_template} with a file or a built-in name"},
 		{checkpoint.ErrNoConfig, "MODEL is a directory with config.json and weights, safetensors or pytorch_model.bin"},
@@ -40,6 +40,11 @@ func Explain(err error) error {
 		}
 	}
 	return err
+}
+
+// outOfSpace says that a file could not grow.
+func outOfSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EFBIG) || errors.Is(err, checkpoint.ErrNoSpace)
 }
 
 // wantTokenizer is the remedy of stages that take no token ids.

@@ -17,6 +17,7 @@ import (
 	"github.com/coppice-ml/coppice/export"
 	"github.com/coppice-ml/coppice/gguf"
 	"github.com/coppice-ml/coppice/hub"
+	"github.com/coppice-ml/coppice/internal/wholefile"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/tokenizer"
 )
@@ -205,7 +206,7 @@ func (e Export) writeModelfile(env Env, s *Session, template *chat.Template, opt
 	if err := os.MkdirAll(e.Ollama, 0o777); err != nil {
 		return err
 	}
-	return writeWhole(filepath.Join(e.Ollama, modelfile), func(f *os.File) error {
+	return wholefile.Write(filepath.Join(e.Ollama, modelfile), func(f *os.File) error {
 		_, err := f.WriteString(m.String())
 		return err
 	})

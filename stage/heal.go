@@ -407,20 +407,28 @@ func (j *healJob) run(ctx context.Context) (*report.Healed, error) {
 		return nil, j.stopped(ctx, err)
 	}
 	end()
-	return j.finish(ctx, result)
+	done, err := j.finish(ctx, result)
+	if err != nil {
+		return nil, j.stopped(ctx, err)
+	}
+	return done, nil
 }
 
 // stopped is the problem of a run that did not get to its end.
 func (j *healJob) stopped(ctx context.Context, err error) error {
-	if ctx.Err() == nil {
+	if ctx.Err() == nil && !outOfSpace(err) {
 		return err
 	}
-	if st, _, _ := heal.Resumable(j.dir.state(), j.identity); st != nil {
-		p := failed("cancelled after step %d of %d, which is kept", st.Step, j.options.Steps).with("the same command goes on from there")
-		p.Kind = ErrPartial
-		return p
+	st, _, _ := heal.Resumable(j.dir.state(), j.identity)
+	if st == nil {
+		return err
 	}
-	return err
+	p := failed("cancelled after step %d of %d, which is kept", st.Step, j.options.Steps).with("the same command goes on from there")
+	if ctx.Err() == nil {
+		p = failed("%w; what was learnt up to step %d of %d is kept", err, st.Step, j.options.Steps).with("make room, and the same command goes on from there")
+	}
+	p.Kind = ErrPartial
+	return p
 }
 
 func (j *healJob) newRun() *heal.Run {

@@ -18,6 +18,7 @@ import (
 	"github.com/coppice-ml/coppice/heal"
 	"github.com/coppice-ml/coppice/internal/filelock"
 	"github.com/coppice-ml/coppice/internal/tensorboard"
+	"github.com/coppice-ml/coppice/internal/wholefile"
 	"github.com/coppice-ml/coppice/report"
 )
 
@@ -105,26 +106,12 @@ func (j *healJob) apart() error {
 
 // liesIn says whether a path that exists is a directory or lies below it.
 func liesIn(path, dir string) bool {
-	want, err := os.Stat(dir)
+	path, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return false
 	}
-	if path, err = filepath.EvalSymlinks(path); err != nil {
-		return false
-	}
-	if path, err = filepath.Abs(path); err != nil {
-		return false
-	}
-	for {
-		if info, err := os.Stat(path); err == nil && os.SameFile(info, want) {
-			return true
-		}
-		parent := filepath.Dir(path)
-		if parent == path {
-			return false
-		}
-		path = parent
-	}
+	path, err = filepath.Abs(path)
+	return err == nil && checkpoint.Within(path, dir)
 }
 
 // checkHealDir refuses directories that are something else.
@@ -245,7 +232,7 @@ func (d *healDir) resumed(st heal.State) error {
 		kept.Write(lines.Bytes())
 		kept.WriteByte('\n')
 	}
-	return writeWhole(filepath.Join(d.path, healEvents), func(f *os.File) error { _, err := f.Write(kept.Bytes()); return err })
+	return wholefile.Bytes(filepath.Join(d.path, healEvents), kept.Bytes())
 }
 
 // event appends a line to the file of events.
@@ -313,7 +300,7 @@ func (d *healDir) finish(made string, done *report.Healed) error {
 	if err != nil {
 		return fmt.Errorf("encode the result: %w", err)
 	}
-	err = writeWhole(filepath.Join(d.path, healDone), func(f *os.File) error { _, err := f.Write(append(raw, '\n')); return err })
+	err = wholefile.Bytes(filepath.Join(d.path, healDone), append(raw, '\n'))
 	return errors.Join(err, d.failed)
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/report"
-	"github.com/coppice-ml/coppice/tokenizer"
 )
 
 // Inspect shows what a checkpoint is, and everything that is wrong with it.
@@ -147,8 +146,8 @@ func (f *inspector) weights(ctx context.Context, env Env, dir string, deep bool)
 		}
 	}
 	f.check(c.Tensors())
-	if t, err := tokenizer.Load(dir); err == nil && t.VocabSize() > f.spec.Vocab {
-		env.Talk.Warn("the tokenizer has %d tokens and the model's vocabulary %d: ids from there on cannot be run, and perhaps the two do not belong together", t.VocabSize(), f.spec.Vocab)
+	if err := checkTokenizer(dir, f.spec); err != nil {
+		env.Talk.Warn("%v", err)
 	}
 	if deep {
 		f.line.Hash, err = c.Hash(ctx)

@@ -13,6 +13,7 @@ import (
 	"github.com/coppice-ml/coppice/internal/doctor"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/tokenizer"
 )
 
 // Session is an open model and, once started, the engine that runs it.
@@ -70,6 +71,21 @@ func (s *Session) warnOfFiles() {
 	for _, w := range s.Model.Warnings {
 		s.env.Talk.Warn("%s: %s", s.Checkpoint.Dir(), w)
 	}
+}
+
+// checkTokenizer finds what keeps texts from being run: no tokenizer, one that cannot
+// be read, or one with more tokens than the model has.
+func checkTokenizer(dir string, spec *model.Spec) error {
+	t, err := tokenizer.Load(dir)
+	switch {
+	case errors.Is(err, tokenizer.ErrNone):
+		return fmt.Errorf("%w; without it the model runs on token ids only", err)
+	case err != nil:
+		return err
+	case t.VocabSize() > spec.Vocab:
+		return fmt.Errorf("the tokenizer has %d tokens and the model's vocabulary %d: ids from there on cannot be run, and perhaps the two do not belong together", t.VocabSize(), spec.Vocab)
+	}
+	return nil
 }
 
 // Start starts the engine. progress, which may be nil, hears of the session's passes.

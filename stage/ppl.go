@@ -198,7 +198,7 @@ func (p PPL) windows(ctx context.Context, env Env, s *Session) ([][]int32, repor
 
 // rows reads the texts.
 func (p PPL) rows(ctx context.Context, env Env, r *report.Perplexity) ([]string, error) {
-	texts, err := openData(ctx, env, p.Data)
+	texts, err := openData(ctx, env, "data", p.Data)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/coppice-ml/coppice/prune"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/score"
+	"github.com/coppice-ml/coppice/tokenizer"
 )
 
 // How many layers go when nothing says so, and which.
@@ -121,6 +122,9 @@ func (p Prune) Run(ctx context.Context, env Env, planned func(report.Plan) error
 	}
 	if note := s.Model.Spec.PruneNote(plan.Keep); note != "" {
 		env.Talk.Warn("%s", note)
+	}
+	if err := checkTokenizer(s.Checkpoint.Dir(), s.Model.Spec); err != nil && !errors.Is(err, tokenizer.ErrNone) {
+		env.Talk.Warn("%v", err)
 	}
 	if p.DryRun {
 		return nil, nil

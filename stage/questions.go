@@ -28,7 +28,7 @@ func permutation(seed uint64, n int) []int { return rand.New(rand.NewPCG(seed, 0
 
 // read makes prompts of the rows.
 func (a *answers) read(ctx context.Context) error {
-	c, err := openData(ctx, a.env, a.Data)
+	c, err := openData(ctx, a.env, "data", a.Data)
 	if err != nil {
 		return err
 	}

@@ -23,10 +23,13 @@ const (
 	templateChat   = "chat"
 )
 
+// makeSamples makes samples of a source that a field names.
+type makeSamples func(ctx context.Context, field, source string) ([]made, error)
+
 // maker returns what makes samples of a named source.
-func (d TrainData) maker(env Env, dir string, spec *model.Spec, set *trainSet) (func(context.Context, string) ([]made, error), error) {
+func (d TrainData) maker(env Env, dir string, spec *model.Spec, set *trainSet) (makeSamples, error) {
 	if d.Tokens != "" {
-		return func(_ context.Context, path string) ([]made, error) { return set.labelled(path, spec) }, nil
+		return func(_ context.Context, _, path string) ([]made, error) { return set.labelled(path, spec) }, nil
 	}
 	t, err := tokenizer.Load(dir)
 	if err != nil {
@@ -94,8 +97,8 @@ type sampler struct {
 }
 
 // source makes samples of one source.
-func (m *sampler) source(ctx context.Context, source string) ([]made, error) {
-	c, err := openData(ctx, m.env, source)
+func (m *sampler) source(ctx context.Context, field, source string) ([]made, error) {
+	c, err := openData(ctx, m.env, field, source)
 	if err != nil {
 		return nil, err
 	}
@@ -198,13 +201,17 @@ func (m *sampler) end() []int {
 	return nil
 }
 
-// text makes samples of a text, all of it learnt, cut into pieces of MaxLength.
+// text makes samples of a text, all of it learnt, cut into pieces of MaxLength. A
+// last piece of one token teaches nothing: it is dropped, and no row is skipped by it.
 func (m *sampler) text(out []made, text, row string) ([]made, error) {
 	ids := append(m.encode(text), m.end()...)
 	if err := checkIDs(ids, m.t, m.dir, m.spec); err != nil {
 		return nil, err
 	}
 	for piece := range slices.Chunk(int32s(ids), m.d.MaxLength) {
+		if len(piece) == 1 && len(ids) > 1 {
+			break
+		}
 		out = m.set.keep(out, made{Sample: heal.Sample{Tokens: piece, Labels: piece}, row: row})
 	}
 	return out, nil

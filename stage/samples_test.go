@@ -246,3 +246,39 @@ func TestMixture(t *testing.T) {
 		}
 	}
 }
+
+// TestRemainder: the end of a text is dropped where it is a single token, and no row
+// counts as skipped for it; a row without a target does.
+func TestRemainder(t *testing.T) {
+	d := DefaultTrainData()
+	d.Sources, d.Validation = []string{"text.txt"}, 0
+	const text = "Once upon a time there was a tree."
+	read := func(length int) *trainSet {
+		d := d
+		d.Sources, d.MaxLength = slices.Clone(d.Sources), length
+		set, err := readSamples(t, d, map[string]string{"text.txt": text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return set
+	}
+	n := len(read(512).train[0].Tokens)
+	for _, length := range []int{n - 1, n, 2, 3} {
+		tokens, set := 0, read(length)
+		for _, s := range set.train {
+			tokens += len(s.Tokens)
+		}
+		want := n
+		if n%length == 1 {
+			want--
+		}
+		if tokens != want || set.skipped != 0 {
+			t.Errorf("%d tokens in pieces of %d: %d kept, want %d; %d skipped", n, length, tokens, want, set.skipped)
+		}
+	}
+	d.Sources = []string{"rows.jsonl"}
+	set, err := readSamples(t, d, map[string]string{"rows.jsonl": `{"text":""}` + "\n" + `{"text":"Once"}`})
+	if err != nil || set.skipped != 1 || len(set.train) != 1 {
+		t.Errorf("%+v, %v", set, err)
+	}
+}

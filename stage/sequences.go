@@ -119,7 +119,7 @@ func (d Data) read(ctx context.Context, env Env, dir string, spec *model.Spec) (
 	if d.Source == "" {
 		env.Talk.Note("no {data} and no {tokens}: running on %s", data.Calibration)
 	}
-	texts, err := openData(ctx, env, d.source())
+	texts, err := openData(ctx, env, "data", d.source())
 	if err != nil && d.Source == "" && ctx.Err() == nil {
 		err = ownTexts(err)
 	}

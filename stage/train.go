@@ -138,7 +138,7 @@ func (d TrainData) read(ctx context.Context, env Env, dir string, spec *model.Sp
 		return nil, err
 	}
 	if d.ValidationData != "" {
-		held, err := make(ctx, d.ValidationData)
+		held, err := make(ctx, "validation_data", d.ValidationData)
 		if err != nil {
 			return nil, err
 		}
@@ -161,7 +161,7 @@ type pool struct {
 
 // pools reads the sources: into one pool together, or where any has a weight into
 // one each, for which 1 is the weight of those without.
-func (d TrainData) pools(ctx context.Context, set *trainSet, make func(context.Context, string) ([]made, error)) ([]pool, error) {
+func (d TrainData) pools(ctx context.Context, set *trainSet, make makeSamples) ([]pool, error) {
 	var out []pool
 	mixed, sum := false, 0.0
 	for _, source := range append(slices.Clone(d.Sources), nonEmpty(d.Tokens)...) {
@@ -171,7 +171,7 @@ func (d TrainData) pools(ctx context.Context, set *trainSet, make func(context.C
 				return nil, err
 			}
 		}
-		some, err := make(ctx, name)
+		some, err := make(ctx, "data", name)
 		if err != nil {
 			return nil, err
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/coppice-ml/coppice/data"
+	"github.com/coppice-ml/coppice/internal/wholefile"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/tokenizer"
@@ -93,7 +94,7 @@ func writeTokens(path string, seqs [][]int32) error {
 	if err := checkNew(path); err != nil {
 		return err
 	}
-	return writeWhole(path, func(f *os.File) error {
+	return wholefile.Write(path, func(f *os.File) error {
 		_, err := f.Write(b.Bytes())
 		return err
 	})

@@ -135,6 +135,15 @@ func (a *app) tables(t *report.Table, together int) error {
 	return nil
 }
 
+// wrote says what was written where, to people on stderr: it is no result of theirs.
+func (a *app) wrote(w *report.Written) error {
+	if a.json {
+		return a.line(w)
+	}
+	a.note("wrote %s (%s)", w.Path, report.FormatBytes(w.Bytes))
+	return nil
+}
+
 func (a *app) printf(format string, args ...any) error {
 	_, err := fmt.Fprintf(a.stdout, format, args...)
 	return err

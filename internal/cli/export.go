@@ -39,11 +39,7 @@ and the GGUF file beside it unless --gguf says where that goes.`,
 			if err != nil {
 				return err
 			}
-			if a.json {
-				return a.line(written)
-			}
-			a.note("wrote %s (%s)", written.Path, report.FormatBytes(written.Bytes))
-			return nil
+			return a.wrote(written)
 		},
 	}
 	a.workFlags(c)

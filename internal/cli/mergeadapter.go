@@ -3,7 +3,6 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/stage"
 )
 
@@ -24,11 +23,7 @@ refused with the first tensor that disagrees. All other tensors keep their bytes
 			if err != nil {
 				return err
 			}
-			if a.json {
-				return a.line(written)
-			}
-			a.note("wrote %s (%s)", written.Path, report.FormatBytes(written.Bytes))
-			return nil
+			return a.wrote(written)
 		},
 	}
 	a.workFlags(c)

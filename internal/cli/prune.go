@@ -88,11 +88,7 @@ func (o pruneOptions) run(ctx context.Context, a *app) error {
 	if err != nil || written == nil {
 		return err
 	}
-	if a.json {
-		return stillWork(a.line(written))
-	}
-	a.note("wrote %s (%s)", written.Path, report.FormatBytes(written.Bytes))
-	return nil
+	return stillWork(a.wrote(written))
 }
 
 // share is a flag's number between 0 and 1, which may be written in per cent.

@@ -15,6 +15,8 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
+
+	"github.com/coppice-ml/coppice/internal/wholefile"
 )
 
 // Panel is one picture of a sheet.
@@ -56,29 +58,7 @@ func Write(path string, force bool, caption string, panels ...Panel) error {
 	if err := encode(&picture, filepath.Ext(path), caption, panels); err != nil {
 		return fmt.Errorf("draw %s: %w", path, err)
 	}
-	return replace(path, picture.Bytes())
-}
-
-// replace writes a file under a temporary name and renames it.
-func replace(path string, content []byte) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(content)
-	if err == nil {
-		err = tmp.Chmod(0o644)
-	}
-	if closed := tmp.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name())
-	}
-	return err
+	return wholefile.Bytes(path, picture.Bytes())
 }
 
 func encode(w io.Writer, extension, caption string, panels []Panel) error {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/engine/block"
+	"github.com/coppice-ml/coppice/internal/number"
 	"github.com/coppice-ml/coppice/model"
 )
 
@@ -228,7 +229,7 @@ func (h *hidden) read(dst engine.Values) error {
 		if dst.F32 != nil {
 			dst.F32[i] = float32(v)
 		} else {
-			dst.BF16[i] = toBFloat16(v)
+			dst.BF16[i] = number.ToBF16(float32(v))
 		}
 	}
 	return nil
@@ -304,7 +305,7 @@ func (e *Engine) inputs(xs []float64) []float64 {
 	}
 	out := make([]float64, len(xs))
 	for i, v := range xs {
-		out[i] = float64(math.Float32frombits(uint32(toBFloat16(v)) << 16))
+		out[i] = rounded(v)
 	}
 	return out
 }
@@ -325,14 +326,8 @@ func dot(a, b []float64) float64 {
 	return s0 + s1 + (s2 + s3)
 }
 
-// toBFloat16 rounds to the nearest, ties to even; NaN stays NaN.
-func toBFloat16(v float64) uint16 {
-	bits := math.Float32bits(float32(v))
-	if math.IsNaN(v) {
-		return uint16(bits>>16) | 0x40
-	}
-	return uint16((bits + 0x7fff + bits>>16&1) >> 16)
-}
+// rounded is a value after it was stored as a bfloat16.
+func rounded(v float64) float64 { return float64(number.FromBF16(number.ToBF16(float32(v)))) }
 
 // parallel runs f for every i below n.
 func parallel(n int, f func(i int)) {

@@ -203,7 +203,7 @@ func (t *trainable) Write(ctx context.Context, p engine.Part, at int, src []floa
 // a resumed run another.
 func (t *trainable) kept(p engine.Part, x float64) float64 {
 	if t.o.Moments == engine.BFloat16 && (p == engine.FirstMoment || p == engine.SecondMoment) {
-		return float64(math.Float32frombits(uint32(toBFloat16(x)) << 16))
+		return rounded(x)
 	}
 	return float64(float32(x))
 }

@@ -1,0 +1,46 @@
+// Package wholefile writes files that appear complete or not at all: under
+// another name beside their own, which they get when all is on the disk.
+//
+// Single files belong here. Directories of checkpoints are package checkpoint's,
+// logs that grow are package journal's.
+package wholefile
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Write makes or replaces a file with what write puts into it, and makes the
+// directories above it that are missing. Where that fails, what was at the path is as
+// it was.
+func Write(path string, write func(*os.File) error) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("write %s: %w", path, err), os.Remove(f.Name()))
+	}
+	return nil
+}
+
+// Bytes makes or replaces a file with the content given, as Write does.
+func Bytes(path string, content []byte) error {
+	return Write(path, func(f *os.File) error { _, err := f.Write(content); return err })
+}
