@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Reference logits for `coppice selfcheck`, computed by transformers in float32.
 
-    python reference.py MODEL [LENGTH] > ref.json     # MODEL: a directory or a hub id
+    python3 reference.py MODEL [LENGTH] > ref.json     # MODEL: a directory or a hub id
     coppice selfcheck MODEL ref.json
 
 LENGTH repeats the first text up to that many tokens: pass more than the model's

@@ -211,8 +211,8 @@ func TestOutputsFirst(t *testing.T) {
 	env, talk := testEnv(t)
 	file := write(t, filepath.Join(t.TempDir(), "file"), "x")
 	for _, place := range []struct{ dir, want string }{
-		{filepath.Join(t.TempDir(), "nowhere"), "nowhere: no such file"},
 		{file, "is a file"},
+		{filepath.Join(file, "below"), "file/below: not a directory"},
 	} {
 		out := filepath.Join(place.dir, "out.json")
 		ev := evalOf(t, "sky")

@@ -20,13 +20,13 @@ func newSelfcheck(a *app) *cobra.Command {
 		Long: `Compare the model's logits with reference logits of the same weights, which
 docs/reference.py of the source makes with transformers:
 
-  python reference.py MODEL > ref.json
+  python3 reference.py MODEL > ref.json
   coppice selfcheck MODEL ref.json
 
 It computes in float32 unless --dtype says otherwise: bfloat16 alone moves logits
 by much more than the default tolerance. Exits with 1 when the largest difference
 is above the tolerance, after printing it.`,
-		Example: `  python docs/reference.py ./model > ref.json && coppice selfcheck ./model ref.json
+		Example: `  python3 docs/reference.py ./model > ref.json && coppice selfcheck ./model ref.json
   coppice selfcheck ./model ref.json --dtype bfloat16 --tolerance 0.5`,
 		Args: selfcheckArgs,
 		RunE: func(c *cobra.Command, args []string) error {

@@ -72,6 +72,9 @@ func TestWrite(t *testing.T) {
 
 func TestWriteRefuses(t *testing.T) {
 	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name, path, want string
 		panels           []Panel
@@ -81,7 +84,7 @@ func TestWriteRefuses(t *testing.T) {
 		{"no score", "a.png", "no layer has a score", []Panel{Profile{Title: "x", Scores: []float64{math.NaN()}}}},
 		{"no value", "a.png", "there is no value", []Panel{Curve{Title: "x"}}},
 		{"no matrix", "a.png", "there is no value", []Panel{Matrix{Title: "x"}}},
-		{"no directory", "none/a.png", "none", panels()},
+		{"below a file", "file/a.png", "not a directory", panels()},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := Write(filepath.Join(dir, tt.path), false, caption, tt.panels...)
@@ -90,7 +93,7 @@ func TestWriteRefuses(t *testing.T) {
 			}
 		})
 	}
-	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
 		t.Errorf("left behind: %v", entries)
 	}
 }
