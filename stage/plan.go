@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/coppice-ml/coppice/internal/wholefile"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/prune"
 	"github.com/coppice-ml/coppice/report"
@@ -55,7 +56,7 @@ func (p Plan) Run(ctx context.Context, env Env) (report.Plan, error) {
 	if err != nil {
 		return report.Plan{}, fmt.Errorf("encode the plan: %w", err)
 	}
-	err = writeWhole(p.Out, func(f *os.File) error { _, err := f.Write(append(raw, '\n')); return err })
+	err = wholefile.Bytes(p.Out, append(raw, '\n'))
 	return planLine(plan), err
 }
 
