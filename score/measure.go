@@ -148,9 +148,8 @@ func (m *Measurement) missing(asks []ask) (sets []unanswered) {
 	for i := range m.Sequences {
 		var left []ask
 		for _, a := range asks {
-			_, loss := m.Store.get(key("loss", a.layers, i))
-			_, kl := m.Store.get(key("kl", a.layers, i))
-			if want := (ask{a.layers, a.loss && !loss, a.kl && !kl}); want.loss || want.kl {
+			want := ask{a.layers, a.loss && !m.Store.has(key("loss", a.layers, i)), a.kl && !m.Store.has(key("kl", a.layers, i))}
+			if want.loss || want.kl {
 				left = append(left, want)
 			}
 		}

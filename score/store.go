@@ -19,16 +19,23 @@ import (
 type Store struct {
 	file   *journal.Journal // nil: in memory
 	failed error            // why nothing more is written
-	kept   map[string][]float64
+	kept   map[string]piece
 	found  int // pieces of earlier runs
+	used   int // of them, those that were asked for
 	new    int // pieces written
+}
+
+// piece are the numbers kept under a key.
+type piece struct {
+	values  []float64
+	earlier bool // of an earlier run, and not asked for yet
 }
 
 // storeVersion changes when numbers may differ from those kept before, or lines.
 const storeVersion = 3
 
 // NewStore is a store in memory.
-func NewStore() *Store { return &Store{kept: map[string][]float64{}} }
+func NewStore() *Store { return &Store{kept: map[string]piece{}} }
 
 // OpenStore opens or makes the store of a question in a directory; identity is
 // everything that numbers depend on beside the key they are kept under. Several
@@ -65,7 +72,7 @@ func (s *Store) take(line []byte) error {
 	for i, b := range e.Bits {
 		values[i] = math.Float64frombits(b)
 	}
-	s.kept[e.Key] = values
+	s.kept[e.Key] = piece{values, true}
 	return nil
 }
 
@@ -75,6 +82,14 @@ func (s *Store) Kept() int {
 		return 0
 	}
 	return s.found
+}
+
+// Used is how many pieces of an earlier run were asked for so far.
+func (s *Store) Used() int {
+	if s == nil {
+		return 0
+	}
+	return s.used
 }
 
 // New is how many pieces have come since that the next run will find.
@@ -103,12 +118,18 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) get(key string) ([]float64, bool) {
-	v, ok := s.kept[key]
-	return v, ok
+	p, ok := s.kept[key]
+	if p.earlier {
+		s.used++
+		s.kept[key] = piece{p.values, false}
+	}
+	return p.values, ok
 }
 
+func (s *Store) has(key string) bool { _, ok := s.get(key); return ok }
+
 func (s *Store) put(key string, values ...float64) {
-	s.kept[key] = values
+	s.kept[key] = piece{values: values}
 	if s.file == nil || s.failed != nil {
 		return
 	}

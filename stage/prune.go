@@ -290,7 +290,7 @@ func (p Prune) ask(ctx context.Context, sc *scorer, protect, rounds []int) error
 	if n := len(rounds); n > 1 {
 		what += fmt.Sprintf(" in %d rounds", n)
 	}
-	sc.explain(what, all, sc.opt.Sequences)
+	sc.explain(what, all)
 	if all.Passes == 0 {
 		return nil
 	}

@@ -3,6 +3,7 @@ package stage
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ type scorer struct {
 	data  *report.Data
 	store *score.Store
 	start time.Time
+	told  int // how many pieces of the store were said to be used again
 }
 
 // newScorer reads the data, starts the engine and opens the store, where a metric
@@ -60,7 +62,7 @@ func (sc *scorer) ask(ctx context.Context, metrics []string, priced *score.Price
 		if c.Rounds > 1 {
 			what += fmt.Sprintf(" in at most %d rounds", c.Rounds)
 		}
-		sc.explain(what, c.Forest, sc.opt.Sequences)
+		sc.explain(what, c.Forest)
 		all.Add(c.Forest)
 	}
 	if all.Passes == 0 {
@@ -83,8 +85,23 @@ func (sc *scorer) run(ctx context.Context, priced *score.Priced) ([]score.Rankin
 	tell, end := sc.env.Talk.Progress("scoring", Steps)
 	defer end()
 	rankings, err := priced.Run(ctx, forest.RunOptions{Progress: tell})
+	sc.noteUsed()
 	sc.warnOfStore()
 	return rankings, partial(ctx, sc.store, err)
+}
+
+// explain says what a call will take beside what is known from earlier runs.
+func (sc *scorer) explain(what string, c forest.Cost) {
+	sc.noteUsed()
+	sc.Session.explain(what, c, sc.opt.Sequences)
+}
+
+// noteUsed says how much of earlier runs was used again since it was last said.
+func (sc *scorer) noteUsed() {
+	if n := sc.store.Used() - sc.told; n > 0 {
+		sc.env.Talk.Note("using again what earlier runs have computed: %s, from %s", report.Plural(n, "partial result"), filepath.Join(sc.env.Cache, "scores"))
+		sc.told += n
+	}
 }
 
 // warnOfStore says why finished work is not there for the next run.
@@ -104,7 +121,7 @@ func (sc *scorer) losses(ctx context.Context, what string, cuts [][]int) ([]scor
 		return nil, err
 	}
 	cost := priced.Cost()
-	sc.explain(what, cost, sc.opt.Sequences)
+	sc.explain(what, cost)
 	if err := sc.consent(ctx, what, cost, sc.opt.Sequences); err != nil {
 		return nil, err
 	}

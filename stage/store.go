@@ -41,9 +41,6 @@ func (s *Session) openStore(ctx context.Context, seqs [][]int32) (*score.Store, 
 		s.env.Talk.Warn("partial results are not kept: %v", err)
 		return nil, nil
 	}
-	if n := store.Kept(); n > 0 {
-		s.env.Talk.Note("using again what earlier runs have computed: %s, from %s", report.Plural(n, "partial result"), filepath.Join(dir, "scores"))
-	}
 	return store, nil
 }
 
