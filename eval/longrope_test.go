@@ -16,7 +16,7 @@ import (
 // A context of 30 tokens is not shared by sequences on different sides of the
 // length at which longrope changes, and each scores as it does alone.
 func TestPackAcrossLongropesSwitch(t *testing.T) {
-	c, err := checkpoint.Open(testkit.Shared(t, "oracle", "transformers517", "phi3_longrope", "checkpoint"))
+	c, err := checkpoint.Open(testkit.Golden(t, "phi3_longrope").Checkpoint)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 // What is written past the length at which longrope changes is what scoring the
 // text so far says is likeliest, whatever else is being written.
 func TestAcrossLongropesSwitch(t *testing.T) {
-	m := open(t, testkit.Shared(t, "oracle", "transformers517", "phi3_longrope", "checkpoint"))
+	m := open(t, testkit.Golden(t, "phi3_longrope").Checkpoint)
 	run := runner(t, m, cpu.Options{DType: "float32"})
 	var prompts [][]int32
 	for i, n := range []int{20, 28, 31, 32, 33} {

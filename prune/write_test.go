@@ -71,9 +71,13 @@ func names(c *checkpoint.Checkpoint) []string {
 // are not among them.
 func TestGoldenPruned(t *testing.T) {
 	alsoChanged := map[string]map[string]any{
-		"qwen2":  {"max_window_layers": 1.},
-		"qwen3":  {"max_window_layers": 4.},
-		"gemma2": {"layer_types": []any{"sliding_attention", "sliding_attention", "sliding_attention", "full_attention"}},
+		"qwen2":        {"max_window_layers": 1.},
+		"qwen2_window": {"max_window_layers": 1.},
+		"qwen3":        {"max_window_layers": 4.},
+		"qwen3_yarn":   {"max_window_layers": 2.},
+		"smollm3":      {"max_window_layers": 2., "no_rope_layers": []any{1., 0.}},
+		"gemma3_text":  {"layer_types": []any{"sliding_attention", "full_attention"}},
+		"gemma2":       {"layer_types": []any{"sliding_attention", "sliding_attention", "sliding_attention", "full_attention"}},
 	}
 	for _, family := range testkit.AllGoldens(t) {
 		t.Run(family, func(t *testing.T) {

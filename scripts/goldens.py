@@ -5,6 +5,8 @@
         writes DIR/NAME (default: testdata/goldens/NAME)
     scripts/goldens.py check DIR ...
         computes DIR's values anew and compares
+    scripts/goldens.py verify DIR ...
+        compares with what transformers' own classes computed of DIR/checkpoint
     scripts/goldens.py train --tokens FILE --out DIR
         writes a small Llama that knows some texts by heart
 
@@ -17,7 +19,7 @@ nothing but a directory: it takes the inputs from it, computes in both, and comp
 nearer of the two. So it also holds goldens that another program made in float32: on the machine they
 were made on to the bit, on another to what float32 rounds away (--tolerance 5e-5).
 
-The forward pass itself is in forward.py. Needs PyTorch, 1.13 or newer (Debian: python3-torch).
+The forward pass itself is in forward.py, configs and random weights are in tiny.py. Needs PyTorch, 1.13 or newer (Debian: python3-torch).
 """
 import argparse
 import hashlib
@@ -28,13 +30,14 @@ import sys
 
 import torch
 
-from forward import Model, Pass, cross_entropy, frequencies, raw, read_checkpoint, read_safetensors, write_checkpoint, write_safetensors
+from forward import LAYER_LISTS, Model, Pass, cross_entropy, frequencies, raw, read_checkpoint, read_safetensors, write_checkpoint, write_safetensors
+from tiny import configs, decoder, random_inputs, random_weights, shaped, trains_alike
 
 # ---------------------------------------------------------------- pruning, scores, decoding
 
 
 def without(config, W, drop):
-    """config, tensors and windows of a checkpoint that lacks layers: the others are renumbered, nothing else."""
+    """config, tensors and kinds of layers of a checkpoint that lacks layers: the others are renumbered, nothing else."""
     m = Model(config)
     keep = [i for i in range(m.layers) if i not in drop]
     out = {}
@@ -45,13 +48,14 @@ def without(config, W, drop):
                 continue
             name = f"{m.prefix}{keep.index(int(layer))}.{rest}"
         out[name] = t
-    return {**config, "num_layers" if m.glm else "num_hidden_layers": len(keep)}, out, [m.windows[i] for i in keep]
+    lists = {k: [config[k][i] for i in keep] for k in LAYER_LISTS if config.get(k)}
+    return {**config, **lists, "num_layers" if m.glm else "num_hidden_layers": len(keep)}, out, [m.kinds[i] for i in keep]
 
 
-def mean_loss(config, W, ids, drop=(), keep_windows=False):
-    config, W, windows = without(config, W, set(drop))
+def mean_loss(config, W, ids, drop=(), keep_kinds=False):
+    config, W, kinds = without(config, W, set(drop))
     with torch.no_grad():
-        p = Pass(Model(config), W, ids, windows=windows if keep_windows else None)
+        p = Pass(Model(config), W, ids, kinds=kinds if keep_kinds else None)
         return cross_entropy(p.logits, ids).item()
 
 
@@ -141,7 +145,7 @@ def finetune(m, W, batches, adapters, scale, run):
     else:  # final norm, head (tied: with the embedding), the last two layers
         last = tuple(f"{m.prefix}{i}." for i in (m.layers - 2, m.layers - 1))
         head = m.embedding if m.tied else m.head
-        before = {k: W[k] for k in [m.norm, head] + [k for k in W if k.startswith(last)]}
+        before = {k: W[k] for k in [m.norm + ".weight", head] + [k for k in W if k.startswith(last) or k == m.norm + ".bias"]}
     trained = {k: t.clone().requires_grad_() for k, t in before.items()}
     if lora:
         pairs = {k: tuple(trained[f"{k}.lora_{n}.weight"] for n in "AB") for k in adapters}
@@ -176,14 +180,14 @@ def kept_after(m, run):
     first, last = f"{m.prefix}0.{m.linears()[0]}", f"{m.prefix}{m.layers - 1}."
     if RUNS[run][0]:
         return [f"{k}.lora_{n}.weight" for k in (first, last + m.linears()[-1]) for n in "AB"]
-    return [m.norm, f"{last}{m.linears()[0]}.weight", f"{last}input_layernorm.weight"]
+    return [m.norm + ".weight", f"{last}{m.linears()[0]}.weight", f"{last}{m.norms()[0]}.weight"]
 
 
 # ---------------------------------------------------------------- all of it
 
 
 def compute(config, stored, inputs, prompt, adapters, scale, dtype):
-    """Arrays and numbers of one checkpoint, computed in dtype."""
+    """Arrays and numbers of one checkpoint, computed in dtype; without adapters nothing of fine-tuning."""
     m, to = Model(config), lambda t: t.to(dtype)
     W = {k: to(v) for k, v in stored.items()}
     adapters = {k: (to(a), to(b)) for k, (a, b) in adapters.items()}
@@ -204,17 +208,20 @@ def compute(config, stored, inputs, prompt, adapters, scale, dtype):
         padded = Pass(m, W, inputs["pad_ids"], inputs["pad_mask"]).logits
         J["pad_loss"] = cross_entropy(padded, inputs["pad_labels"]).item()
         G["pad_logits"] = padded * inputs["pad_mask"][..., None]
-        G["lora_init.logits"] = Pass(m, W, ids, adapters=adapters, scale=scale).logits
-        cut, tensors, windows = without(config, W, {1, 3})
+        if adapters:
+            G["lora_init.logits"] = Pass(m, W, ids, adapters=adapters, scale=scale).logits
+        cut, tensors, kinds = without(config, W, {1, 3})
         small = Model(cut)
         G["pruned_1_3.logits"] = Pass(small, tensors, ids).logits
-        if windows != small.windows:  # a layer's kind went by its number
-            G["pruned_1_3.logits_keep_windows"] = Pass(small, tensors, ids, windows=windows).logits
+        if kinds != small.kinds:  # a layer's kind went by its number
+            G["pruned_1_3.logits_keep_windows"] = Pass(small, tensors, ids, kinds=kinds).logits
     hashes = {k: hashlib.sha256(raw(v)).hexdigest() for k, v in without(config, stored, {1, 3})[1].items()}
     J["pruned_1_3"] = {"loss": cross_entropy(G["pruned_1_3.logits"], ids).item(), "config": cut, "sha256": hashes}
     J["scores"] = scores(config, m, W, calib)
     continuation, lead = greedy(m, W, prompt, 12)
     J["greedy"] = {"prompt": prompt, "continuation": continuation, "min_top1_top2_logit_gap": lead}
+    if not adapters:
+        return G, J
     batches = list(zip(inputs["ft.ids"], inputs["ft.mask"], inputs["ft.labels"]))
     J["ft"] = {}
     for run in RUNS:
@@ -231,21 +238,29 @@ def numbers(value, path=()):
     return {} if flat is None else {path: flat}
 
 
+def gradients_off(got, want):
+    """The largest Euclidean distance of a gradient in want, relative to its length; and of one that is nothing
+    beside all of them, as those of keys' biases are where no position turns them, to a thousandth of theirs."""
+    names = [k for k in want if k.startswith("grad.")]
+    least = 1e-3 * math.sqrt(sum(want[k].double().square().sum().item() for k in names))
+    return max((got[k].double() - want[k].double()).norm().item() / max(want[k].double().norm().item(), least) for k in names)
+
+
 def distances(a, b):
     """How far each array and each group of numbers of (G, J) a is from b: the largest difference,
     relative to the larger of 1 and the value's size; for gradients the relative Euclidean one."""
-    out = {}
+    out = {"grad": gradients_off(a[0], b[0])}
     for name, want in b[0].items():
+        if name.startswith("grad."):
+            continue
         got, want = a[0][name].double(), want.double()
         far = ((got - want).abs() / want.abs().clamp(min=1)).max().item()
-        if name.startswith("grad."):
-            name, far = "grad", ((got - want).norm() / want.norm()).item()
-        elif ".final." in name:
+        if ".final." in name:
             name = name.split(".final.")[0] + ".final"
         out[name] = max(out.get(name, 0.0), far)
     for key in ("loss", "pad_loss", "grad_l2", "grad_global_l2", "scores", "ft"):
-        got = numbers(a[1][key], (key,))
-        for path, want in numbers(b[1][key], (key,)).items():
+        got = numbers(a[1].get(key, {}), (key,))
+        for path, want in numbers(b[1].get(key, {}), (key,)).items():
             if "delta_l2" in path and path[-1].endswith(".bias"):
                 continue  # biases of keys have no gradient: Adam makes steps of rounding noise
             far = ((got[path] - want).abs() / want.abs().clamp(min=1)).max().item()
@@ -254,133 +269,7 @@ def distances(a, b):
     return out
 
 
-# ---------------------------------------------------------------- tiny checkpoints
-
-TRANSFORMERS = {  # what most published files have
-    "attention_bias": False, "attention_dropout": 0.0, "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu",
-    "initializer_range": 0.02, "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
-    "tie_word_embeddings": False, "torch_dtype": "bfloat16", "use_cache": True,
-}
-
-
-def decoder(kind, architecture, absent=(), **keys):
-    """config.json in the style of transformers: sizes, what most have, without absent keys, with keys."""
-    sizes = dict(hidden_size=32, intermediate_size=72, num_attention_heads=4, num_hidden_layers=6, num_key_value_heads=2, vocab_size=144)
-    config = {"architectures": [architecture], "model_type": kind, **sizes, **TRANSFORMERS}
-    return {**{k: v for k, v in config.items() if k not in absent}, **keys}
-
-
-def configs():
-    """The families; each has the traps of its published config.json."""
-    return {
-        # Llama 3.1. The original length is small, so that each of the three ranges of its scaling has a frequency.
-        "llama": decoder("llama", "LlamaForCausalLM", num_hidden_layers=8, rope_theta=20000.0, bos_token_id=142, eos_token_id=[143],
-                         rope_scaling={"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-                                       "original_max_position_embeddings": 112, "rope_type": "llama3"}),
-        "llama_tied": decoder("llama", "LlamaForCausalLM", tie_word_embeddings=True, rope_theta=100000, rope_scaling=None),
-        # Vicuna 1.5: no rope_theta, float16, and files with rotary buffers.
-        "vicuna": decoder("llama", "LlamaForCausalLM", absent=("rope_theta", "attention_bias", "attention_dropout"),
-                          num_key_value_heads=4, torch_dtype="float16", pad_token_id=0, pretraining_tp=1, rope_scaling=None),
-        # Qwen 2: a window that is switched off; biases; three shards.
-        "qwen2": decoder("qwen2", "Qwen2ForCausalLM", absent=("attention_bias",), rms_norm_eps=1e-6, rope_theta=1000000.0,
-                         sliding_window=16, max_window_layers=2, use_sliding_window=False),
-        # Qwen 3: head_dim is not hidden / heads; norms of queries and keys; tied.
-        "qwen3": decoder("qwen3", "Qwen3ForCausalLM", head_dim=12, rms_norm_eps=1e-6, rope_theta=1000000, rope_scaling=None,
-                         sliding_window=None, max_window_layers=6, use_sliding_window=False, tie_word_embeddings=True),
-        # Mistral 0.1: every layer has a window.
-        "mistral": decoder("mistral", "MistralForCausalLM", absent=("attention_bias",), sliding_window=12),
-        # Gemma 2: tied though no key says so, every second layer has a window, both soft caps, a width that is no square.
-        "gemma2": decoder("gemma2", "Gemma2ForCausalLM", absent=("tie_word_embeddings",), hidden_size=40, head_dim=12,
-                          hidden_act="gelu_pytorch_tanh", hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=20,
-                          attn_logit_softcapping=3.0, final_logit_softcapping=8.0, sliding_window=10, sliding_window_size=10,
-                          cache_implementation="hybrid", rms_norm_eps=1e-6, pad_token_id=0, bos_token_id=2, eos_token_id=1),
-        # Baichuan 2 7B: fused projections, a head of unit rows.
-        "baichuan": decoder("baichuan", "BaichuanForCausalLM", absent=("rope_theta", "attention_bias", "attention_dropout", "num_key_value_heads"),
-                            model_max_length=512, rms_norm_eps=1e-6, pad_token_id=0, tokenizer_class="BaichuanTokenizer",
-                            auto_map={"AutoConfig": "configuration_baichuan.BaichuanConfig", "AutoModelForCausalLM": "modeling_baichuan.BaichuanForCausalLM"}),
-        # ChatGLM 2: names of its own, fused projections with biases, half of each head turns, in neighbouring pairs.
-        "chatglm2": {
-            "architectures": ["ChatGLMModel"], "model_type": "chatglm", "add_bias_linear": False, "add_qkv_bias": True,
-            "auto_map": {"AutoConfig": "configuration_chatglm.ChatGLMConfig", "AutoModel": "modeling_chatglm.ChatGLMForConditionalGeneration"},
-            "apply_query_key_layer_scaling": True, "apply_residual_connection_post_layernorm": False, "attention_dropout": 0.0,
-            "attention_softmax_in_fp32": True, "ffn_hidden_size": 72, "fp32_residual_connection": False, "hidden_dropout": 0.0,
-            "hidden_size": 32, "kv_channels": 12, "layernorm_epsilon": 1e-5, "multi_query_attention": True, "multi_query_group_num": 2,
-            "num_attention_heads": 4, "num_layers": 6, "original_rope": True, "padded_vocab_size": 144, "post_layer_norm": True,
-            "rmsnorm": True, "seq_length": 512, "use_cache": True, "torch_dtype": "bfloat16", "tie_word_embeddings": False,
-            "eos_token_id": 2, "pad_token_id": 0},
-    }
-
-
-def shaped(config, shape):
-    """The config with other sizes, for shape B: odd ones, and another share of KV heads."""
-    if shape == "A":
-        return config
-    glm = config["model_type"] == "chatglm"
-    sizes = dict(hidden_size=48, num_attention_heads=6, torch_dtype=config["torch_dtype"])
-    if glm:
-        return {**config, **sizes, "num_layers": 5, "multi_query_group_num": 2, "kv_channels": 16, "ffn_hidden_size": 100, "padded_vocab_size": 161}
-    sizes.update(num_hidden_layers=5, intermediate_size=100, vocab_size=161)
-    if config.get("num_key_value_heads", 4) != 4:
-        sizes["num_key_value_heads"] = 3
-    elif "num_key_value_heads" in config:
-        sizes["num_key_value_heads"] = 6
-    if "head_dim" in config:
-        sizes["head_dim"] = 20
-    if config["model_type"] == "qwen2":
-        sizes["tie_word_embeddings"] = True
-    return {**config, **sizes}
-
-
-def random_weights(m, g):
-    """Weights that keep activations of order one and layers of different importance."""
-    normal = lambda *shape, std=1.0: torch.randn(*shape, generator=g) * std
-    q, kv = m.heads * m.head_dim, m.kv * m.head_dim
-    shape = {"q_proj": (q, m.hidden), "k_proj": (kv, m.hidden), "v_proj": (kv, m.hidden), "o_proj": (m.hidden, q),
-             "W_pack": (3 * m.hidden, m.hidden), "query_key_value": (q + 2 * kv, m.hidden), "dense": (m.hidden, q),
-             "gate_proj": (m.ff, m.hidden), "up_proj": (m.ff, m.hidden), "down_proj": (m.hidden, m.ff),
-             "dense_h_to_4h": (2 * m.ff, m.hidden), "dense_4h_to_h": (m.hidden, m.ff)}
-    biased = {"qwen2": ("q_proj", "k_proj", "v_proj"), "chatglm": ("query_key_value",)}.get(m.kind, ())
-    norm = lambda n: normal(n, std=0.25) if m.gemma else 1 + normal(n, std=0.2)
-    W = {m.embedding: normal(m.vocab, m.hidden, std=0.125 if m.gemma else 0.32 if m.tied else 0.8)}
-    for i in range(m.layers):
-        at, gain = f"{m.prefix}{i}.", 0.35 + 1.1 * torch.rand(1, generator=g).item()
-        for name in m.norms():
-            W[f"{at}{name}.weight"] = norm(m.head_dim if name.endswith(("q_norm", "k_norm")) else m.hidden)
-            if m.gemma and name.startswith("post_"):
-                W[f"{at}{name}.weight"] += gain - 1
-        for name in m.linears():
-            kind = name.split(".")[-1]
-            rows, columns = shape[kind]
-            out = kind in ("o_proj", "down_proj", "dense", "dense_4h_to_h")
-            W[f"{at}{name}.weight"] = normal(rows, columns, std=1.3 / math.sqrt(columns) * (gain if out else 1))
-            if kind in biased:
-                W[f"{at}{name}.bias"] = normal(rows, std=0.5)
-    W[m.norm] = norm(m.hidden) * (2.5 if m.baichuan else 1)
-    if not m.tied:
-        W[m.head] = normal(m.vocab, m.hidden, std=2 / math.sqrt(m.hidden))
-    return W
-
-
-def random_inputs(m, g):
-    """Token ids: whole sequences, calibration, a padded batch, batches to train on."""
-    tokens = lambda *shape: torch.randint(3, m.vocab - 3, shape, generator=g)
-    upto = lambda lo, hi: int(torch.randint(lo, hi, (1,), generator=g))
-    batches = []
-    for b in range(4):  # two rows of 24; the second, of odd batches also the first, has padding; -100 on it and on a prompt
-        ids, mask = tokens(2, 24), torch.ones(2, 24, dtype=torch.int64)
-        labels = ids.clone()
-        for row in range(2):
-            pad, prompt = (upto(3, 9) if row == 1 or b % 2 else 0), upto(2, 8)
-            lo, hi = (pad, 24) if row == 0 else (0, 24 - pad)
-            for t, value in (ids, 0), (mask, 0), (labels, -100):
-                t[row, :lo], t[row, hi:] = value, value
-            labels[row, :lo + prompt] = -100
-        batches.append((ids, mask, labels))
-    out = {"input_ids": tokens(2, 37), "calib_ids": tokens(6, 24)}
-    out["pad_ids"], out["pad_mask"], out["pad_labels"] = batches[1]
-    out.update({"ft." + n: torch.stack([b[i] for b in batches]) for i, n in enumerate(("ids", "mask", "labels"))})
-    return out
-
+# ---------------------------------------------------------------- directories
 
 RANK, ALPHA = 4, 8
 
@@ -405,6 +294,8 @@ def write_adapters(folder, m, adapters):
 
 
 def read_adapters(folder):
+    if not os.path.exists(folder):
+        return {}, 0.0
     config = json.load(open(os.path.join(folder, "adapter_config.json")))
     pairs = {}
     for name, t in read_safetensors(os.path.join(folder, "adapter_model.safetensors")).items():
@@ -419,17 +310,21 @@ def make(family, seed, out, shape="A", changes=None):
     m = Model(config)
     W = {k: v.to(getattr(torch, config["torch_dtype"])) for k, v in random_weights(m, g).items()}
     disk = dict(W)
+    inverse = lambda: frequencies(m, m.rope(0), 1, torch.float32)[0]
     if family == "vicuna":
-        disk.update({f"{m.prefix}{i}.self_attn.rotary_emb.inv_freq": frequencies(m, torch.float32) for i in range(m.layers)})
+        disk.update({f"{m.prefix}{i}.self_attn.rotary_emb.inv_freq": inverse() for i in range(m.layers)})
     if family == "chatglm2":
-        disk["transformer.rotary_pos_emb.inv_freq"] = frequencies(m, torch.float32).half()
+        disk["transformer.rotary_pos_emb.inv_freq"] = inverse().half()
     write_checkpoint(os.path.join(folder, "checkpoint"), config, disk, shards=3 if family == "qwen2" else 1)
     if family in ("vicuna", "baichuan", "chatglm2"):  # published in this form
         write_checkpoint(os.path.join(folder, "checkpoint_bin"), config, {})
         os.remove(os.path.join(folder, "checkpoint_bin", "model.safetensors"))
         torch.save({k: v.clone() for k, v in disk.items()}, os.path.join(folder, "checkpoint_bin", "pytorch_model.bin"))
     inputs, adapters = random_inputs(m, g), random_adapters(m, W, g)
-    write_adapters(os.path.join(folder, "lora_init"), m, adapters)
+    if trains_alike(family):
+        inputs, adapters = {k: v for k, v in inputs.items() if not k.startswith("ft.")}, {}
+    else:
+        write_adapters(os.path.join(folder, "lora_init"), m, adapters)
     for _ in range(200):  # a prompt whose continuation no rounding can change
         prompt = torch.randint(3, m.vocab - 3, (9,), generator=g).tolist()
         if greedy(m, {k: v.double() for k, v in W.items()}, prompt, 12)[1] > 0.02:
@@ -437,9 +332,19 @@ def make(family, seed, out, shape="A", changes=None):
     G, J = compute(config, W, inputs, prompt, adapters, ALPHA / RANK, torch.float64)
     noise = distances(compute(config, W, inputs, prompt, adapters, ALPHA / RANK, torch.float32), (G, J))
     write_safetensors(os.path.join(folder, "goldens.safetensors"), {**inputs, **{k: v.float() for k, v in G.items()}})
-    json.dump({"family": family, "seed": seed, "config": config, "noise_f32_vs_f64": noise, **J},
-              open(os.path.join(folder, "goldens.json"), "w"), indent=1)
+    write_numbers(os.path.join(folder, "goldens.json"), {"family": family, "seed": seed, "config": config, "noise_f32_vs_f64": noise, **J})
     print(f"{family}: loss {J['loss']:.4f}, logits of deviation {G['logits'].std():.2f}, float32 is off by {noise['logits']:.1g}, lead {J['greedy']['min_top1_top2_logit_gap']:.3f}")
+
+
+def write_numbers(path, values):
+    """Writes a JSON object, a key a line, numbers with twelve digits."""
+    def rounded(x):
+        if isinstance(x, dict):
+            return {k: rounded(v) for k, v in x.items()}
+        return [rounded(v) for v in x] if isinstance(x, list) else float(f"{x:.12g}") if isinstance(x, float) else x
+    lines = (f'"{k}": {json.dumps(rounded(v), separators=(",", ":"))}' for k, v in values.items())
+    with open(path, "w") as f:
+        f.write("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def check(folder, tolerance):
@@ -458,12 +363,48 @@ def check(folder, tolerance):
             off["pruned_1_3." + key] = 0.0 if got[1]["pruned_1_3"][key] == J["pruned_1_3"][key] else math.inf
         if got[1]["greedy"]["continuation"] != J["greedy"]["continuation"]:
             off["greedy"] = math.inf
+    return report(folder, off, tolerance)
+
+
+def report(folder, off, tolerance):
+    """Prints how far each kind of value is off; returns whether all is within the tolerance."""
     worst = max(off, key=off.get)
     print(f"{folder}: {len(off)} kinds of values, furthest off: {worst} by {off[worst]:.1g}")
     for name, far in off.items():
-        if far > tolerance:
+        if not far <= tolerance:
             print(f"  {name} is off by {far:.2g}, more than {tolerance:g}")
     return off[worst] <= tolerance
+
+
+# ---------------------------------------------------------------- what transformers computed
+
+
+def verify(folder, tolerance):
+    """Compares the forward pass, its gradients and what a pruning makes of a config with what transformers' own
+    classes gave for a checkpoint; returns whether all is within the tolerance."""
+    config, W = read_checkpoint(os.path.join(folder, "checkpoint"))
+    want, J = read_safetensors(os.path.join(folder, "goldens.safetensors")), json.load(open(os.path.join(folder, "goldens.json")))
+    m, ids, off = Model(config), want["input_ids"], {}
+    W = {k: v.double().requires_grad_() for k, v in W.items()}
+    p = Pass(m, W, ids)
+    loss = cross_entropy(p.logits, ids)
+    grads = dict(zip(W, torch.autograd.grad(loss, list(W.values()))))
+    cut, tensors, _ = without(config, {k: v.detach() for k, v in W.items()}, {1, 3})
+    got = {"logits": p.logits, "hidden": torch.stack(p.hidden[:-1] + [p.final]),  # transformers' last is normed
+           "token_logprobs": p.logits.log_softmax(-1)[:, :-1].gather(-1, ids[:, 1:, None])[..., 0],
+           "pruned_1_3.logits": Pass(Model(cut), tensors, ids).logits, **{"grad." + k: g for k, g in grads.items()}}
+    off["grad"] = gradients_off(got, want)
+    for name in want:
+        if name in got and not name.startswith("grad."):
+            off[name] = ((got[name] - want[name]).abs() / want[name].abs().clamp(min=1)).max().item()
+    off["loss"] = abs(loss.item() - J["loss"]) / max(1, J["loss"])
+    if greedy(m, {k: v.detach() for k, v in W.items()}, J["greedy"][:9], 12)[0] != J["greedy"][9:]:
+        off["greedy"] = math.inf
+    theirs = json.load(open(os.path.join(folder, "pruned_config.json")))
+    for key in config.keys() - {"dtype", "max_window_layers"}:  # as it was computed; past the last layer
+        if theirs.get(key) != cut[key]:
+            off["config." + key] = math.inf
+    return report(folder, off, tolerance)
 
 
 # ---------------------------------------------------------------- a trained model
@@ -521,6 +462,9 @@ def main():
     p = commands.add_parser("check", help="compare stored goldens with computed ones")
     p.add_argument("folders", nargs="+", metavar="DIR")
     p.add_argument("--tolerance", type=float, default=1e-6)
+    p = commands.add_parser("verify", help="compare with what transformers computed")
+    p.add_argument("folders", nargs="+", metavar="DIR")
+    p.add_argument("--tolerance", type=float, default=1e-4)
     p = commands.add_parser("train", help="write a small trained model")
     p.add_argument("--tokens", required=True, help="JSON file of token ids, [[ids…], …]")
     p.add_argument("--vocab", type=int, default=512)
@@ -533,7 +477,7 @@ def main():
             make(family, args.seed, args.out, args.shape, {k: json.loads(v) for k, v in changes.items()})
     elif args.command == "train":
         train(json.load(open(args.tokens)), args.vocab, args.out)
-    elif not all([check(folder, args.tolerance) for folder in args.folders]):
+    elif not all([{"check": check, "verify": verify}[args.command](folder, args.tolerance) for folder in args.folders]):
         sys.exit(1)
 
 

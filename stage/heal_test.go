@@ -80,7 +80,7 @@ func goldenHeal(t *testing.T, g *testkit.Goldens, run string) Heal {
 // TestHealGoldens: losses, norms and final tensors of every family and run are
 // those of PyTorch.
 func TestHealGoldens(t *testing.T) {
-	for _, family := range testkit.Families(t) {
+	for _, family := range testkit.Finetuned(t) {
 		for _, run := range []string{"partial", "partial_clip1", "partial_clip1_nodecay_norm_bias", "lora", "lora_clip1"} {
 			t.Run(family+"/"+run, func(t *testing.T) {
 				g := testkit.Golden(t, family)
@@ -162,7 +162,7 @@ func wide(raw []byte, d safetensors.DType, n int64) []float32 {
 // TestMergeGoldens: the goldens' adapter merged gives the logits of PyTorch with
 // the adapter beside the weights; and run unmerged, too.
 func TestMergeGoldens(t *testing.T) {
-	for _, family := range testkit.Families(t) {
+	for _, family := range testkit.Finetuned(t) {
 		t.Run(family, func(t *testing.T) {
 			g := testkit.Golden(t, family)
 			want, shape := g.Array(t, "lora_init.logits")

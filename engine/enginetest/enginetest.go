@@ -39,7 +39,6 @@ func RunForward(t *testing.T, build New) {
 	t.Run("Goldens", func(t *testing.T) { testGoldens(t, build) })
 	t.Run("Reference", func(t *testing.T) { testReference(t, build) })
 	t.Run("BFloat16", func(t *testing.T) { testBFloat16(t, build) })
-	t.Run("Current", func(t *testing.T) { testCurrent(t, build) })
 	t.Run("Lengths", func(t *testing.T) { testLengths(t, build) })
 	t.Run("Trained", func(t *testing.T) { testTrained(t, build) })
 	runParts(t, build, "gemma2", "mistral", "chatglm")

@@ -27,6 +27,9 @@ func testGradientGoldens(t *testing.T, build New) {
 		t.Run(name, func(t *testing.T) {
 			g := testkit.Golden(t, name)
 			t.Run("gradients", func(t *testing.T) { goldenGradients(t, build(t, engine.Float32), g) })
+			if !g.Has("ft.ids") {
+				return // it trains as others do
+			}
 			for _, run := range []string{"partial", "partial_clip1", "partial_clip1_nodecay_norm_bias", "lora", "lora_clip1"} {
 				t.Run(run, func(t *testing.T) { goldenFinetune(t, build(t, engine.Float32), g, run) })
 			}

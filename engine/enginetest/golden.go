@@ -32,11 +32,13 @@ func bf16Tolerance(family string) float64 {
 	return 0.03
 }
 
-// testGoldens compares every family's goldens.
+// testGoldens compares every family's goldens, and what transformers wrote where
+// the shared material lies.
 func testGoldens(t *testing.T, build New) {
 	for _, family := range testkit.AllGoldens(t) {
 		t.Run(family, func(t *testing.T) { Golden(t, build, testkit.Golden(t, family)) })
 	}
+	testTransformers(t, build)
 }
 
 // Golden compares an engine in float32 with what PyTorch computed of one
@@ -107,9 +109,9 @@ func goldenRenumbered(t *testing.T, e engine.Engine, r *resident, g *testkit.Gol
 		t.Fatal(err)
 	}
 	spec := *r.m.Spec
-	spec.Windows = make([]int, spec.Layers)
+	spec.Windows, spec.Ropes = make([]int, spec.Layers), make([]model.Rope, spec.Layers)
 	for i, l := range slices.DeleteFunc(allLayers(r.m), func(l int) bool { return l == 1 || l == 3 }) {
-		spec.Windows[l] = pruned.Window(i)
+		spec.Windows[l], spec.Ropes[l] = pruned.Window(i), pruned.RopeOf(i)
 	}
 	_, got := load(t, e, &model.Model{Spec: &spec, Source: r.m.Source}).without(1, 3).forward(t, b, nil)
 	want, _ := g.Array(t, "pruned_1_3.logits")

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -44,11 +45,15 @@ func referenceGolden(t *testing.T, g *testkit.Goldens) {
 	within(t, "logits without layers 1 and 3", slices.Concat(pruned...), prunedLogits(t, g), logitTolerance)
 }
 
-// So it is to what transformers computed of current families.
-func TestReferenceCurrent(t *testing.T) {
-	for _, name := range currentFamilies() {
-		t.Run(name, func(t *testing.T) {
-			g := Current(t, name)
+// So it is to what transformers wrote, which lies beside the repository.
+func TestReferenceTransformers(t *testing.T) {
+	dirs := testkit.Transformers(t)
+	if len(dirs) == 0 {
+		testkit.Shared(t, "oracle", "transformers517")
+	}
+	for _, dir := range dirs {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			g := testkit.LoadGoldens(t, dir)
 			m := Open(t, g.Checkpoint)
 			var all []trace
 			var pruned [][]float32

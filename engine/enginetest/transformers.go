@@ -17,31 +17,17 @@ import (
 	"github.com/coppice-ml/coppice/model"
 )
 
-// currentFamilies are the directories of what transformers itself computed of
-// current families and kinds of rotary embeddings, in the shared material.
-func currentFamilies() []string {
-	return []string{
-		"cohere", "gemma3_text", "glm4_0414", "granite", "llama_dynamic", "llama_yarn", "ministral", "nemotron", "olmo2", "olmo3", "opt",
-		"phi3", "phi3_longrope", "phi4mini_partial", "qwen2_window", "qwen3_yarn", "smollm3", "stablelm",
-	}
-}
-
-// Current finds the goldens of one of them.
-func Current(t testing.TB, name string) *testkit.Goldens {
-	t.Helper()
-	return testkit.LoadGoldens(t, testkit.Shared(t, "oracle", "transformers517", name))
-}
-
-// testCurrent compares every hidden state, logits, losses and gradients of the
-// current families, greedy decoding, and the model without two layers.
-func testCurrent(t *testing.T, build New) {
-	for _, name := range currentFamilies() {
-		t.Run(name, func(t *testing.T) {
-			g := Current(t, name)
+// testTransformers compares every hidden state, logits, losses and gradients,
+// greedy decoding, and the model without two layers with what transformers' own
+// classes gave, of larger checkpoints than the repository's.
+func testTransformers(t *testing.T, build New) {
+	for _, dir := range testkit.Transformers(t) {
+		t.Run("transformers/"+filepath.Base(dir), func(t *testing.T) {
+			g := testkit.LoadGoldens(t, dir)
 			e := build(t, engine.Float32)
-			currentForward(t, e, g)
+			theirForward(t, e, g)
 			if _, ok := e.(engine.Trainer); ok {
-				currentGradients(t, e, g)
+				theirGradients(t, e, g)
 			}
 		})
 	}
@@ -50,7 +36,7 @@ func testCurrent(t *testing.T, build New) {
 // looseLogits is the tolerance where logits are large, as those of tied heads are.
 const looseLogits = 5e-4
 
-func currentForward(t *testing.T, e engine.Engine, g *testkit.Goldens) {
+func theirForward(t *testing.T, e engine.Engine, g *testkit.Goldens) {
 	m := Open(t, g.Checkpoint)
 	r := load(t, e, m)
 	b := pack(g.Sequences(t, "input_ids")...)
@@ -79,12 +65,12 @@ func currentForward(t *testing.T, e engine.Engine, g *testkit.Goldens) {
 	_, pruned := r.without(1, 3).forward(t, b, nil)
 	want, _ = g.Array(t, "pruned_1_3.logits")
 	within(t, "logits without layers 1 and 3", pruned, want, tolerance)
-	currentGreedy(t, r, g)
-	currentConfig(t, m, g)
+	theirGreedy(t, r, g)
+	theirConfig(t, m, g)
 }
 
-// currentGreedy decodes from the whole sequence anew.
-func currentGreedy(t *testing.T, r *resident, g *testkit.Goldens) {
+// theirGreedy decodes from the whole sequence anew.
+func theirGreedy(t *testing.T, r *resident, g *testkit.Goldens) {
 	var want []int32
 	g.Decode(t, &want, "greedy")
 	ids := slices.Clone(want[:9])
@@ -97,9 +83,9 @@ func currentGreedy(t *testing.T, r *resident, g *testkit.Goldens) {
 	}
 }
 
-// currentConfig compares the config of the pruned model with transformers' own:
+// theirConfig compares the config of the pruned model with transformers' own:
 // they must mean the same.
-func currentConfig(t *testing.T, m *model.Model, g *testkit.Goldens) {
+func theirConfig(t *testing.T, m *model.Model, g *testkit.Goldens) {
 	raw, err := os.ReadFile(filepath.Join(g.Checkpoint, "config.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -146,9 +132,9 @@ func sameKeys(t *testing.T, ours, theirs []byte) {
 	}
 }
 
-// currentGradients compares the gradients that transformers wrote: of some layers
+// theirGradients compares the gradients that transformers wrote: of some layers
 // and of all outside them.
-func currentGradients(t *testing.T, e engine.Engine, g *testkit.Goldens) {
+func theirGradients(t *testing.T, e engine.Engine, g *testkit.Goldens) {
 	r := train(t, e, Open(t, g.Checkpoint), everything, nil)
 	labels := g.Sequences(t, "input_ids")
 	r.loss(mean(labels, nil, labels))
@@ -172,7 +158,7 @@ func currentGradients(t *testing.T, e engine.Engine, g *testkit.Goldens) {
 func testLengths(t *testing.T, build New) {
 	for _, name := range []string{"phi3_longrope", "llama_dynamic"} {
 		t.Run(name, func(t *testing.T) {
-			r := load(t, build(t, engine.Float32), Open(t, Current(t, name).Checkpoint))
+			r := load(t, build(t, engine.Float32), Open(t, testkit.Golden(t, name).Checkpoint))
 			v := r.m.Spec.Vocab
 			var seqs [][]int32
 			for i, n := range []int{20, 32, 33, 37, 130} {

@@ -42,7 +42,7 @@ func all(s *model.Spec) []int {
 // TestRoundTrip: what PEFT's files hold is read, and what is written holds the
 // same tensors and the same settings.
 func TestRoundTrip(t *testing.T) {
-	for _, family := range testkit.Families(t) {
+	for _, family := range testkit.Finetuned(t) {
 		t.Run(family, func(t *testing.T) {
 			g := testkit.Golden(t, family)
 			from, s := filepath.Join(g.Dir, "lora_init"), spec(t, g.Checkpoint)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 )
@@ -26,7 +27,7 @@ func IsSlow() bool { return os.Getenv(SlowEnv) == "1" }
 // Fresh has a checkpoint and its goldens made that nobody has seen before, in
 // some seconds: family, seed, shape ("A" or "B") and set, config keys as
 // KEY=JSON, are those of scripts/goldens.py, or of the shared material's oracle,
-// a second opinion, where it lies. The test is skipped, with the reason, where
+// a second opinion, where it lies and knows the family. The test is skipped, with the reason, where
 // PyTorch is absent.
 func Fresh(tb testing.TB, family string, seed int, shape string, set ...string) *Goldens {
 	tb.Helper()
@@ -35,7 +36,8 @@ func Fresh(tb testing.TB, family string, seed int, shape string, set ...string) 
 		tb.Fatal(err)
 	}
 	maker := []string{filepath.Join(root, "scripts", "goldens.py"), "make"}
-	if oracle := filepath.Join(sharedRoot(tb), "oracle", "oracle.py"); exists(oracle) {
+	oracle := filepath.Join(sharedRoot(tb), "oracle", "oracle.py")
+	if exists(oracle) && slices.Contains(folders(tb, sharedGoldens(tb)), family) {
 		maker = []string{oracle}
 	}
 	dir := tb.TempDir()

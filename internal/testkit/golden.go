@@ -44,6 +44,25 @@ func Families(tb testing.TB) []string {
 	return names
 }
 
+// Finetuned lists the families whose goldens have fine-tuning too: those in which
+// training differs.
+func Finetuned(tb testing.TB) []string {
+	tb.Helper()
+	return slices.DeleteFunc(Families(tb), func(name string) bool { return !exists(filepath.Join(GoldenDir(tb, name), "lora_init")) })
+}
+
+// Transformers lists the directories of what transformers itself computed, in the
+// shared material where it lies.
+func Transformers(tb testing.TB) []string {
+	tb.Helper()
+	root := filepath.Join(sharedRoot(tb), "oracle", "transformers517")
+	var dirs []string
+	for _, name := range folders(tb, root) {
+		dirs = append(dirs, filepath.Join(root, name))
+	}
+	return dirs
+}
+
 // AllGoldens lists what [Golden] finds: every family, and NAME/full for the
 // shared material's larger checkpoint of a family that the repository has a
 // small one of.

@@ -31,21 +31,35 @@ func TestGolden(t *testing.T) {
 // TestOwnGoldens: the repository proves every family by itself, within 12 MB.
 func TestOwnGoldens(t *testing.T) {
 	t.Setenv(SharedEnv, t.TempDir())
-	want := []string{"baichuan", "chatglm2", "gemma2", "llama", "llama_tied", "mistral", "qwen2", "qwen3", "vicuna"}
+	want := []string{
+		"baichuan", "chatglm2", "cohere", "gemma", "gemma2", "gemma3_text", "glm4_0414", "granite", "llama", "llama_dynamic", "llama_tied", "llama_yarn",
+		"ministral", "mistral", "nemotron", "olmo2", "olmo3", "opt", "phi3", "phi3_longrope", "phi4mini_partial", "qwen2", "qwen2_window", "qwen3",
+		"qwen3_yarn", "smollm3", "stablelm", "vicuna",
+	}
 	if diff := cmp.Diff(want, AllGoldens(t)); diff != "" {
 		t.Fatalf("families (-want +got):\n%s", diff)
 	}
 	for _, family := range want {
 		g := Golden(t, family)
-		for _, name := range []string{"hidden", "logits", "pad_logits", "pruned_1_3.logits", "lora_init.logits", "ft.ids"} {
+		for _, name := range []string{"hidden", "logits", "pad_logits", "pruned_1_3.logits"} {
 			if !g.Has(name) {
 				t.Errorf("%s has no %s", family, name)
 			}
 		}
-		if n := len(g.Floats(t, "scores", "taylor")); n < 6 {
+		if n := len(g.Floats(t, "scores", "taylor")); n < 4 {
 			t.Errorf("%s: scores of %d layers", family, n)
 		}
-		if n := len(g.Floats(t, "ft", "lora_clip1", "losses")); n != 8 {
+	}
+	trained := []string{
+		"baichuan", "chatglm2", "cohere", "gemma2", "gemma3_text", "granite", "llama", "llama_tied", "mistral", "nemotron", "olmo2", "opt", "phi3", "qwen2",
+		"qwen3", "vicuna",
+	}
+	if diff := cmp.Diff(trained, Finetuned(t)); diff != "" {
+		t.Fatalf("families with fine-tuning (-want +got):\n%s", diff)
+	}
+	for _, family := range trained {
+		g := Golden(t, family)
+		if n := len(g.Floats(t, "ft", "lora_clip1", "losses")); n != 8 || !g.Has("lora_init.logits") || !g.Has("ft.ids") {
 			t.Errorf("%s: %d losses of fine-tuning", family, n)
 		}
 	}
