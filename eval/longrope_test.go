@@ -36,7 +36,7 @@ func TestPackAcrossLongropesSwitch(t *testing.T) {
 	})
 	var ids []int32
 	for i := range 40 {
-		ids = append(ids, int32(3+(i*i*7)%250))
+		ids = append(ids, int32(3+(i*i*7)%(m.Spec.Vocab-3)))
 	}
 	var seqs []Sequence
 	for i, n := range []int{1, 6, 2, 7, 3} { // tokens of the choice; one less goes in

@@ -21,7 +21,7 @@ func TestAcrossLongropesSwitch(t *testing.T) {
 	for i, n := range []int{20, 28, 31, 32, 33} {
 		p := make([]int32, n)
 		for j := range p {
-			p[j] = int32(3 + (j*j*7+i*31)%250)
+			p[j] = int32(3 + (j*j*7+i*31)%(m.Spec.Vocab-3))
 		}
 		prompts = append(prompts, p)
 	}

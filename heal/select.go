@@ -145,7 +145,7 @@ func (s Selection) partial(spec *model.Spec, kept []int, chosen map[string]bool)
 		switch w.Role {
 		case model.LMHead:
 			chosen[w.Name] = s.Head
-		case model.FinalNorm:
+		case model.FinalNorm, model.FinalNormBias:
 			chosen[w.Name] = s.Norm
 		case model.Embedding:
 			chosen[w.Name] = s.Embed || s.Head && spec.Tied

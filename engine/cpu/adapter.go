@@ -80,7 +80,7 @@ func (f *forward) adapt(w *worker, x *matrix, n int, in operand, at span, dst []
 	}
 	a := x.adapter
 	low := f.down(w, x, n, f.dropped(w, x, n, in, f.masks(w, x, n, at)))
-	part := w.floats(slotAdapted, n*x.out)
+	part := w.adapter.part.floats(n * x.out)
 	f.e.mul.product(w, shape{n: x.out, k: a.rank()}, n, low, a.up(), part)
 	f.e.k.add(dst[:n*x.out], dst[:n*x.out], part)
 }
@@ -88,13 +88,13 @@ func (f *forward) adapt(w *worker, x *matrix, n int, in operand, at span, dst []
 // down is scale · A x [n, r] as matrix input.
 func (f *forward) down(w *worker, x *matrix, n int, in operand) operand {
 	a := x.adapter
-	values := w.floats(slotLow, n*a.rank())
+	values := w.adapter.low.floats(n * a.rank())
 	f.e.mul.product(w, shape{n: a.rank(), k: x.in}, n, in, a.a.weight, values)
-	return f.scaled(w, slotLow, values[:n*a.rank()], a.scale)
+	return f.scaled(w.adapter.low, values[:n*a.rank()], a.scale)
 }
 
 // scaled multiplies values [n, r] and makes them matrix input.
-func (f *forward) scaled(w *worker, slot int, values []float32, by float32) operand {
+func (f *forward) scaled(b *buffer, values []float32, by float32) operand {
 	f.e.k.scale(values, by)
 	if !f.e.half {
 		if f.e.round {
@@ -102,7 +102,7 @@ func (f *forward) scaled(w *worker, slot int, values []float32, by float32) oper
 		}
 		return operand{f32: values}
 	}
-	o := operand{bf16: w.halves(slot, len(values))}
+	o := operand{bf16: b.halves(len(values))}
 	f.e.k.pack(o.bf16, values)
 	return o
 }
@@ -113,8 +113,8 @@ func (f *forward) dropped(w *worker, x *matrix, n int, in operand, masks []float
 	if masks == nil {
 		return in
 	}
-	out := f.e.input(w, slotDropped, n*x.in)
-	row := w.floats(slotRow, x.in)
+	out := f.e.input(w.adapter.dropped, n*x.in)
+	row := w.row.floats(x.in)
 	for i := range n {
 		f.e.unpack(row, in.from(i*x.in))
 		f.e.k.norm(row, row, masks[i*x.in:], 1)
@@ -130,7 +130,7 @@ func (f *forward) masks(w *worker, x *matrix, n int, at span) []float32 {
 	if d == nil || a == nil || a.dropout == 0 {
 		return nil
 	}
-	masks := w.floats(slotMask, n*x.in)
+	masks := w.adapter.mask.floats(n * x.in)
 	limit, stays := float32(uint64(float64(a.dropout)*(1<<24))), 1/(1-a.dropout)
 	for i := range n {
 		token := at.token(i)
@@ -156,7 +156,7 @@ func (f *forward) linearBack(w *worker, x *matrix, n int, dy operand, at span, d
 	case first:
 		f.e.mul.product(w, s, n, dy, x.operand, dx)
 	default:
-		part := w.floats(slotAdapted, n*x.in)
+		part := w.adapter.part.floats(n * x.in)
 		f.e.mul.product(w, s, n, dy, x.operand, part)
 		f.e.k.add(dx[:n*x.in], dx[:n*x.in], part)
 	}
@@ -167,7 +167,7 @@ func (f *forward) linearBack(w *worker, x *matrix, n int, dy operand, at span, d
 	if dx == nil {
 		return b
 	}
-	part := w.floats(slotAdapted, n*x.in)
+	part := w.adapter.part.floats(n * x.in)
 	f.e.mul.product(w, shape{n: x.in, k: x.adapter.rank(), plain: true}, n, b.low, x.adapter.a.weight, part)
 	if b.masks != nil {
 		f.e.k.norm(part, part, b.masks, 1)
@@ -179,9 +179,9 @@ func (f *forward) linearBack(w *worker, x *matrix, n int, dy operand, at span, d
 // upBack is the gradient [n, r] of A x as matrix input: scale · dy B.
 func (f *forward) upBack(w *worker, x *matrix, n int, dy operand) operand {
 	a := x.adapter
-	values := w.floats(slotLowBack, n*a.rank())
+	values := w.adapter.lowBack.floats(n * a.rank())
 	f.e.mul.product(w, shape{n: a.rank(), k: x.out, plain: true}, n, dy, a.up(), values)
-	return f.scaled(w, slotLowBack, values[:n*a.rank()], a.scale)
+	return f.scaled(w.adapter.lowBack, values[:n*a.rank()], a.scale)
 }
 
 // adapterGrads sets da [r, in] and db [out, r] to what n rows of in and dy give.

@@ -81,14 +81,14 @@ func (f *forward) tile(w *worker, t tile) {
 		filled = roundUp(rows, queryTile)
 	}
 	room := roundUp(filled, f.e.mul.quantum(false))
-	q := w.floats(slotQuery, room*d)
+	q := w.attention.queries.floats(room * d)
 	f.gatherQueries(q, t)
 	clear(q[rows*d:])
 	w.lap(lapGather)
-	scores := w.floats(slotScores, room*keyBlock)
-	part := w.floats(slotPart, room*d)
-	acc := w.floats(slotAcc, room*d)
-	state := w.floats(slotState, 2*rows)
+	scores := w.attention.scores.floats(room * keyBlock)
+	part := w.attention.part.floats(room * d)
+	acc := w.attention.sum.floats(room * d)
+	state := w.attention.state.floats(2 * rows)
 	maxima, sums := state[:rows], state[rows:]
 	for r := range rows {
 		maxima[r], sums[r] = float32(math.Inf(-1)), 0
@@ -194,7 +194,7 @@ func (f *forward) keysAndValues(w *worker, t tile, n int) (k, v []float32) {
 		return f.cache.k[at : at+n*f.l.s.HeadDim], f.cache.v[at : at+n*f.l.s.HeadDim]
 	}
 	d := f.l.s.HeadDim
-	k, v = w.floats(slotKeys, n*d), w.floats(slotValues, n*d)
+	k, v = w.attention.keys.floats(n*d), w.attention.values.floats(n*d)
 	end := f.gatherSegment(t.segment, t.head, f.position(t, t.queries()-1)+1, k, v)
 	clear(k[end*d:])
 	clear(v[end*d:])

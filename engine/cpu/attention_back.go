@@ -45,7 +45,7 @@ func (b *backward) attendUnit(w *worker, segment, head int) {
 	s, context := f.b.Segments[segment], f.b.Context(segment)
 	places := roundUp(context+s.Len, queryTile)
 	room := places * d
-	all := w.floats(slotBackA, 4*room)
+	all := w.attentionBack.sequence.floats(4 * room)
 	u := attentionUnit{segment: segment, head: head, k: all[:room], v: all[room : 2*room], dk: all[2*room : 3*room], dv: all[3*room:]}
 	end := f.gatherSegment(segment, head, context+s.Len, u.k, u.v)
 	clear(u.k[end*d:])
@@ -118,11 +118,11 @@ func (b *backward) stack(w *worker, t tile, x *queryTiles) {
 	s := b.l.s
 	d, group, padded := s.HeadDim, s.Heads/s.KVHeads, roundUp(t.queries(), queryUnit)
 	n := group * padded
-	rows := w.floats(slotBackB, 3*n*d+2*n+d)
-	block := w.floats(slotBackC, 3*keyBlock*n)
+	rows := w.attentionBack.queries.floats(3*n*d + 2*n + d)
+	block := w.attentionBack.scores.floats(3 * keyBlock * n)
 	*x = queryTiles{
 		n: n, q: rows[:n*d], dout: rows[n*d : 2*n*d], dq: rows[2*n*d : 3*n*d], less: rows[3*n*d:][:n], delta: rows[3*n*d+n:][:n],
-		scores: block[:keyBlock*n], probs: block[keyBlock*n : 2*keyBlock*n], d: block[2*keyBlock*n:], part: w.floats(slotBackD, max(keyBlock, n)*d),
+		scores: block[:keyBlock*n], probs: block[keyBlock*n : 2*keyBlock*n], d: block[2*keyBlock*n:], part: w.attentionBack.part.floats(max(keyBlock, n) * d),
 	}
 	out := rows[3*n*d+2*n:]
 	clear(rows[:3*n*d])

@@ -181,12 +181,12 @@ func (b *backward) places() {
 }
 
 // rowsOf is rows [lo, hi) of the wanted ones of x [N, D].
-func (b *backward) rowsOf(w *worker, slot int, x []float32, lo, hi int) []float32 {
+func (b *backward) rowsOf(room *buffer, x []float32, lo, hi int) []float32 {
 	d := b.l.s.Hidden
 	if b.f.rows == nil {
 		return x[lo*d : hi*d]
 	}
-	out := w.floats(slot, (hi-lo)*d)
+	out := room.floats((hi - lo) * d)
 	for i := lo; i < hi; i++ {
 		copy(out[(i-lo)*d:][:d], x[b.f.rows[i]*d:])
 	}
@@ -198,17 +198,17 @@ func (b *backward) rowsOf(w *worker, slot int, x []float32, lo, hi int) []float3
 func (b *backward) feedForward(w *worker, lo, hi int) {
 	l, e, d, ff, n := b.l, b.e, b.l.s.Hidden, b.l.s.FF, hi-lo
 	tile := lo / b.tile
-	dy := b.rowsOf(w, slotBackA, b.dy, lo, hi)
+	dy := b.rowsOf(w.feedBack.dy, b.dy, lo, hi)
 	b.outputBack(w, tile, b.dz.from(lo*d), dy, b.t.mlpOut, lo, l.mlpPostNorm, b.at.mlpPostNorm, b.at.downBias)
 	w.lap(lapNorms)
-	dact := w.floats(slotBackB, n*ff)
+	dact := w.feedBack.dact.floats(n * ff)
 	low := b.f.linearBack(w, l.down, n, b.dz.from(lo*d), b.f.span(lo), dact, true)
 	w.lap(lapProducts)
 	b.gateBack(w, tile, dact, lo, hi)
 	w.lap(lapActivation)
 	b.low(w, l.down, n, b.act.from(lo*ff), b.dz.from(lo*d), low, tile, b.at.downLow)
 
-	dm, normed := w.floats(slotBackC, n*d), b.normed.from(lo*d)
+	dm, normed := w.feedBack.dinput.floats(n*d), b.normed.from(lo*d)
 	if l.s.Parallel {
 		dm = b.dnormed[lo*d : hi*d]
 		b.f.normOutputs(w, normed, b.f.in, l.first(), lo, hi)
@@ -234,7 +234,7 @@ func (b *backward) middle(w *worker, tile int, dm, dy []float32, lo, hi int) {
 		copy(b.dmid[lo*d:hi*d], dy)
 		return
 	}
-	dnorm, dbias, tmp := b.sums.part(tile, b.at.mlpNorm, d), b.sums.part(tile, b.at.mlpNormBias, d), w.floats(slotRow, d)
+	dnorm, dbias, tmp := b.sums.part(tile, b.at.mlpNorm, d), b.sums.part(tile, b.at.mlpNormBias, d), w.row.floats(d)
 	for i := range hi - lo {
 		row := dm[i*d:][:d]
 		k.normaliseBack(row, row, b.t.mid[(lo+i)*d:][:d], l.second(), dnorm, dbias, tmp)
@@ -247,7 +247,7 @@ func (b *backward) middle(w *worker, tile int, dm, dy []float32, lo, hi int) {
 func (b *backward) outputBack(w *worker, tile int, dst operand, dy, before []float32, lo int, norm []float32, normAt, biasAt int) {
 	d := b.l.s.Hidden
 	dnorm, dbias := b.sums.part(tile, normAt, d), b.sums.part(tile, biasAt, d)
-	row := w.floats(slotRow, d)
+	row := w.row.floats(d)
 	for i := 0; i*d < len(dy); i++ {
 		dz := dy[i*d:][:d]
 		if s := b.l.s.Residual(); s != 1 {
@@ -271,7 +271,7 @@ func (b *backward) outputBack(w *worker, tile int, dst operand, dy, before []flo
 func (b *backward) gateBack(w *worker, tile int, dact []float32, lo, hi int) {
 	ff, k := b.l.s.FF, b.e.k
 	dgate, dup := b.sums.part(tile, b.at.gateBias, ff), b.sums.part(tile, b.at.upBias, ff)
-	rows := w.floats(slotBackD, 5*ff)
+	rows := w.feedBack.gates.floats(5 * ff)
 	out, dg, du, g, u := rows[:ff], rows[ff:2*ff], rows[2*ff:3*ff], rows[3*ff:4*ff], rows[4*ff:]
 	for i := lo; i < hi; i++ {
 		b.e.unpack(g, b.t.gate.from(i*ff))
@@ -345,7 +345,7 @@ func (b *backward) inputs(w *worker, lo, hi int) {
 	w.lap(lapNorms)
 	var da []float32
 	if b.dx != nil || b.at.attnNorm >= 0 || b.at.attnNormBias >= 0 {
-		da = w.floats(slotBackC, n*d)
+		da = w.feedBack.dinput.floats(n * d)
 	}
 	b.mapBack(w, l.key, n, x, b.pk.from(lo*l.key.out), at, da, true, tile, b.at.keyLow)
 	b.mapBack(w, l.value, n, x, b.pv.from(lo*l.value.out), at, da, false, tile, b.at.valueLow)
@@ -363,7 +363,7 @@ func (b *backward) inputs(w *worker, lo, hi int) {
 // of rows [lo, hi), and adds what came along the residual stream.
 func (b *backward) residual(w *worker, tile int, da []float32, lo, hi int) {
 	l, k, d := b.l, b.e.k, b.l.s.Hidden
-	dnorm, dbias, tmp := b.sums.part(tile, b.at.attnNorm, d), b.sums.part(tile, b.at.attnNormBias, d), w.floats(slotRow, d)
+	dnorm, dbias, tmp := b.sums.part(tile, b.at.attnNorm, d), b.sums.part(tile, b.at.attnNormBias, d), w.row.floats(d)
 	next, _ := slices.BinarySearch(b.f.rows, lo)
 	for i := lo; i < hi; i++ {
 		row, wanted := da[(i-lo)*d:][:d], i

@@ -131,7 +131,7 @@ func (x *embedding) back(at []int32, offset int, d []float32) error {
 		return nil
 	}
 	return x.e.pool.split(x.width, 256, 16, func(w *worker, lo, hi int) {
-		row := w.floats(slotRow, hi-lo)
+		row := w.row.floats(hi - lo)
 		for i, r := range at {
 			copy(row, d[i*x.width+lo:])
 			x.e.k.scale(row, x.scale)

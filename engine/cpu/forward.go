@@ -10,42 +10,6 @@ import (
 	"github.com/coppice-ml/coppice/model"
 )
 
-// Scratch slots of a worker; those of phases that never overlap share numbers.
-const (
-	slotConvert = iota
-	slotRow
-	slotInput
-	slotGate
-	slotUp
-	slotAct
-)
-
-const (
-	slotQuery = iota
-	slotScores
-	slotPart
-	slotAcc
-	slotState
-	slotKeys
-	slotValues
-)
-
-// Those of adapters and of the backward pass overlap none of the others.
-const (
-	slotAdapted = 10 + iota
-	slotLow
-	slotLowBack
-	slotDropped
-	slotMask
-	slotBackA
-	slotBackB
-	slotBackC
-	slotBackD
-	slotTurned
-	slotBlock
-	scratchSlots
-)
-
 // rowTile is how many rows go through a chain of products together. More use
 // the weights better while they are in cache, fewer keep what is between the
 // products there: on Zen 4, 256 was 8 to 10 % faster than 128.
@@ -274,7 +238,7 @@ func grow[T any](xs []T, n int) []T {
 func (f *forward) project(w *worker, lo, hi int) {
 	l := f.l
 	rows, d := hi-lo, l.s.Hidden
-	x := f.e.input(w, slotInput, f.e.room(rows)*d)
+	x := f.e.input(w.feed.input, f.e.room(rows)*d)
 	f.e.normRows(w, x, f.in[lo*d:hi*d], d, l.first())
 	w.lap(lapNorms)
 	if f.rows == nil {
@@ -293,7 +257,7 @@ func (f *forward) project(w *worker, lo, hi int) {
 // query computes rotated queries of outputs [lo, hi), where only some are wanted.
 func (f *forward) query(w *worker, lo, hi int) {
 	l := f.l
-	x := f.e.input(w, slotInput, f.e.room(hi-lo)*l.s.Hidden)
+	x := f.e.input(w.feed.input, f.e.room(hi-lo)*l.s.Hidden)
 	f.normOutputs(w, x, f.in, l.first(), lo, hi)
 	w.lap(lapNorms)
 	f.filled(w, l.query, hi-lo, x, f.span(lo), f.q[lo*l.query.out:])
@@ -358,7 +322,7 @@ func (f *forward) remember(w *worker, lo, hi int) {
 
 // normRows writes the norm of every row of x [rows, D] as matrix input.
 func (e *Engine) normRows(w *worker, dst operand, x []float32, d int, n normal) {
-	row := w.floats(slotRow, d)
+	row := w.row.floats(d)
 	for i := 0; i*d < len(x); i++ {
 		e.k.normalise(row, x[i*d:][:d], n)
 		e.pack(dst.from(i*d), row)
@@ -389,18 +353,18 @@ func (f *forward) finish(w *worker, lo, hi int) {
 	room := f.e.room(rows)
 
 	// gate's scratch is free until the feed-forward products
-	gate := w.floats(slotGate, room*max(ff, d))
+	gate := w.feed.gate.floats(room * max(ff, d))
 	f.filled(w, l.out, rows, f.att.from(lo*l.out.in), f.span(lo), gate)
 	w.lap(lapProducts)
-	x := f.e.input(w, slotInput, room*d)
+	x := f.e.input(w.feed.input, room*d)
 	f.middle(w, x, gate[:rows*d], lo, hi)
-	up := w.floats(slotUp, room*max(ff, d))
+	up := w.feed.up.floats(room * max(ff, d))
 	f.filled(w, l.gate, rows, x, f.span(lo), gate)
 	if l.up != nil {
 		f.filled(w, l.up, rows, x, f.span(lo), up)
 	}
 	w.lap(lapProducts)
-	act := f.e.input(w, slotAct, room*ff)
+	act := f.e.input(w.feed.act, room*ff)
 	for i := 0; i < rows*ff; i += ff {
 		l.activate(act.from(i), gate[i:i+ff], l.factors(up[i:i+ff], 0), 0)
 	}

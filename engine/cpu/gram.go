@@ -27,7 +27,7 @@ func (e *Engine) Gram(ctx context.Context, x engine.Hidden, n int, out []float32
 	return e.pool.each(bands, func(w *worker, i int) {
 		band := bands - 1 - i // the longest first, so that workers end together
 		lo, hi := band*rowsOf, min((band+1)*rowsOf, n)
-		dst := w.floats(slotHeadLogits, (hi-lo)*hi)
+		dst := w.gram.band.floats((hi - lo) * hi)
 		e.mul.product(w, shape{n: hi, k: d}, hi-lo, rows.from(lo*d), rows, dst)
 		for i := lo; i < hi; i++ {
 			copy(out[i*(i+1)/2:][:i+1], dst[(i-lo)*hi:])

@@ -38,12 +38,6 @@ type head struct {
 	version    int        // of the projection that perRow belongs to
 }
 
-// Scratch slots of a worker in the head.
-const (
-	slotHeadWeights = slotConvert + 2 // slotConvert and slotRow are used beside them
-	slotHeadLogits  = slotHeadWeights + 1
-)
-
 // Head implements engine.Engine.
 func (e *Engine) Head(m *model.Model, o engine.HeadOptions) (engine.Head, error) {
 	made := block.HeadOf(m.Spec)
@@ -108,7 +102,7 @@ func (h *head) inverseNorms() ([]float32, error) {
 	d := h.s.Hidden
 	out := make([]float32, h.s.Vocab)
 	err := h.e.pool.split(h.s.Vocab, headBlock, 1, func(w *worker, lo, hi int) {
-		row := w.floats(slotRow, d)
+		row := w.row.floats(d)
 		for i := lo; i < hi; i++ {
 			if h.projection != nil {
 				h.e.unpack(row, h.whole.from(i*d))
@@ -143,7 +137,7 @@ func (h *head) block(w *worker, lo, hi int) operand {
 	if h.whole.f32 != nil || h.whole.bf16 != nil {
 		return h.whole.from(lo * d)
 	}
-	block := h.e.input(w, slotHeadWeights, headBlock*d)
+	block := h.e.input(w.head.weights, headBlock*d)
 	h.e.convert(w, block, h.raw[lo*d*h.dtype.Size():], h.dtype, (hi-lo)*d)
 	return block
 }
@@ -325,7 +319,7 @@ func (s *scoring) blocks(w *worker, from, to int) {
 		weights := h.block(w, column, column+p.n)
 		for lo := 0; lo < n; lo += tile {
 			hi := min(lo+tile, n)
-			logits := w.floats(slotHeadLogits, s.e.room(hi-lo)*p.n)
+			logits := w.head.logits.floats(s.e.room(hi-lo) * p.n)
 			if n <= fewRows {
 				s.e.mul.narrow(w, p, n, 0, p.n, s.x, weights, logits)
 			} else {

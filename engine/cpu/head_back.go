@@ -151,7 +151,7 @@ func (g *headGrad) project(w *worker, from, to int) {
 				s.named[t] = g.logits[b][i*width+int(s.targets[t].Token)-column]
 			}
 		}
-		exps := w.floats(slotBackA, width)
+		exps := w.headBack.row.floats(width)
 		for i := range g.n {
 			row := g.logits[b][i*width:][:width]
 			top, _ := h.e.k.argmax(row)
@@ -185,7 +185,7 @@ func (g *headGrad) combine(w *worker, lo, hi int) {
 		g.sums[i], g.losses[i] = 0, 0
 		x := g.in[g.rows()[i]*d:][:d]
 		if g.means[i] = 0; g.h.s.LayerNorm {
-			tmp := w.floats(slotRow, d)
+			tmp := w.row.floats(d)
 			g.means[i] = g.e.k.mean(x)
 			g.e.k.minus(tmp, x, g.means[i])
 			x = tmp
@@ -211,7 +211,7 @@ func (g *headGrad) combine(w *worker, lo, hi int) {
 func (g *headGrad) gradients(w *worker, from, to int) {
 	for b := from; b < to; b++ {
 		width := len(g.logits[b]) / g.n
-		scratch := w.floats(slotBackA, 2*width)
+		scratch := w.headBack.row.floats(2 * width)
 		for i := range g.n {
 			g.rowGradient(b, i, scratch[:width], scratch[width:])
 		}
@@ -287,10 +287,10 @@ func (g *headGrad) projectionGrad(w *worker, b, width int) {
 	d := g.h.s.Hidden
 	for lo := 0; lo < width; lo += reduceBlock {
 		m, first := min(reduceBlock, width-lo), (b*headBlock+lo)*d
-		part := w.floats(slotBackB, m*d)
+		part := w.headBack.part.floats(m * d)
 		g.e.mul.reduce(w, shape{n: d, k: g.n, stride: width}, m, g.block(b).from(lo), g.x, part)
 		if g.h.perRow != nil {
-			row := w.floats(slotRow, d)
+			row := w.row.floats(d)
 			for i := range m {
 				unit, dw := g.h.perRow[b*headBlock+lo+i], part[i*d:][:d]
 				g.e.unpack(row, g.h.whole.from(first+i*d))
@@ -314,7 +314,7 @@ func (g *headGrad) inputs(w *worker, lo, hi int) {
 		if b > 0 {
 			g.e.k.add(g.dn[lo*d:hi*d], g.dn[lo*d:hi*d], into[:n*d])
 		}
-		into = w.floats(slotBackB, n*d)
+		into = w.headBack.part.floats(n * d)
 	}
 	w.lap(lapProducts)
 }
@@ -325,7 +325,7 @@ const normColumns = 128
 // normWeights adds to the gradients [lo, hi) of the norm's weights.
 func (g *headGrad) normWeights(w *worker, lo, hi int) {
 	d, n := g.h.s.Hidden, hi-lo
-	all := w.floats(slotBackA, 3*n)
+	all := w.headBack.row.floats(3 * n)
 	sum, bias, x := all[:n], all[n:2*n], all[2*n:]
 	clear(all)
 	for i, row := range g.rows() {
@@ -347,7 +347,7 @@ func (g *headGrad) normWeights(w *worker, lo, hi int) {
 // residual goes back through the norm of rows [lo, hi) of the chunk.
 func (g *headGrad) residual(w *worker, lo, hi int) {
 	d := g.h.s.Hidden
-	tmp := w.floats(slotRow, d)
+	tmp := w.row.floats(d)
 	for i, row := range g.rows()[lo:hi] {
 		g.e.k.normaliseBack(g.dx[row*d:][:d], g.dn[(lo+i)*d:][:d], g.in[row*d:][:d], g.h.last(), nil, nil, tmp)
 	}

@@ -75,7 +75,7 @@ func (s *distillation) gather(w *worker, g *headGrad, lo, hi int) {
 func (s *distillation) project(w *worker, g *headGrad, b int) {
 	g.blockLogits(w, s.teacher, s.x, b, s.logits[b])
 	width := len(s.logits[b]) / g.n
-	exps := w.floats(slotBackA, width)
+	exps := w.headBack.row.floats(width)
 	for i := range g.n {
 		a, student := s.logits[b][i*width:][:width], g.logits[b][i*width:][:width]
 		top, _ := g.e.k.argmax(a)

@@ -68,7 +68,7 @@ func (h *head) compare(w *worker, xs []operand, weights operand, rows, column, w
 	for lo := 0; lo < rows; lo += tile {
 		n := min(tile, rows-lo)
 		room := h.e.room(n) * width
-		logits := w.floats(slotHeadLogits, 2*room+width)
+		logits := w.head.logits.floats(2*room + width)
 		a, b, exps := logits[:room], logits[room:2*room], logits[2*room:]
 		project := func(x operand, dst []float32) {
 			h.e.mul.filled(w, shape{n: width, k: d}, n, h.e.room(n), x.from(lo*d), weights, dst)

@@ -106,7 +106,7 @@ func (g goMultiplier) narrow(w *worker, s shape, m, lo, hi int, a, b operand, ds
 		return
 	}
 	width := hi - lo
-	block := w.floats(slotBlock, m*width)
+	block := w.product.block.floats(m * width)
 	g.k.products(m, width, s.k, a.f32, b.f32[lo*s.k:], block)
 	for i := range m {
 		copy(dst[i*s.n+lo:i*s.n+hi], block[i*width:])
@@ -114,7 +114,7 @@ func (g goMultiplier) narrow(w *worker, s shape, m, lo, hi int, a, b operand, ds
 }
 
 func (g goMultiplier) reduce(w *worker, s shape, m int, a, b operand, dst []float32) {
-	turned := w.floats(slotTurned, m*s.k)
+	turned := w.product.turned.floats(m * s.k)
 	turnRows(turned, a.f32, m, s.k, s.stride)
 	g.k.productsPlain(m, s.n, s.k, turned, b.f32, dst)
 }

@@ -22,29 +22,12 @@ type pool struct {
 // worker is what a chunk of work may use while it runs: its number and scratch
 // memory that nobody else touches until the chunk is done.
 type worker struct {
-	id    int
-	jobs  chan *job
-	slots [scratchSlots][]float32
-	half  [scratchSlots][]uint16
+	id   int
+	jobs chan *job
+	scratch
 
 	profile *profile // nil unless time is taken
 	last    time.Time
-}
-
-// floats returns scratch memory for n values under a slot number; its content
-// is undefined.
-func (w *worker) floats(slot, n int) []float32 {
-	if cap(w.slots[slot]) < n {
-		w.slots[slot] = make([]float32, n)
-	}
-	return w.slots[slot][:n]
-}
-
-func (w *worker) halves(slot, n int) []uint16 {
-	if cap(w.half[slot]) < n {
-		w.half[slot] = make([]uint16, n)
-	}
-	return w.half[slot][:n]
 }
 
 // job is work that all workers do together: phases, one after the other. What
@@ -91,6 +74,7 @@ func newPool(workers int, start, stop func(worker int)) *pool {
 	p := &pool{free: freeList[job]{make: newJob}}
 	for id := range workers {
 		w := &worker{id: id, jobs: make(chan *job, 64)}
+		w.init()
 		p.workers = append(p.workers, w)
 		p.stopped.Add(1)
 		go func() {

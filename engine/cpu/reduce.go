@@ -54,7 +54,7 @@ func (r *reductions) run(w *worker, lo, hi int) {
 func (r *reduction) block(e *Engine, w *worker, b int) {
 	lo := b * reduceBlock
 	m := min(reduceBlock, r.out-lo)
-	part := w.floats(slotBackA, m*r.in)
+	part := w.reduce.sum.floats(m * r.in)
 	grad := r.grad[lo*r.in:][:m*r.in]
 	for row := 0; row < r.rows; row += reduceRows {
 		k := min(reduceRows, r.rows-row)
@@ -109,7 +109,7 @@ const sumRun = 1 << 12
 
 // run adds up values [lo, hi) of the parts.
 func (v *vectorSums) run(w *worker, lo, hi int) {
-	sum := w.floats(slotBackA, hi-lo)
+	sum := w.reduce.sum.floats(hi - lo)
 	copy(sum, v.parts[lo:hi])
 	for t := 1; t < v.tiles; t++ {
 		v.e.k.add(sum, sum, v.parts[t*v.width+lo:][:hi-lo])

@@ -223,13 +223,13 @@ func (l *rowLaw) reduce(w *worker, s shape, m int, a, b operand, dst []float32) 
 // column copies the first column of a [k, stride] to scratch memory.
 func column(w *worker, a operand, k, stride int) operand {
 	if a.bf16 != nil {
-		out := w.halves(slotTurned, k)
+		out := w.product.turned.halves(k)
 		for p := range out {
 			out[p] = a.bf16[p*stride]
 		}
 		return operand{bf16: out}
 	}
-	out := w.floats(slotTurned, k)
+	out := w.product.turned.floats(k)
 	for p := range out {
 		out[p] = a.f32[p*stride]
 	}

@@ -92,7 +92,7 @@ func (f *forward) keepSums(t tile, maxima, sums []float32) {
 func (f *forward) finishTape(w *worker, lo, hi int) {
 	l, t := f.l, f.tape
 	rows, d, ff := hi-lo, l.s.Hidden, l.s.FF
-	gate, up := w.floats(slotGate, rows*max(ff, d)), w.floats(slotUp, rows*max(ff, d))
+	gate, up := w.feed.gate.floats(rows*max(ff, d)), w.feed.up.floats(rows*max(ff, d))
 	f.linear(w, l.out, rows, f.att.from(lo*l.out.in), f.span(lo), gate)
 	w.lap(lapProducts)
 	for i := range rows {
@@ -102,7 +102,7 @@ func (f *forward) finishTape(w *worker, lo, hi int) {
 		f.e.k.add(t.mid[at:at+d], f.in[f.row(lo+i)*d:][:d], row)
 	}
 	w.lap(lapResidual)
-	x := f.e.input(w, slotInput, rows*d)
+	x := f.e.input(w.feed.input, rows*d)
 	if l.s.Parallel {
 		f.normOutputs(w, x, f.in, l.first(), lo, hi)
 	} else {
@@ -114,7 +114,7 @@ func (f *forward) finishTape(w *worker, lo, hi int) {
 		f.linear(w, l.up, rows, x, f.span(lo), up)
 	}
 	w.lap(lapProducts)
-	act := f.e.input(w, slotAct, rows*ff)
+	act := f.e.input(w.feed.act, rows*ff)
 	for i := range rows {
 		g, u, at := gate[i*ff:][:ff], l.factors(up[i*ff:][:ff], 0), (lo+i)*ff
 		f.e.k.addBias(g, l.gateBias)

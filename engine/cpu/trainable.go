@@ -220,7 +220,7 @@ func (t *trainable) Step(ctx context.Context, o engine.AdamW) error {
 		if t.first.bf16 == nil {
 			t.e.k.adamW(p, g, t.first.f32[lo:hi], t.second.f32[lo:hi], &s)
 		} else {
-			m, v := w.floats(slotRow, len(p)), w.floats(slotConvert, len(p))
+			m, v := w.step.first.floats(len(p)), w.step.second.floats(len(p))
 			t.e.k.widen(m, t.first.bf16[lo:hi])
 			t.e.k.widen(v, t.second.bf16[lo:hi])
 			t.e.k.adamW(p, g, m, v, &s)

@@ -106,7 +106,7 @@ func (e *Engine) convert(w *worker, dst operand, raw []byte, d safetensors.DType
 	}
 	const chunk = 4096
 	for at := 0; at < n; at += chunk {
-		tmp := w.floats(slotConvert, min(chunk, n-at))
+		tmp := w.convert.floats(min(chunk, n-at))
 		e.widen(tmp, raw[at*d.Size():], d)
 		e.k.pack(dst.bf16[at:], tmp)
 	}
@@ -175,12 +175,12 @@ func (e *Engine) elementBytes() int64 {
 	return 4
 }
 
-// input returns a worker's scratch memory for n matrix inputs.
-func (e *Engine) input(w *worker, slot, n int) operand {
+// input returns room for n matrix inputs.
+func (e *Engine) input(b *buffer, n int) operand {
 	if e.half {
-		return operand{bf16: w.halves(slot, n)}
+		return operand{bf16: b.halves(n)}
 	}
-	return operand{f32: w.floats(slot, n)}
+	return operand{f32: b.floats(n)}
 }
 
 // unpack makes values of matrix inputs again.

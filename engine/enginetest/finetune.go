@@ -114,7 +114,7 @@ func goldenFinetune(t *testing.T, e engine.Engine, g *testkit.Goldens, run strin
 		lora = goldenAdapters(t, e, g, m)
 	} else {
 		chosen = func(w model.Weight) bool {
-			return w.Layer >= m.Spec.Layers-2 || w.Role == model.FinalNorm || w.Role == model.LMHead || w.Role == model.Embedding && m.Spec.Tied
+			return w.Layer >= m.Spec.Layers-2 || w.Role == model.FinalNorm || w.Role == model.FinalNormBias || w.Role == model.LMHead || w.Role == model.Embedding && m.Spec.Tied
 		}
 	}
 	r := train(t, e, m, chosen, lora)
