@@ -17,10 +17,14 @@ import (
 )
 
 // The readable forward pass is itself held to the goldens: what it shows of an
-// engine is worth as much as it agrees with PyTorch.
+// engine is worth as much as it agrees with PyTorch; and, where the shared material
+// lies, with transformers.
 func TestReferenceGoldens(t *testing.T) {
 	for _, family := range testkit.AllGoldens(t) {
 		t.Run(family, func(t *testing.T) { referenceGolden(t, testkit.Golden(t, family)) })
+	}
+	for _, dir := range testkit.Transformers(t) {
+		t.Run("transformers/"+filepath.Base(dir), func(t *testing.T) { referenceTransformers(t, testkit.LoadGoldens(t, dir)) })
 	}
 }
 
@@ -52,34 +56,26 @@ func referenceGolden(t *testing.T, g *testkit.Goldens) {
 	within(t, "logits without layers 1 and 3", slices.Concat(pruned...), prunedLogits(t, g), logitTolerance)
 }
 
-// So it is to what transformers wrote, which lies beside the repository.
-func TestReferenceTransformers(t *testing.T) {
-	dirs := testkit.Transformers(t)
-	if len(dirs) == 0 {
-		testkit.Shared(t, "oracle", "transformers517")
+// referenceTransformers compares with what transformers' own classes gave, whose
+// last hidden state is normed.
+func referenceTransformers(t *testing.T, g *testkit.Goldens) {
+	m := Open(t, g.Checkpoint)
+	var all []trace
+	var pruned [][]float32
+	for _, ids := range g.Sequences(t, "input_ids") {
+		all = append(all, reference(t, m, ids, allLayers(m)))
+		pruned = append(pruned, reference(t, m, ids, []int{0, 2, 4, 5}).logits)
 	}
-	for _, dir := range dirs {
-		t.Run(filepath.Base(dir), func(t *testing.T) {
-			g := testkit.LoadGoldens(t, dir)
-			m := Open(t, g.Checkpoint)
-			var all []trace
-			var pruned [][]float32
-			for _, ids := range g.Sequences(t, "input_ids") {
-				all = append(all, reference(t, m, ids, allLayers(m)))
-				pruned = append(pruned, reference(t, m, ids, []int{0, 2, 4, 5}).logits)
-			}
-			want, _ := g.Array(t, "hidden")
-			n := len(want) / (m.Spec.Layers + 1)
-			for i := range m.Spec.Layers {
-				within(t, fmt.Sprintf("hidden %d", i), slices.Concat(all[0].hidden[i], all[1].hidden[i]), want[i*n:(i+1)*n], logitTolerance)
-			}
-			within(t, "final norm", slices.Concat(all[0].final, all[1].final), want[m.Spec.Layers*n:], logitTolerance)
-			want, _ = g.Array(t, "logits")
-			within(t, "logits", slices.Concat(all[0].logits, all[1].logits), want, looseLogits)
-			want, _ = g.Array(t, "pruned_1_3.logits")
-			within(t, "logits without layers 1 and 3", slices.Concat(pruned...), want, looseLogits)
-		})
+	want, _ := g.Array(t, "hidden")
+	n := len(want) / (m.Spec.Layers + 1)
+	for i := range m.Spec.Layers {
+		within(t, fmt.Sprintf("hidden %d", i), slices.Concat(all[0].hidden[i], all[1].hidden[i]), want[i*n:(i+1)*n], logitTolerance)
 	}
+	within(t, "final norm", slices.Concat(all[0].final, all[1].final), want[m.Spec.Layers*n:], logitTolerance)
+	want, _ = g.Array(t, "logits")
+	within(t, "logits", slices.Concat(all[0].logits, all[1].logits), want, looseLogits)
+	want, _ = g.Array(t, "pruned_1_3.logits")
+	within(t, "logits without layers 1 and 3", slices.Concat(pruned...), want, looseLogits)
 }
 
 // TestEveryFamily: what the repository itself has goldens of is every class that
