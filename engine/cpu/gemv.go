@@ -2,17 +2,34 @@ package cpu
 
 import "math"
 
+// runs says how a library cuts the depth of a product into runs of so many values:
+// each run is summed in order, from zero, and then come the sums of the runs.
+type runs struct {
+	length int
+	// halves says that what is left, more than a run but not two, is cut in the
+	// middle, as oneDNN's kernels for AVX2 cut it.
+	halves bool
+}
+
+// end is where the run ends that begins at a place of a depth of k values.
+func (r runs) end(from, k int) int {
+	if rest := k - from; r.halves && rest > r.length && rest < 2*r.length {
+		return from + (rest+1)/2
+	}
+	return min(from+r.length, k)
+}
+
 // columns: dst[i, j] = a [m, k] x b[j] for rows lo <= j < hi of b [n, k]. Sums
-// run over the depth in order, run values at a time, each run from zero, and
-// then over the runs: the order in which oneDNN's kernels sum.
-func columns(m, n, k, run, lo, hi int, a, b, dst []float32) {
+// run over the depth in the order in which a library's kernels sum.
+func columns(m, n, k int, r runs, lo, hi int, a, b, dst []float32) {
 	for i := range m {
 		for j := lo; j < hi; j++ {
 			row := b[j*k:][:k]
 			var total float32
-			for from := 0; from < k; from += run {
+			for from, to := 0, 0; from < k; from = to {
+				to = r.end(from, k)
 				var sum float32
-				for p, x := range a[i*k:][from:min(from+run, k)] {
+				for p, x := range a[i*k:][from:to] {
 					sum = fma32(x, row[from+p], sum)
 				}
 				total = plus(total, sum, from)
@@ -25,13 +42,14 @@ func columns(m, n, k, run, lo, hi int, a, b, dst []float32) {
 // columnsHalf is columns for weights in bfloat16, as are the values of a. Of
 // the two values of a pair the second goes first (VDPBF16PS). Products of
 // bfloat16 are exact in float32, so that no fused multiply-add is needed.
-func columnsHalf(m, n, k, run, lo, hi int, a, b []uint16, dst []float32) {
+func columnsHalf(m, n, k int, r runs, lo, hi int, a, b []uint16, dst []float32) {
 	for i := range m {
 		for j := lo; j < hi; j++ {
 			x, row := a[i*k:][:k], b[j*k:][:k]
 			var total float32
-			for from := 0; from < k; from += run {
-				total = plus(total, sumPairs(0, x[from:min(from+run, k)], row[from:]), from)
+			for from, to := 0, 0; from < k; from = to {
+				to = r.end(from, k)
+				total = plus(total, sumPairs(0, x[from:to], row[from:]), from)
 			}
 			dst[i*n+j] = total
 		}

@@ -18,7 +18,7 @@ func dotLines(a, b *uint16, stride uintptr, lines int, sums *[groupRows]float32,
 func prefetchRows(p unsafe.Pointer, stride uintptr)
 
 // columnsHalf512 needs AVX512_BF16. The 16 rows of b are the lanes of a vector.
-func columnsHalf512(m, n, k, run, lo, hi int, a, b []uint16, dst []float32) {
+func columnsHalf512(m, n, k int, r runs, lo, hi int, a, b []uint16, dst []float32) {
 	a, b, dst = a[:m*k], b[:n*k], dst[:m*n]
 	stride := uintptr(k) * 2
 	for i := range m {
@@ -34,17 +34,17 @@ func columnsHalf512(m, n, k, run, lo, hi int, a, b []uint16, dst []float32) {
 			if j+2*groupRows > hi {
 				ahead = 0
 			}
-			groupHalf512(row, b[j*k:][:groupRows*k], dst[i*n+j:][:groupRows], run, ahead)
+			groupHalf512(row, b[j*k:][:groupRows*k], dst[i*n+j:][:groupRows], r, ahead)
 		}
-		columnsHalf(1, n, k, run, j, hi, row, b, dst[i*n:])
+		columnsHalf(1, n, k, r, j, hi, row, b, dst[i*n:])
 	}
 }
 
 // groupHalf512 computes sixteen columns of one row.
-func groupHalf512(a, b []uint16, dst []float32, run int, ahead uintptr) {
+func groupHalf512(a, b []uint16, dst []float32, r runs, ahead uintptr) {
 	k := len(a)
-	for from := 0; from < k; from += run {
-		to := min(from+run, k)
+	for from, to := 0, 0; from < k; from = to {
+		to = r.end(from, k)
 		var sums [groupRows]float32
 		lines := (to - from) / 32
 		if lines > 0 {

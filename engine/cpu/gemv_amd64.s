@@ -48,13 +48,13 @@ loop:
 	VFMADD231PS  Y4, Y8, sum \
 	VFMADD231PS  Y5, Y9, sum
 
-// FOUR asks for a cache line of each of four rows at R9.
-#define FOUR \
+// AHEAD asks for four cache lines at R9.
+#define AHEAD \
 	PREFETCHT1 (R9) \
-	PREFETCHT1 (R9)(BX*1) \
-	PREFETCHT1 (R9)(BX*2) \
-	PREFETCHT1 (R9)(CX*1) \
-	LEAQ       (R9)(BX*4), R9
+	PREFETCHT1 64(R9) \
+	PREFETCHT1 128(R9) \
+	PREFETCHT1 192(R9) \
+	ADDQ       $256, R9
 
 // func sumQuads(a, b *float32, stride uintptr, quads int, sums *[16]float32, ahead uintptr)
 TEXT ·sumQuads(SB), NOSPLIT, $0-48
@@ -63,7 +63,8 @@ TEXT ·sumQuads(SB), NOSPLIT, $0-48
 	MOVQ    stride+16(FP), BX
 	MOVQ    quads+24(FP), DX
 	MOVQ    sums+32(FP), R11
-	MOVQ    ahead+40(FP), R8
+	MOVQ    ahead+40(FP), R9
+	ADDQ    SI, R9
 	LEAQ    (BX)(BX*2), CX
 	VMOVUPS (R11), Y0
 	VMOVUPS 32(R11), Y1
@@ -71,17 +72,16 @@ TEXT ·sumQuads(SB), NOSPLIT, $0-48
 	JLT     rest
 
 line:
-	LEAQ (SI)(R8*1), R9
 	MOVQ SI, AX
 	LEAQ (AX)(BX*4), R10
 	EIGHT(0, Y0)
-	FOUR
+	AHEAD
 	EIGHT(16, Y0)
-	FOUR
+	AHEAD
 	EIGHT(32, Y0)
-	FOUR
+	AHEAD
 	EIGHT(48, Y0)
-	FOUR
+	AHEAD
 	LEAQ (AX)(BX*8), AX
 	LEAQ (AX)(BX*4), R10
 	EIGHT(0, Y1)

@@ -14,13 +14,13 @@ const groupRows = 16
 
 // sumQuads adds to each of sums the products of a with one of the sixteen rows at
 // b, stride bytes apart, over four times quads values in order. Meanwhile it asks
-// for the rows that are so many bytes ahead.
+// for as much memory, from so many bytes ahead on.
 //
 //go:noescape
 func sumQuads(a, b *float32, stride uintptr, quads int, sums *[groupRows]float32, ahead uintptr)
 
 // columnsVector: dst[i, j] = a [m, k] x b[j], for rows lo <= j < hi of b [n, k].
-func columnsVector(m, n, k, run, lo, hi int, a, b, dst []float32) {
+func columnsVector(m, n, k int, r runs, lo, hi int, a, b, dst []float32) {
 	a, b, dst = a[:m*k], b[:n*k], dst[:m*n]
 	j := lo
 	for ; j+groupRows <= hi; j += groupRows {
@@ -29,23 +29,24 @@ func columnsVector(m, n, k, run, lo, hi int, a, b, dst []float32) {
 			ahead = groupRows * k
 		}
 		for i := range m {
-			group(a[i*k:][:k], b[j*k:][:groupRows*k], dst[i*n+j:][:groupRows], run, ahead)
+			group(a[i*k:][:k], b[j*k:][:groupRows*k], dst[i*n+j:][:groupRows], r, ahead)
 			ahead = 0
 		}
 	}
 	for i := range m {
-		columns(1, n, k, run, j, hi, a[i*k:], b, dst[i*n:])
+		columns(1, n, k, r, j, hi, a[i*k:], b, dst[i*n:])
 	}
 }
 
-// group computes sixteen columns of one row; ahead counts values.
-func group(a, b, dst []float32, run, ahead int) {
+// group computes sixteen columns of one row, and asks for what follows so many
+// values ahead: in the order in which it lies, which memory likes best.
+func group(a, b, dst []float32, r runs, ahead int) {
 	k := len(a)
-	for from := 0; from < k; from += run {
-		to := min(from+run, k)
+	for from, to := 0, 0; from < k; from = to {
+		to = r.end(from, k)
 		quads := (to - from) / 4
 		var sums [groupRows]float32
-		sumQuads(&a[from], &b[from], uintptr(k)*4, quads, &sums, uintptr(ahead)*4)
+		sumQuads(&a[from], &b[from], uintptr(k)*4, quads, &sums, uintptr(ahead+from*(groupRows-1))*4)
 		for j := range sums {
 			for p := from + 4*quads; p < to; p++ {
 				sums[j] = fma32(a[p], b[j*k+p], sums[j])

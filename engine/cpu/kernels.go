@@ -49,8 +49,8 @@ type kernels struct {
 	narrow func(m, n, k, lo, hi int, a, b, dst []float32)
 	// columns and columnsHalf do the same in the order of another library's sums
 	// (see gemv.go).
-	columns     func(m, n, k, run, lo, hi int, a, b, dst []float32)
-	columnsHalf func(m, n, k, run, lo, hi int, a, b []uint16, dst []float32)
+	columns     func(m, n, k int, r runs, lo, hi int, a, b, dst []float32)
+	columnsHalf func(m, n, k int, r runs, lo, hi int, a, b []uint16, dst []float32)
 	// transpose writes the rows of b, stride apart, as columns of panel [depth, pitch].
 	transpose func(panel []float32, pitch int, b []float32, columns, stride, depth int)
 }

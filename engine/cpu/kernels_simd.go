@@ -52,5 +52,5 @@ func avx2Kernels() *kernels {
 
 // narrowVector gives what products512 and products256 give: one run.
 func narrowVector(m, n, k, lo, hi int, a, b, dst []float32) {
-	columnsVector(m, n, k, k, lo, hi, a, b, dst)
+	columnsVector(m, n, k, runs{length: k}, lo, hi, a, b, dst)
 }

@@ -289,8 +289,8 @@ func BenchmarkFewRows(b *testing.B) {
 				bytes int
 				run   func(at int)
 			}{
-				{"float32", 4, func(at int) { k.columns(1, s.n, s.k, 1024, 0, s.n, x, w[at:], y) }},
-				{"bfloat16", 2, func(at int) { k.columnsHalf(1, s.n, s.k, 1024, 0, s.n, halfX, half[at:], y) }},
+				{"float32", 4, func(at int) { k.columns(1, s.n, s.k, runs{length: 1024}, 0, s.n, x, w[at:], y) }},
+				{"bfloat16", 2, func(at int) { k.columnsHalf(1, s.n, s.k, runs{length: 1024}, 0, s.n, halfX, half[at:], y) }},
 				{"reading", 4, func(at int) { k.argmax(w[at : at+s.n*s.k]) }},
 			} {
 				b.Run(fmt.Sprintf("%s/%dx%d/%s", bench.name, s.n, s.k, k.name), func(b *testing.B) {

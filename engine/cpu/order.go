@@ -5,17 +5,17 @@ package cpu
 // read weights as fast as memory gives them; else by the provider, a block of
 // columns as a product of its own where that gives the same bits.
 func (l *rowLaw) narrow(w *worker, s shape, m, lo, hi int, a, b operand, dst []float32) {
-	run := 0
+	var r runs
 	if m <= fewRows {
-		run = l.order(w, s, a, b)
+		r = l.order(w, s, a, b)
 	}
 	switch {
-	case run == 0:
+	case r.length == 0:
 		l.narrowBlock(w, s, m, lo, hi, a, b, dst)
 	case a.bf16 != nil:
-		l.kernels.columnsHalf(m, s.n, s.k, run, lo, hi, a.bf16, b.bf16, dst)
+		l.kernels.columnsHalf(m, s.n, s.k, r, lo, hi, a.bf16, b.bf16, dst)
 	default:
-		l.kernels.columns(m, s.n, s.k, run, lo, hi, a.f32, b.f32, dst)
+		l.kernels.columns(m, s.n, s.k, r, lo, hi, a.f32, b.f32, dst)
 	}
 }
 
@@ -94,51 +94,66 @@ func (l *rowLaw) compareBlock(w *worker, key columnsKey, b operand) bool {
 	return true
 }
 
-// order returns how many values of the depth the provider adds up at a time for
-// products of a shape, found out once; 0 when the kernels should not be used.
-func (l *rowLaw) order(w *worker, s shape, a, b operand) int {
+// order returns how the provider cuts the depth of products of a shape, found out
+// once; runs of no length when the kernels should not be used.
+func (l *rowLaw) order(w *worker, s shape, a, b operand) runs {
 	key := shapeKey{s, a.bf16 != nil}
 	own := l.workers[w.id].runs
-	if run, known := own[key]; known {
-		return run
+	if r, known := own[key]; known {
+		return r
 	}
 	l.unit(w.id, key, b) // finds that out before the lock is held
 	l.finding.Lock()
 	defer l.finding.Unlock()
-	run, known := l.runs[key]
+	r, known := l.runs[key]
 	if !known {
 		var telling bool
-		if run, telling = l.findOrder(w, key, b.upTo(key.n*key.k)); !telling {
-			run, _ = l.findOrder(w, key, noise(key.n*key.k, key.half, 6))
+		if r, telling = l.findOrder(w, key, b.upTo(key.n*key.k)); !telling {
+			r, _ = l.findOrder(w, key, noise(key.n*key.k, key.half, 6))
 		}
-		l.runs[key] = run
+		l.runs[key] = r
 	}
-	own[key] = run
-	return run
+	own[key] = r
+	return r
 }
 
 // findOrder compares kernels with the provider. Weights that are all alike tell
 // nothing.
-func (l *rowLaw) findOrder(w *worker, key shapeKey, b operand) (run int, telling bool) {
+func (l *rowLaw) findOrder(w *worker, key shapeKey, b operand) (r runs, telling bool) {
 	if l.kernels.name == "scalar" || key.half && l.kernels.name != "AVX-512" { // slower than the provider
-		return 0, true
+		return runs{}, true
 	}
 	const rows = 2
 	a := noise(rows*key.k, key.half, 5)
 	want, got := make([]float32, rows*key.n), make([]float32, rows*key.n)
 	l.product(w, key.shape, rows, a, b, want)
 	if !differ(want) {
-		return 0, false
+		return runs{}, false
 	}
-	for _, run := range []int{key.k, 1024, 512, 2048, 256, 4096, 128, 64, 384, 192, 768} {
+	for _, r := range orders(key.k) {
 		if key.half {
-			l.kernels.columnsHalf(rows, key.n, key.k, run, 0, key.n, a.bf16, b.bf16, got)
+			l.kernels.columnsHalf(rows, key.n, key.k, r, 0, key.n, a.bf16, b.bf16, got)
 		} else {
-			l.kernels.columns(rows, key.n, key.k, run, 0, key.n, a.f32, b.f32, got)
+			l.kernels.columns(rows, key.n, key.k, r, 0, key.n, a.f32, b.f32, got)
 		}
 		if sameBits(got, want) {
-			return run, true
+			return r, true
 		}
 	}
-	return 0, true
+	return runs{}, true
+}
+
+// orders lists the ways to cut a depth that libraries may have, likely ones first.
+func orders(k int) []runs {
+	ways := []runs{{length: k}}
+	for _, length := range []int{1024, 512, 2048, 256, 4096, 128, 64, 384, 192, 768} {
+		if length >= k {
+			continue
+		}
+		ways = append(ways, runs{length: length})
+		if k%length != 0 {
+			ways = append(ways, runs{length: length, halves: true})
+		}
+	}
+	return ways
 }

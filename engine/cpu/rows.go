@@ -64,7 +64,7 @@ type rowLaw struct {
 	part  []float32
 
 	finding sync.Mutex          // held while an order or a block is found out
-	runs    map[shapeKey]int    // what probing said of the order of sums, 0 of one unknown
+	runs    map[shapeKey]runs   // what probing said of the order of sums
 	blocks  map[columnsKey]bool // what it said of columns alone
 	turned  map[shapeKey]bool   // and of weights laid out for many rows
 }
@@ -73,7 +73,7 @@ type rowLaw struct {
 type lawWorker struct {
 	units  map[shapeKey]int
 	atOnce map[productKey]int // rows that one call may take of so many
-	runs   map[shapeKey]int
+	runs   map[shapeKey]runs
 	blocks map[columnsKey]bool
 	tail   operand // [unit, k]
 	out    []float32
@@ -87,11 +87,11 @@ var errDependent = errors.New("products depend on the number of rows in every wa
 func newRowLaw(p provider, workers int, k *kernels, padding float32) (*rowLaw, error) {
 	l := &rowLaw{
 		provider: p, kernels: k, padding: padding,
-		units: map[shapeKey]int{}, exact: map[productKey]bool{}, runs: map[shapeKey]int{}, blocks: map[columnsKey]bool{}, turned: map[shapeKey]bool{},
+		units: map[shapeKey]int{}, exact: map[productKey]bool{}, runs: map[shapeKey]runs{}, blocks: map[columnsKey]bool{}, turned: map[shapeKey]bool{},
 	}
 	for range workers {
 		l.workers = append(l.workers, &lawWorker{
-			units: map[shapeKey]int{}, atOnce: map[productKey]int{}, runs: map[shapeKey]int{}, blocks: map[columnsKey]bool{},
+			units: map[shapeKey]int{}, atOnce: map[productKey]int{}, runs: map[shapeKey]runs{}, blocks: map[columnsKey]bool{},
 		})
 	}
 	var err error

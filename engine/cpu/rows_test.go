@@ -3,6 +3,7 @@ package cpu
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -119,5 +120,50 @@ func TestFailures(t *testing.T) {
 	}
 	if err := e.pool.each(3, func(*worker, int) {}); err != nil {
 		t.Errorf("after that: %v", err)
+	}
+}
+
+// TestRuns cuts depths as oneDNN's kernels for AVX2 cut them.
+func TestRuns(t *testing.T) {
+	for _, c := range []struct {
+		runs runs
+		k    int
+		ends []int
+	}{
+		{runs{length: 256}, 576, []int{256, 512, 576}},
+		{runs{length: 256, halves: true}, 576, []int{256, 416, 576}},
+		{runs{length: 256, halves: true}, 512, []int{256, 512}},
+		{runs{length: 256, halves: true}, 257, []int{129, 257}},
+		{runs{length: 256, halves: true}, 256, []int{256}},
+		{runs{length: 256, halves: true}, 100, []int{100}},
+	} {
+		var ends []int
+		for from := 0; from < c.k; from = ends[len(ends)-1] {
+			ends = append(ends, c.runs.end(from, c.k))
+		}
+		if !slices.Equal(ends, c.ends) {
+			t.Errorf("%+v of %d ends at %v, want %v", c.runs, c.k, ends, c.ends)
+		}
+	}
+}
+
+// TestOrders: products of few rows of common widths go through kernels of our own,
+// which read weights as fast as memory gives them: the order of sums is found.
+func TestOrders(t *testing.T) {
+	e, err := New(Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	law, ok := e.mul.(*rowLaw)
+	if !ok || e.k.name == "scalar" || !strings.HasPrefix(law.name(), "oneDNN 2.") || !strings.Contains(law.name(), "AVX2") {
+		t.Skip("needs oneDNN 2 with AVX2, and vector kernels")
+	}
+	for _, s := range []shape{{n: 64, k: 576}, {n: 64, k: 1536}, {n: 64, k: 2048}, {n: 64, k: 64}, {n: 48, k: 320}, {n: 48, k: 1000}} {
+		_ = e.pool.each(1, func(w *worker, _ int) {
+			if r := law.order(w, s, noise(s.k, false, 3), noise(s.n*s.k, false, 7)); r.length == 0 {
+				t.Errorf("%s: the order of sums over %d values is not known", law.name(), s.k)
+			}
+		})
 	}
 }
