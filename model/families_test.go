@@ -29,7 +29,8 @@ func parse(t testing.TB, config string, changes map[string]any) *Spec {
 	return s
 }
 
-// The published sizes, to the last parameter.
+// The published sizes, to the last parameter: testdata/configs/README.md says where
+// configs and counts were seen.
 func TestPublishedParameters(t *testing.T) {
 	for name, want := range map[string]int64{
 		"llama-3.1-8b":           8_030_261_248,
@@ -201,6 +202,30 @@ func TestRefusals(t *testing.T) {
 		_, err := ParseConfig(edit(t, published(t, c.config), c.changes))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want an error that says %q", name, err, c.want)
+		}
+	}
+}
+
+// Whatever a family or the list of strangers gives a reason for is refused with it,
+// and none of it is supported.
+func TestReasons(t *testing.T) {
+	reasons := strangers()
+	for _, f := range families() {
+		for name, why := range f.refused {
+			reasons[name] = why
+		}
+	}
+	for name, why := range reasons {
+		_, err := ParseConfig(edit(t, published(t, "llama-3.1-8b"), map[string]any{"architectures": []string{name}}))
+		if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), `"`+name+`": `+why) {
+			t.Errorf("%s: %v, want ErrUnsupported that says %q", name, err, why)
+		}
+	}
+	for _, name := range []string{"SmolVLMForConditionalGeneration", "Phi3SmallForCausalLM", "FalconH1ForCausalLM", "NemotronHForCausalLM", "Qwen3NextForCausalLM",
+		"Gemma3nForConditionalGeneration", "PhiMoEForCausalLM", "OlmoForCausalLM", "GraniteMoeHybridForCausalLM", "Glm4MoeForCausalLM", "Ministral3ForCausalLM",
+		"Mistral3ForConditionalGeneration", "Cohere2ForCausalLM", "GptOssForCausalLM", "DeepseekV3ForCausalLM"} {
+		if reasons[name] == "" {
+			t.Errorf("%s is refused without a reason", name)
 		}
 	}
 }

@@ -13,6 +13,8 @@ func glm4() *family {
 		top:           decoderTop,
 		layer:         glm4Layer,
 		refused: map[string]string{
+			"GlmForCausalLM":                   "GLM-4-9B as transformers has it lacks the norms after the blocks; its first form (ChatGLMModel) is supported",
+			"Glm4MoeForCausalLM":               "it is a mixture of experts",
 			"Glm4vForConditionalGeneration":    "it is multimodal",
 			"Glm4vMoeForConditionalGeneration": "it is multimodal and a mixture of experts",
 		},

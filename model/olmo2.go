@@ -15,6 +15,7 @@ func olmo2() *family {
 		refused: map[string]string{
 			"OlmoForCausalLM":       "the first OLMo has norms without weights; OLMo 2 and 3 are supported",
 			"OLMoForCausalLM":       "the first OLMo has norms without weights; OLMo 2 and 3 are supported",
+			"Olmo1124ForCausalLM":   "it is OLMo 2 before transformers had it; write \"architectures\": [\"Olmo2ForCausalLM\"]",
 			"FlexOlmoForCausalLM":   "it is a mixture of experts",
 			"OlmoHybridForCausalLM": "some of its layers have linear attention",
 		},
