@@ -14,6 +14,7 @@ const (
 	jsonName   = "tokenizer.json"
 	modelName  = "tokenizer.model"
 	qwenName   = "qwen.tiktoken"
+	tekkenName = "tekken.json"
 	configName = "tokenizer_config.json"
 	mapName    = "special_tokens_map.json"
 	addedName  = "added_tokens.json"
@@ -21,7 +22,7 @@ const (
 )
 
 // Load reads the tokenizer of a checkpoint directory: the first that is there of tokenizer.json, tokenizer.model
-// (SentencePiece's or tiktoken's), qwen.tiktoken, and vocab.json with merges.txt, one of a kind not supported
+// (SentencePiece's or tiktoken's), qwen.tiktoken, tekken.json, and vocab.json with merges.txt, one of a kind not supported
 // standing back for the others. The configuration beside it (tokenizer_config.json, special_tokens_map.json,
 // added_tokens.json) names BOS and EOS, adds to the added tokens, and decides what is put around a text where
 // transformers lets it: for a tokenizer.model (without it: BOS yes, EOS no) and, with a tokenizer.json, for the
@@ -33,7 +34,7 @@ func Load(dir string) (*Tokenizer, error) {
 		return nil, err
 	}
 	var refused error
-	for _, name := range []string{jsonName, modelName, qwenName, vocabName} {
+	for _, name := range []string{jsonName, modelName, qwenName, tekkenName, vocabName} {
 		t, err := loadFile(filepath.Join(dir, name), cfg)
 		switch {
 		case err == nil:
@@ -62,6 +63,8 @@ func loadFile(path string, cfg config) (*Tokenizer, error) {
 	switch {
 	case filepath.Base(path) == vocabName:
 		return loadPair(filepath.Dir(path), cfg)
+	case filepath.Base(path) == tekkenName:
+		parse = parseTekken
 	case strings.HasSuffix(path, ".tiktoken"):
 		parse = func(data []byte, cfg config) (*Tokenizer, error) { return parseTiktoken(data, cfg, qwenRules()) }
 	case strings.HasSuffix(path, ".json"):

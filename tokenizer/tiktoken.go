@@ -71,6 +71,13 @@ func parseTiktoken(data []byte, cfg config, rules tiktokenRules) (*Tokenizer, er
 	if err != nil {
 		return nil, fmt.Errorf("not a tiktoken vocabulary: %w; copy the file again", err)
 	}
+	pre := &splitter{classes: newClasses(), next: rules.next}
+	return ofRanks(ranks, cfg, rules, pre, func(size int) ([]addedToken, error) { return rules.added(cfg, size) })
+}
+
+// ofRanks makes a tokenizer of raw tokens and their ids, which are in the order of their ranks, and of the special
+// tokens that go with ids below size.
+func ofRanks(ranks map[string]int32, cfg config, rules tiktokenRules, pre preTokenizer, specials func(size int) ([]addedToken, error)) (*Tokenizer, error) {
 	spell, _ := byteSpelling()
 	vocab := make(map[string]int32, len(ranks))
 	for token, id := range ranks {
@@ -80,11 +87,11 @@ func parseTiktoken(data []byte, cfg config, rules tiktokenRules) (*Tokenizer, er
 		}
 		vocab[text.String()] = id
 	}
-	added, err := rules.added(cfg, vocabSize(vocab))
+	added, err := specials(vocabSize(vocab))
 	if err != nil {
 		return nil, err
 	}
-	t := &Tokenizer{kind: kindByteLevel, normalize: rules.normalize, pre: &splitter{classes: newClasses(), next: rules.next}}
+	t := &Tokenizer{kind: kindByteLevel, normalize: rules.normalize, pre: pre}
 	if err := checkSearched(added); err != nil {
 		return nil, err
 	}

@@ -21,6 +21,12 @@ func TestInspectPublishedConfigs(t *testing.T) {
 		"gemma-2-2b":             2_614_341_888,
 		"baichuan2-7b":           7_505_973_248,
 		"chatglm2-6b":            6_243_584_000,
+		"gemma-3-1b":             999_885_952,
+		"phi-4-mini":             3_836_021_760,
+		"smollm3-3b":             3_075_098_624,
+		"olmo-2-7b":              7_298_617_344,
+		"granite-3.3-8b":         8_170_864_640,
+		"glm-4-9b-0414":          9_400_279_040,
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join("..", "..", "model", "testdata", "configs", name)
@@ -36,8 +42,12 @@ func TestInspectPublishedConfigs(t *testing.T) {
 			if err := json.Unmarshal(first, &got); err != nil {
 				t.Fatal(err)
 			}
-			if got.Parameters != want || got.Bytes != 2*want {
-				t.Errorf("%d parameters in %d bytes, want %d in twice as many", got.Parameters, got.Bytes, want)
+			size := int64(2)
+			if got.DType == "float32" {
+				size = 4
+			}
+			if got.Parameters != want || got.Bytes != size*want {
+				t.Errorf("%d parameters in %d bytes, want %d of %d bytes each", got.Parameters, got.Bytes, want, size)
 			}
 		})
 	}
