@@ -63,7 +63,7 @@ const importRule = `
 	stage       < internal/cli
 	report      < run/rundir
 	run/rundir  < run
-	stage internal/strictyaml internal/nearest < run
+	stage prune internal/strictyaml internal/nearest internal/filelock < run
 	run         < internal/cli
 
 	# what surrounds them

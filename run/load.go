@@ -185,7 +185,8 @@ func spelledOut(n *yaml.Node, left *int) (*yaml.Node, error) {
 // decode checks keys and kinds of values.
 func decode(n *yaml.Node, into any, file string) error {
 	rules := strictyaml.Rules{Columns: true, Own: func(t reflect.Type) bool {
-		return t != reflect.TypeFor[Model]() && reflect.PointerTo(t).Implements(reflect.TypeFor[yaml.Unmarshaler]())
+		ours := t == reflect.TypeFor[Model]() || t == reflect.TypeFor[Heal]() // which only add to what their keys say
+		return !ours && reflect.PointerTo(t).Implements(reflect.TypeFor[yaml.Unmarshaler]())
 	}}
 	if err := strictyaml.Decode(withoutNone(n), into, rules); err != nil {
 		return &Error{File: file, What: err.Error()}

@@ -116,6 +116,13 @@ type Heal struct {
 	stage.Training `yaml:",inline"`
 }
 
+// UnmarshalYAML begins with the defaults of training.
+func (h *Heal) UnmarshalYAML(n *yaml.Node) error {
+	h.Training = stage.DefaultTraining()
+	type plain Heal
+	return n.Decode((*plain)(h))
+}
+
 // Rows are what is trained on.
 type Rows struct {
 	From           Strings  `yaml:"from" doc:"files, directories, data sets of the hub; :WEIGHT after one gives its share"`

@@ -108,10 +108,10 @@ func TestExpand(t *testing.T) {
 		check      func(t *testing.T, trials []Trial)
 	}{
 		{"an overlay of another method leaves the former's keys", "matrix: {how: [{name: lora, heal: {method: lora}}, {name: steps, heal: {steps: 5}}]}", func(t *testing.T, trials []Trial) {
-			if h := trials[0].Settings.Heal; h.Method != "lora" || h.Last != 0 || h.Epochs != 2 || h.LR != 1e-5 {
+			if h := trials[0].Settings.Heal; h.Method != "lora" || value(value(trials[0].node, "heal"), "last") != nil || h.Epochs != 2 || h.LR != 1e-5 {
 				t.Errorf("lora: %+v", h)
 			}
-			if h := trials[1].Settings.Heal; h.Last != 3 || h.Steps != 5 || h.Epochs != 0 {
+			if h := trials[1].Settings.Heal; h.Last != 3 || h.Steps != 5 || value(value(trials[1].node, "heal"), "epochs") != nil {
 				t.Errorf("steps: %+v", h)
 			}
 		}},

@@ -14,6 +14,7 @@ import (
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/internal/doctor"
 	"github.com/coppice-ml/coppice/internal/nearest"
+	"github.com/coppice-ml/coppice/report"
 )
 
 // Engine says how a model is run. The zero value is the default of everything.
@@ -96,6 +97,26 @@ func (e Engine) memory() int64 {
 // DefaultMemory is how much the process may hold where nobody says: 0.8 of what
 // is free, or 0, which means no bound, where that is unknown.
 func DefaultMemory() int64 { return doctor.DefaultMemory() }
+
+// Resolve says what auto and what is not given come to on this machine.
+func (e Engine) Resolve(env Env) (report.Compute, error) {
+	if err := e.Check(); err != nil {
+		return report.Compute{}, err
+	}
+	started, err := e.start(env)
+	if err != nil {
+		return report.Compute{}, err
+	}
+	i := started.Info()
+	return report.Compute{Device: i.Device, DType: string(i.DType), Provider: i.Provider, Threads: i.Threads}, started.Close()
+}
+
+// Machine is the processor's name, "" where it is not known, and the most memory
+// that the process has held.
+func Machine() (cpu string, peak int64) {
+	_, peak = doctor.Process()
+	return doctor.CPUModel(), peak
+}
 
 // start starts the engine.
 func (e Engine) start(env Env) (engine.Engine, error) {

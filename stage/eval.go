@@ -28,6 +28,7 @@ type Eval struct {
 	FailUnder    []string `yaml:"fail_under"`      // TASK:METRIC=VALUE, each to be reached
 	Bootstrap    int      `yaml:"bootstrap_iters"` // resamples for the standard errors of perplexities
 	Plans        []string `yaml:"plans"`           // plan files: evaluate all of them after the whole model
+	PlanOuts     []string `yaml:"plan_outs"`       // files for the results of the plans; none: beside Out
 	EvalChat     `yaml:",inline"`
 	Layers       `yaml:",inline"`
 	Engine       `yaml:",inline"`
@@ -47,6 +48,8 @@ func (e Eval) Check() error {
 	switch {
 	case e.Bootstrap < 0:
 		return wrong("{bootstrap_iters} %d: want 0 (no such errors) or more", e.Bootstrap)
+	case len(e.PlanOuts) > 0 && len(e.PlanOuts) != len(e.Plans):
+		return wrong("{plan_outs}: %d files for %s", len(e.PlanOuts), report.Plural(len(e.Plans), "plan"))
 	case e.RequestsOnly && e.RequestsOut == "":
 		return wrong("{requests_only} goes with {requests_out}, which is not given")
 	}
@@ -134,6 +137,9 @@ func (e Eval) checkOutputs() error {
 // each plan beside it: results.PLAN.json. Without Out their names are empty.
 func (e Eval) outs() ([]string, error) {
 	outs := []string{e.Out}
+	if len(e.PlanOuts) > 0 {
+		return append(outs, e.PlanOuts...), nil
+	}
 	for _, path := range e.Plans {
 		out := ""
 		if e.Out != "" {

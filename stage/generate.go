@@ -15,14 +15,15 @@ import (
 
 // Generate continues prompts.
 type Generate struct {
-	Model       string  `yaml:"model"`
-	Prompt      *string `yaml:"prompt"`      // text to continue; nil: Tokens
-	Tokens      string  `yaml:"tokens"`      // JSON file of prompts as token ids
-	MaxTokens   int     `yaml:"max_tokens"`  // most tokens to make
-	Temperature float64 `yaml:"temperature"` // 0 takes the likeliest token
-	TopK        int     `yaml:"top_k"`       // draw from this many likeliest tokens; 0: all
-	TopP        float64 `yaml:"top_p"`       // draw from the fewest tokens that have this share together
-	Seed        uint64  `yaml:"seed"`
+	Model       string   `yaml:"model"`
+	Prompt      *string  `yaml:"prompt"`      // text to continue; nil: Tokens
+	Texts       []string `yaml:"texts"`       // more of them than one
+	Tokens      string   `yaml:"tokens"`      // JSON file of prompts as token ids
+	MaxTokens   int      `yaml:"max_tokens"`  // most tokens to make
+	Temperature float64  `yaml:"temperature"` // 0 takes the likeliest token
+	TopK        int      `yaml:"top_k"`       // draw from this many likeliest tokens; 0: all
+	TopP        float64  `yaml:"top_p"`       // draw from the fewest tokens that have this share together
+	Seed        uint64   `yaml:"seed"`
 	// Stop are strings that end a text, which ends before the first of them.
 	Stop      []string `yaml:"stop"`
 	Questions `yaml:",inline"`
@@ -36,7 +37,7 @@ func DefaultGenerate() Generate { return Generate{MaxTokens: 64, TopP: 1, Seed: 
 
 // Check finds what can be wrong before any file is opened.
 func (g Generate) Check() error {
-	if g.Prompt == nil && g.Tokens == "" {
+	if len(g.texts()) == 0 && g.Tokens == "" {
 		return wrong("generate: after what?").with("pass {prompt}, {tokens} or {data}")
 	}
 	return g.numbers()
@@ -104,7 +105,7 @@ func (g Generate) Run(ctx context.Context, env Env, listen Listener) ([]report.G
 // tokenizer is nil where ids are given and the model has none.
 func (g Generate) tokenizer(s *Session) (*tokenizer.Tokenizer, error) {
 	t, err := tokenizer.Load(s.Checkpoint.Dir())
-	if err != nil && g.Prompt == nil && len(g.Stop) == 0 && errors.Is(err, tokenizer.ErrNone) {
+	if err != nil && len(g.texts()) == 0 && len(g.Stop) == 0 && errors.Is(err, tokenizer.ErrNone) {
 		return nil, nil
 	}
 	return t, err
@@ -125,18 +126,20 @@ func (g Generate) stop(s *Session, t *tokenizer.Tokenizer) ([]int, error) {
 func (g Generate) prompts(env Env, s *Session, t *tokenizer.Tokenizer) ([][]int32, error) {
 	spec := s.Model.Spec
 	var prompts [][]int32
-	if g.Prompt != nil {
-		ids, err := g.promptIDs(env, s, t)
-		if err != nil {
-			return nil, err
+	if texts := g.texts(); len(texts) > 0 {
+		for _, text := range texts {
+			ids, err := g.promptIDs(env, s, t, text)
+			if err != nil {
+				return nil, err
+			}
+			if len(ids) == 0 {
+				return nil, wrong("{prompt}: an empty text, and the tokenizer adds no BOS to start from").with("give at least one character")
+			}
+			if err := checkIDs(ids, t, s.Checkpoint.Dir(), spec); err != nil {
+				return nil, err
+			}
+			prompts = append(prompts, int32s(ids))
 		}
-		if len(ids) == 0 {
-			return nil, wrong("{prompt}: an empty text, and the tokenizer adds no BOS to start from").with("give at least one character")
-		}
-		if err := checkIDs(ids, t, s.Checkpoint.Dir(), spec); err != nil {
-			return nil, err
-		}
-		prompts = [][]int32{int32s(ids)}
 	} else {
 		var err error
 		if prompts, err = data.ReadTokens(g.Tokens, spec.Vocab); err != nil {
@@ -155,11 +158,19 @@ func (g Generate) prompts(env Env, s *Session, t *tokenizer.Tokenizer) ([][]int3
 	return prompts, nil
 }
 
-func (g Generate) promptIDs(env Env, s *Session, t *tokenizer.Tokenizer) ([]int, error) {
-	if g.Chat.On {
-		return g.Chat.ids(env, s.Checkpoint.Dir(), t, *g.Prompt)
+// texts are the prompts that are texts.
+func (g Generate) texts() []string {
+	if g.Prompt != nil {
+		return append([]string{*g.Prompt}, g.Texts...)
 	}
-	return t.Encode(*g.Prompt, true), nil
+	return g.Texts
+}
+
+func (g Generate) promptIDs(env Env, s *Session, t *tokenizer.Tokenizer, text string) ([]int, error) {
+	if g.Chat.On {
+		return g.Chat.ids(env, s.Checkpoint.Dir(), t, text)
+	}
+	return t.Encode(text, true), nil
 }
 
 // generations collects tokens, and the text that goes on from each prompt.

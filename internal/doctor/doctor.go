@@ -56,6 +56,9 @@ func Run(_ context.Context, opt Options) Report {
 	}
 }
 
+// CPUModel is the processor's name, "" where it is not known.
+func CPUModel() string { return cpuModel(os.DirFS("/")) }
+
 // DefaultMemory is resident's default for what is free here; 0, which
 // means unbounded, where that is unknown.
 func DefaultMemory() int64 { return memory(os.DirFS("/")).Default }

@@ -1,0 +1,142 @@
+package run
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/coppice-ml/coppice/run/rundir"
+	"github.com/coppice-ml/coppice/stage"
+)
+
+// measure adds what is measured of the model as it is by now, which state names.
+func (w *way) measure(state string) error {
+	m := w.t.Settings.Measure
+	if m == nil || len(m.At) > 0 && !slices.Contains(m.At, state) {
+		return nil
+	}
+	if len(m.Tasks) > 0 {
+		if err := w.ask(state, *m); err != nil {
+			return err
+		}
+	}
+	for i, p := range m.Perplexity {
+		role := state + "." + rundir.KindPerplexity
+		if len(m.Perplexity) > 1 {
+			role += "." + strconv.Itoa(i+1)
+		}
+		w.perplexity(role, p)
+	}
+	if len(m.Prompts) > 0 {
+		w.prompts(state, *m)
+	}
+	if m.Speed != nil {
+		w.speed(state, *m.Speed)
+	}
+	return nil
+}
+
+// measurement begins a stage that measures.
+func (w *way) measurement(kind, state string, do func(*call, []*Stage) error) *Stage {
+	s := &Stage{Kind: kind, Title: kind + " of " + w.t.Model.Name + ", " + state, Inputs: w.inputs(), Needs: w.needs(), do: do}
+	if state != rundir.Dense {
+		s.Title = kind + " of " + w.t.Name + ", " + state
+	}
+	w.engineInputs(s)
+	return s
+}
+
+// tasks are the benchmark tasks, and what identifies them.
+func (w *way) tasks(m Measure) (stage.Tasks, string, error) {
+	t := stage.DefaultTasks()
+	t.Names, t.Limit = strings.Join(m.Tasks, ","), m.Limit
+	whole := w.t.Settings.Measure
+	if m.TaskDir == "" && whole != nil {
+		m.TaskDir, m.DataDir = whole.TaskDir, whole.DataDir
+	}
+	t.TaskDir, t.DataDir = w.b.material.path(m.TaskDir), w.b.material.path(m.DataDir)
+	if m.Shots != nil {
+		t.Shots = *m.Shots
+	}
+	if err := t.Check(); err != nil {
+		return t, "", err
+	}
+	id, err := w.b.material.taskIdentity(t)
+	return t, id, err
+}
+
+// ask adds the tasks. Prunings that were not trained are asked together, the whole
+// model with them.
+func (w *way) ask(state string, m Measure) error {
+	t, id, err := w.tasks(m)
+	if err != nil {
+		return err
+	}
+	v := stage.DefaultEval()
+	v.Model, v.Tasks = w.m.dir, t
+	w.cutInto(&v.Layers)
+	w.engineInto(&v.Engine)
+	s := w.measurement(rundir.KindTasks, state, doTasks)
+	s.Inputs["measure.tasks"], s.Inputs["names of tasks"], s.Inputs["measure.limit"], s.Inputs["measure.num_fewshot"] = id, t.Names, strconv.Itoa(t.Limit), strconv.Itoa(t.Shots)
+	s.Partial, s.spec = t.Limit > 0, v
+	shared, err := t.Shareable()
+	if err != nil {
+		return err
+	}
+	if shared && len(w.heals) == 0 && w.lora == nil {
+		e := w.t.Settings.Engine
+		s.together = strings.Join([]string{"tasks", w.m.id, id, strconv.Itoa(t.Limit), strconv.Itoa(t.Shots), fmt.Sprint(e)}, "\x00")
+	}
+	s.Work = w.taskWork(t)
+	w.add(state+"."+rundir.KindTasks, s)
+	return nil
+}
+
+func (w *way) perplexity(role string, p Perplexity) {
+	state, _, _ := strings.Cut(role, ".")
+	v := stage.DefaultPPL()
+	v.Model, v.Data, v.Field, v.Length, v.AddBOS = w.m.dir, w.b.material.path(p.Data), p.Field, p.Length, cmp.Or(p.AddBOS, "auto")
+	w.cutInto(&v.Layers)
+	w.engineInto(&v.Engine)
+	s := w.measurement(rundir.KindPerplexity, state, doPerplexity)
+	s.Inputs["measure.perplexity.data"] = w.b.material.identity(v.Data)
+	s.Inputs["measure.perplexity.field"], s.Inputs["measure.perplexity.length"], s.Inputs["measure.perplexity.add_bos"] = p.Field, strconv.Itoa(p.Length), v.AddBOS
+	s.spec, s.Work = v, w.perplexityWork(v)
+	w.add(role, s)
+}
+
+func (w *way) prompts(state string, m Measure) {
+	v := stage.DefaultGenerate()
+	v.Model, v.MaxTokens = w.m.dir, cmp.Or(m.MaxTokens, 48)
+	w.cutInto(&v.Layers)
+	w.engineInto(&v.Engine)
+	s := w.measurement(rundir.KindPrompts, state, doPrompts)
+	raw, _ := json.Marshal(m.Prompts)
+	s.Inputs["measure.prompts"], s.Inputs["measure.max_tokens"] = string(raw), strconv.Itoa(v.MaxTokens)
+	s.spec, s.Work = prompting{v, m.Prompts}, w.decodeWork(len(m.Prompts)*v.MaxTokens)
+	w.add(state+"."+rundir.KindPrompts, s)
+}
+
+// prompting is several prompts of a model.
+type prompting struct {
+	stage.Generate
+	texts []string
+}
+
+// speed of a healed model is that of the cut one: the same shapes.
+func (w *way) speed(state string, of Speed) {
+	if state == rundir.Healed {
+		return
+	}
+	v := stage.DefaultSpeed()
+	v.Model, v.Prefill, v.Decode = w.m.dir, cmp.Or(of.Prefill, v.Prefill), cmp.Or(of.Decode, v.Decode)
+	w.cutInto(&v.Layers)
+	w.engineInto(&v.Engine)
+	s := w.measurement(rundir.KindSpeed, state, doSpeed)
+	s.Inputs["measure.speed"] = fmt.Sprintf("%d, %d", v.Prefill, v.Decode)
+	s.spec, s.Work = v, w.decodeWork(2*v.Decode)
+	w.add(state+"."+rundir.KindSpeed, s)
+}

@@ -1,0 +1,282 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/run/rundir"
+	"github.com/coppice-ml/coppice/stage"
+)
+
+// Options say what to run, and where.
+type Options struct {
+	Recipe   *Loaded
+	Out      string // the run directory
+	Only     string // pattern of trials' names; "": all
+	Parallel int    // calls side by side
+	Budget   time.Duration
+	Command  []string // that makes the run again
+	// Embedded writes what ships inside the program, for recipes that name it.
+	Embedded func(dir string) error
+	// Tell hears of every stage: what is used again, done, failed or left out.
+	Tell func(report.Stage) error
+	// Planned hears what the run will take, before it is begun.
+	Planned func(*Plan) error
+}
+
+// Outcome is how a run ended.
+type Outcome struct {
+	Dir                           string
+	Trials                        int // that were asked for
+	Reused, Done, Failed, Skipped int // stages
+}
+
+// Plan is a run before it is begun: its trials, their stages, and what they take.
+type Plan struct {
+	Recipe   *Loaded
+	Trials   []Trial
+	Stages   []*Stage
+	Seconds  float64
+	Disk     int64
+	Memory   int64
+	Cuts     []string // of a budget
+	refs     map[string][]rundir.Ref
+	graph    *graph
+	material *material
+	selected []Trial
+}
+
+// Prepare makes the plan of a run: it reads configs and tokenizers alone.
+func Prepare(ctx context.Context, env stage.Env, o Options) (*Plan, error) {
+	p := &Plan{Recipe: o.Recipe, material: &material{models: map[string]*located{}, ids: map[string]string{}, tasks: map[stage.Tasks]string{}}}
+	var err error
+	if p.Trials, err = o.Recipe.Trials(); err != nil {
+		return nil, err
+	}
+	if usesEmbedded(p.Trials) {
+		if err := p.embed(o); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.material.locate(ctx, env, p.Trials); err != nil {
+		return nil, err
+	}
+	if err := p.build(env); err != nil {
+		return nil, err
+	}
+	if err := p.choose(o.Only); err != nil {
+		return nil, err
+	}
+	return p, p.price(ctx, env)
+}
+
+// embed writes what ships inside the program into the run directory.
+func (p *Plan) embed(o Options) error {
+	p.material.embedded = filepath.Join(o.Out, "sapling")
+	if o.Embedded == nil {
+		return errors.New("nothing ships inside this program")
+	}
+	return o.Embedded(p.material.embedded)
+}
+
+// build makes the stages of all trials.
+func (p *Plan) build(env stage.Env) error {
+	b := &builder{graph: &graph{}, material: p.material, single: len(p.Trials) == 1}
+	resolved := map[Engine]report.Compute{}
+	b.engine = func(e Engine) (string, string) {
+		c, ok := resolved[e]
+		if !ok {
+			c, _ = stage.Engine{Device: e.Device, DType: e.DType, Threads: e.Threads, Memory: e.Memory}.Resolve(env)
+			resolved[e] = c
+		}
+		return c.Device, c.DType
+	}
+	p.refs, p.graph = map[string][]rundir.Ref{}, b.graph
+	trials, err := b.seeded(p.Trials)
+	if err != nil {
+		return err
+	}
+	p.Trials = trials
+	for _, t := range p.Trials {
+		if p.refs[t.Name], err = b.trial(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// seeded leaves one of the trials that differ in their seeds, where no seed reaches
+// any of their results.
+func (b *builder) seeded(trials []Trial) (out []Trial, err error) {
+	for i := 0; i < len(trials); i += max(1, trials[i].Seeds) {
+		n := max(1, trials[i].Seeds)
+		same := n > 1
+		var first []rundir.Ref
+		for k, t := range trials[i : i+n] {
+			alone := *b
+			alone.graph = &graph{}
+			refs, err := alone.trial(t)
+			if err != nil {
+				return nil, err
+			}
+			if k == 0 {
+				first = refs
+			}
+			same = same && slices.Equal(first, refs)
+		}
+		if !same {
+			out = append(out, trials[i:i+n]...)
+			continue
+		}
+		one := trials[i]
+		one.Name, one.Seeds = one.Name[:len(one.Name)-len(fmt.Sprintf("/seed-%d", one.Seed))], 1
+		out = append(out, one)
+	}
+	return out, nil
+}
+
+// choose takes the trials that a pattern names, and their stages.
+func (p *Plan) choose(only string) error {
+	p.selected = nil
+	for _, t := range p.Trials {
+		ok := only == ""
+		if !ok {
+			var err error
+			if ok, err = Matches(only, t.Name); err != nil {
+				return &Error{What: fmt.Sprintf("--only %s: %v", only, err)}
+			}
+		}
+		if ok {
+			p.selected = append(p.selected, t)
+		}
+	}
+	if len(p.selected) == 0 {
+		return &Error{What: fmt.Sprintf("--only %s: no trial is called so", only), Remedy: "coppice run --dry-run lists them"}
+	}
+	p.Stages = slices.DeleteFunc(slices.Clone(p.graph.stages), func(s *Stage) bool {
+		return !slices.ContainsFunc(p.selected, func(t Trial) bool { return slices.Contains(s.Trials, t.Name) })
+	})
+	return nil
+}
+
+// Do runs what Prepare has planned.
+func (p *Plan) Do(ctx context.Context, env stage.Env, o Options) (*Outcome, error) {
+	if err := checkOut(o.Out); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.Out, 0o777); err != nil {
+		return nil, err
+	}
+	l, err := takeLock(o.Out)
+	if err != nil {
+		return nil, err
+	}
+	defer l.close()
+	ctx, lost := context.WithCancelCause(ctx)
+	defer lost(nil)
+	l.beat(lost, heartbeat)
+	b := &builder{material: p.material}
+	if err := p.material.identify(ctx, env, b, p.selected); err != nil {
+		return nil, err
+	}
+	seconds := map[string]float64{}
+	for _, s := range p.graph.stages {
+		seconds[s.Title+s.Roles[0]] = s.Work.seconds
+	}
+	if err := p.build(env); err != nil {
+		return nil, err
+	}
+	for _, s := range p.graph.stages {
+		s.Work.seconds = seconds[s.Title+s.Roles[0]]
+	}
+	if err := p.choose(o.Only); err != nil {
+		return nil, err
+	}
+	before, err := rundir.Open(o.Out)
+	if err != nil && !errors.Is(err, rundir.ErrNone) && !errors.As(err, new(*rundir.VersionError)) && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if err := p.write(o, env.Version); err != nil {
+		return nil, err
+	}
+	x := &executor{root: o.Out, env: env, graph: &graph{stages: p.Stages}, before: before, parallel: o.Parallel, tell: o.Tell}
+	x.env.Talk = quiet{env.Talk}
+	if err := x.look(); err != nil {
+		return nil, err
+	}
+	err = x.do(ctx)
+	return x.outcome(p, o), x.ended(ctx, err)
+}
+
+// checkOut refuses a directory that is something else.
+func checkOut(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	known := []string{rundir.RunFile, rundir.RecipeFile, rundir.LockFile, rundir.LockFile + ".held", rundir.TrialsDir, rundir.StagesDir, "sapling"}
+	if len(entries) > 0 && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return slices.Contains(known, e.Name()) }) {
+		return &Error{What: fmt.Sprintf("--out %s: the directory is not empty, and no run is in it", dir), Remedy: "name another directory"}
+	}
+	return nil
+}
+
+// outcome counts.
+func (x *executor) outcome(p *Plan, o Options) *Outcome {
+	out := &Outcome{Dir: o.Out, Trials: len(p.selected)}
+	for _, state := range x.state {
+		switch state {
+		case report.StageReused:
+			out.Reused++
+		case report.StageRun:
+			out.Done++
+		case report.StageFailed:
+			out.Failed++
+		case report.StageSkipped:
+			out.Skipped++
+		}
+	}
+	return out
+}
+
+// ended is the error of a run, nil where all stages are done.
+func (x *executor) ended(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		if cause := context.Cause(ctx); errors.Is(cause, ErrLost) {
+			return &PartialError{What: cause.Error(), Remedy: "see who else works there; the same command goes on from what is done"}
+		}
+		return &PartialError{What: "cancelled", Remedy: "the same command goes on from what is done"}
+	}
+	if err != nil {
+		return err
+	}
+	if n := len(x.failed); n > 0 {
+		f := x.failed[0]
+		return &PartialError{What: fmt.Sprintf("%s failed, the first of them: %s", report.Plural(n, "stage"), f.Title), Remedy: fmt.Sprintf("%s says why; the same command tries again", filepath.Join(f.Dir, rundir.FailureFile))}
+	}
+	return nil
+}
+
+// PartialError is a run with stages that are not done, and others that are.
+type PartialError struct{ What, Remedy string }
+
+func (e *PartialError) Error() string { return e.What }
+
+// Is makes it one of the partial errors of stages, with their exit code.
+func (e *PartialError) Is(target error) bool { return target == stage.ErrPartial }
+
+// quiet passes on what matters where one of many stages speaks.
+type quiet struct{ stage.Talk }
+
+func (q quiet) Note(format string, args ...any)             { q.Detail(format, args...) }
+func (quiet) Consent(context.Context, stage.Estimate) error { return nil }
