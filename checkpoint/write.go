@@ -110,6 +110,9 @@ func (b *blueprint) written(out string) Written {
 	return w
 }
 
+// FreeSpace is how many bytes the disk of a directory still takes.
+func FreeSpace(dir string) (int64, error) { return freeSpace(dir) }
+
 // checkSpace compares what will be written with what the disk has free.
 func checkSpace(out string, need int64, free func(string) (int64, error)) error {
 	dir := existing(filepath.Dir(out))

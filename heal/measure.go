@@ -9,6 +9,9 @@ import (
 // exact value does not matter.
 const updateTime = 0.7 // nanoseconds
 
+// UpdateSeconds is about what an update of one parameter takes.
+const UpdateSeconds = updateTime * 1e-9
+
 // Cost is what training takes, from a trial that moves nothing.
 type Cost struct {
 	Step time.Duration // a step of the first batch's size

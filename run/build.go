@@ -2,6 +2,7 @@ package run
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,6 +15,9 @@ import (
 
 // builder makes the stages of trials.
 type builder struct {
+	ctx      context.Context
+	env      stage.Env
+	gone     map[string]int // layers, by trial
 	graph    *graph
 	material *material
 	engine   func(Engine) (device, dtype string) // what auto comes to
@@ -56,6 +60,7 @@ func (b *builder) trial(t Trial) ([]rundir.Ref, error) {
 	if err != nil {
 		return nil, fmt.Errorf("trial %s: %w", t.Name, err)
 	}
+	b.gone[t.Name] = w.gone
 	return w.refs, nil
 }
 
@@ -365,12 +370,15 @@ func (w *way) heal(role string, h Heal, last bool) error {
 	return nil
 }
 
+// kindFold is a stage between rounds: an adapter is put into the weights.
+const kindFold = "fold"
+
 // fold puts an adapter into the weights, where pruning goes on from it.
 func (w *way) fold(role string, adapter *Stage) *Stage {
 	var layers stage.Layers
 	w.cutInto(&layers)
 	v := stage.Fold{Model: w.m.dir, Adapter: adapter.Dir, Cut: layers.Cut}
-	s := &Stage{Kind: "fold", Title: "fold the adapter of " + w.t.Name, Inputs: w.inputs(), Needs: append(w.needs(), adapter), do: doFold, spec: v}
+	s := &Stage{Kind: kindFold, Title: "fold the adapter of " + w.t.Name, Inputs: w.inputs(), Needs: append(w.needs(), adapter), do: doFold, spec: v}
 	s.Work.Disk = 2 * w.m.shape.LayerParameters() * int64(w.m.shape.Layers()-w.gone)
 	return w.add(role, s)
 }
@@ -407,9 +415,6 @@ func (w *way) assemble() stage.Assemble {
 	if w.lora != nil {
 		v.Adapter = w.lora.Dir
 	}
-	if h := w.t.Settings.Heal; h != nil && w.healed() != nil {
-		v.Card = fmt.Sprintf("\n## Healing\n\nFine-tuned with `coppice run`: %s, learning rate %g, on %s.\n", h.Method, h.LR, strings.Join(h.Data.From, ", "))
-	}
 	return v
 }
 
@@ -428,12 +433,12 @@ func (w *way) curve() error {
 	s := &Stage{Kind: rundir.KindCurve, Title: "curve of " + w.t.Name, Inputs: w.inputs(), Needs: []*Stage{scored}, do: doCurve}
 	s.Inputs["prune.protect"] = p.Protect
 	if len(c.Tasks) > 0 {
-		tasks, id, err := w.tasks(Measure{Tasks: c.Tasks, Limit: c.Limit})
+		tasks, facts, err := w.tasks(Measure{Tasks: c.Tasks, Limit: c.Limit})
 		if err != nil {
 			return err
 		}
 		v.Tasks = tasks
-		s.Inputs["curve.tasks"], s.Inputs["curve.limit"] = id, strconv.Itoa(c.Limit)
+		s.Inputs["curve.tasks"], s.Inputs["curve.limit"] = facts.id, strconv.Itoa(c.Limit)
 		s.Partial = c.Limit > 0
 	} else {
 		v.Data = w.b.material.data(w.texts(""))

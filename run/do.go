@@ -24,6 +24,7 @@ type call struct {
 	root    string // the run directory
 	threads int    // of each of several that work side by side; 0: as the recipe says
 	memory  string
+	partial bool // a budget left something out
 }
 
 // path is where something of the run directory is; other paths stay as they are.
@@ -73,10 +74,12 @@ func doScore(c *call, stages []*Stage) error {
 		switch l := line.(type) {
 		case report.Ranking:
 			s.result = result{compute: l.Compute, tokens: int64(l.Tokens)}
-			l.Seconds, line = 0, l
+			l.Seconds = 0
+			line = l
 		case report.Blocks:
 			s.result = result{compute: l.Compute, tokens: int64(l.Tokens)}
-			l.Seconds, line = 0, l
+			l.Seconds = 0
+			line = l
 		}
 		if err := c.lines(s, rundir.RankingFile, line); err != nil {
 			return err
@@ -119,26 +122,25 @@ func doHeal(c *call, stages []*Stage) error {
 		return err
 	}
 	s.result = result{compute: &done.Compute, seconds: done.Seconds}
-	if s.result.tokens, err = c.losses(s); err != nil {
+	if err := c.losses(s); err != nil {
 		return err
 	}
 	done.Seconds, done.Path = 0, ""
 	return rundir.Write(c.file(s, rundir.HealedFile), done.Typed())
 }
 
-// losses writes the events of training without what differs from run to run. It
-// gives the tokens that were trained on, by the rates.
-func (c *call) losses(s *Stage) (tokens int64, err error) {
+// losses writes the events of training without what differs from run to run.
+func (c *call) losses(s *Stage) error {
 	f, err := os.Open(stage.HealEvents(c.path(s.Dir)))
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer f.Close()
 	var lines []report.Line
 	for in := bufio.NewScanner(f); in.Scan(); {
 		l, err := report.Read(in.Bytes())
 		if err != nil {
-			return 0, err
+			return err
 		}
 		switch l := l.(type) {
 		case report.HealStep:
@@ -148,7 +150,7 @@ func (c *call) losses(s *Stage) (tokens int64, err error) {
 			lines = append(lines, l)
 		}
 	}
-	return 0, c.lines(s, rundir.LossesFile, lines...)
+	return c.lines(s, rundir.LossesFile, lines...)
 }
 
 // leftovers are what of a stage's directory is not its result.
@@ -172,6 +174,9 @@ func doCheckpoint(c *call, stages []*Stage) error {
 	v := s.spec.(stage.Assemble)
 	v.Out, v.Adapter, v.Force = c.file(s, rundir.ModelDir), c.path(v.Adapter), true
 	c.cut(&v.Cut)
+	if err := card(&v); err != nil {
+		return err
+	}
 	_, err := v.Run(c.ctx, c.env)
 	return err
 }
@@ -191,7 +196,6 @@ func doTasks(c *call, stages []*Stage) error {
 			return err
 		}
 	}
-	slices.SortStableFunc(stages[1:], func(*Stage, *Stage) int { return 0 })
 	if _, err := v.Run(c.ctx, c.env); err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ type executor struct {
 	graph    *graph
 	before   *rundir.Dir // the run as it was; nil: new
 	parallel int
+	partial  bool // a budget left something out
 	tell     func(report.Stage) error
 
 	mu     sync.Mutex
@@ -221,7 +222,7 @@ func (x *executor) fail(s *Stage, err error) {
 
 // work does a batch and writes its manifests.
 func (x *executor) work(ctx context.Context, batch []*Stage) error {
-	c := &call{ctx: ctx, env: x.env, root: x.root}
+	c := &call{ctx: ctx, env: x.env, root: x.root, partial: x.partial}
 	if x.parallel > 1 {
 		c.threads = max(1, runtime.GOMAXPROCS(0)/x.parallel)
 		if m := stage.DefaultMemory(); m > 0 {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -269,6 +270,15 @@ func (l *Loaded) With(models []string, changes []Change) (*Loaded, error) {
 		set(root, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "models"}, list)
 	}
 	return finish(root, l.File)
+}
+
+// DirName is what a run directory of the recipe is called where nobody says.
+func (l *Loaded) DirName() string {
+	name := cmp.Or(l.Recipe.Name, "run")
+	if len(l.Recipe.Models) == 1 && l.Recipe.Models[0].Name != name {
+		name += "-" + l.Recipe.Models[0].Name
+	}
+	return name
 }
 
 // YAML is the recipe as it was resolved. It runs to the same stages.

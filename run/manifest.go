@@ -50,7 +50,7 @@ func (c *call) finished(s *Stage, m rundir.Measured) error {
 	}
 	out := rundir.Manifest{
 		Format: rundir.Format, Kind: s.Kind, Hash: s.Hash, Inputs: s.Inputs, Needs: []string{}, Version: c.env.Version,
-		Seed: s.Seed, Partial: s.Partial, Outputs: all, Measured: m,
+		Seed: s.Seed, Partial: s.Partial || c.partial, Outputs: all, Measured: m,
 	}
 	for _, n := range s.Needs {
 		out.Needs = append(out.Needs, n.Dir)

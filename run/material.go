@@ -17,7 +17,9 @@ import (
 type material struct {
 	models map[string]*located // by their from
 	ids    map[string]string   // of data, by source
-	tasks  map[stage.Tasks]string
+	tasks  map[stage.Tasks]taskFacts
+	// extents of data, by kind and source
+	extents map[string]stage.Extent
 	// embedded is where what ships inside the program was written to, for names that
 	// begin with its prefix.
 	embedded string
@@ -74,25 +76,29 @@ func (m *material) rows(r Rows) stage.TrainData {
 // identity of data: by content where that was looked at.
 func (m *material) identity(source string) string { return cmp.Or(m.ids[source], source) }
 
-// taskIdentity identifies tasks, and remembers it.
-func (m *material) taskIdentity(t stage.Tasks) (string, error) {
+// taskFacts are what is known of tasks.
+type taskFacts struct {
+	id     string
+	shared bool // several prunings can be asked them at once
+}
+
+// taskFacts identifies tasks, and remembers it.
+func (m *material) taskFacts(t stage.Tasks) (taskFacts, error) {
 	key := t
 	key.Limit, key.Shots = 0, 0
-	if id, ok := m.tasks[key]; ok {
-		return id, nil
+	if f, ok := m.tasks[key]; ok {
+		return f, nil
 	}
-	id := t.Names
+	f := taskFacts{id: t.Names}
 	var err error
-	if m.exact {
-		id, err = t.Identity()
-	} else {
-		_, err = t.Shareable()
+	if f.shared, err = t.Shareable(); err == nil && m.exact {
+		f.id, err = t.Identity()
 	}
 	if err != nil {
-		return "", err
+		return f, err
 	}
-	m.tasks[key] = id
-	return id, nil
+	m.tasks[key] = f
+	return f, nil
 }
 
 // sources are the data of a trial that stages read.
@@ -192,7 +198,7 @@ func (m *material) identify(ctx context.Context, env stage.Env, b *builder, tria
 			m.ids[source] = id
 		}
 	}
-	m.exact = true
+	m.exact, m.tasks = true, map[stage.Tasks]taskFacts{}
 	return refused(problems)
 }
 

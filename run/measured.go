@@ -50,7 +50,7 @@ func (w *way) measurement(kind, state string, do func(*call, []*Stage) error) *S
 }
 
 // tasks are the benchmark tasks, and what identifies them.
-func (w *way) tasks(m Measure) (stage.Tasks, string, error) {
+func (w *way) tasks(m Measure) (stage.Tasks, taskFacts, error) {
 	t := stage.DefaultTasks()
 	t.Names, t.Limit = strings.Join(m.Tasks, ","), m.Limit
 	whole := w.t.Settings.Measure
@@ -62,16 +62,16 @@ func (w *way) tasks(m Measure) (stage.Tasks, string, error) {
 		t.Shots = *m.Shots
 	}
 	if err := t.Check(); err != nil {
-		return t, "", err
+		return t, taskFacts{}, err
 	}
-	id, err := w.b.material.taskIdentity(t)
-	return t, id, err
+	facts, err := w.b.material.taskFacts(t)
+	return t, facts, err
 }
 
 // ask adds the tasks. Prunings that were not trained are asked together, the whole
 // model with them.
 func (w *way) ask(state string, m Measure) error {
-	t, id, err := w.tasks(m)
+	t, facts, err := w.tasks(m)
 	if err != nil {
 		return err
 	}
@@ -80,15 +80,11 @@ func (w *way) ask(state string, m Measure) error {
 	w.cutInto(&v.Layers)
 	w.engineInto(&v.Engine)
 	s := w.measurement(rundir.KindTasks, state, doTasks)
-	s.Inputs["measure.tasks"], s.Inputs["names of tasks"], s.Inputs["measure.limit"], s.Inputs["measure.num_fewshot"] = id, t.Names, strconv.Itoa(t.Limit), strconv.Itoa(t.Shots)
+	s.Inputs["measure.tasks"], s.Inputs["names of tasks"], s.Inputs["measure.limit"], s.Inputs["measure.num_fewshot"] = facts.id, t.Names, strconv.Itoa(t.Limit), strconv.Itoa(t.Shots)
 	s.Partial, s.spec = t.Limit > 0, v
-	shared, err := t.Shareable()
-	if err != nil {
-		return err
-	}
-	if shared && len(w.heals) == 0 && w.lora == nil {
+	if facts.shared && len(w.heals) == 0 && w.lora == nil {
 		e := w.t.Settings.Engine
-		s.together = strings.Join([]string{"tasks", w.m.id, id, strconv.Itoa(t.Limit), strconv.Itoa(t.Shots), fmt.Sprint(e)}, "\x00")
+		s.together = strings.Join([]string{"tasks", w.m.id, facts.id, strconv.Itoa(t.Limit), strconv.Itoa(t.Shots), fmt.Sprint(e)}, "\x00")
 	}
 	s.Work = w.taskWork(t)
 	w.add(state+"."+rundir.KindTasks, s)

@@ -2,30 +2,292 @@ package run
 
 import (
 	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
 
+	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/run/rundir"
 	"github.com/coppice-ml/coppice/stage"
 )
 
-// Work is what a stage takes.
+// Work is what a stage takes, in units whose time a machine has for a model's shapes.
 type Work struct {
-	Forward   float64 // tokens x layers that run forwards
-	Backward  float64 // tokens x layers that gradients go through
-	Head      float64 // rows that meet the head
-	HeadBack  float64 // of them those with gradients
+	Layers    float64 // tokens x layers, forwards or as much
+	Head      float64 // rows through the head, forwards or as much
+	Alone     float64 // tokens x layers one by one
 	Updates   float64 // parameters x steps
-	Decode    float64 // tokens made one by one, x layers
 	Trainable int64   // parameters that change
 	Disk      int64   // bytes that stay
-	Memory    int64   // bytes beside the weights
-	Guessed   bool    // sizes of data that are not here are taken for typical
+	Scratch   int64   // bytes while it works, beside those
+	Memory    int64   // bytes beside mapped weights
+	Guessed   bool    // sizes of data that are not here were taken for typical
 
+	model   string
 	seconds float64
 }
 
-func (w *way) scoreWork(by string, v stage.Score, n int) Work  { return Work{} }
-func (w *way) taskWork(t stage.Tasks) Work                     { return Work{} }
-func (w *way) perplexityWork(v stage.PPL) Work                 { return Work{} }
-func (w *way) decodeWork(tokens int) Work                      { return Work{} }
-func (w *way) curveWork(v stage.Curve) Work                    { return Work{} }
-func (w *way) healWork(v stage.Heal, h Heal) (Work, error)     { return Work{}, nil }
-func (p *Plan) price(ctx context.Context, env stage.Env) error { return nil }
+// time is what the work takes at a pace.
+func (k Work) time(p stage.Pace) float64 {
+	return k.Layers*p.Layer + k.Head*p.Head + k.Alone*p.Alone + k.Updates*p.Update
+}
+
+// sized gives the extent of data, which several stages ask for.
+func (w *way) sized(key string, of func() (stage.Extent, error)) stage.Extent {
+	m := w.b.material
+	if x, ok := m.extents[key]; ok {
+		return x
+	}
+	x, err := of()
+	if err != nil { // the stage itself will say so
+		x.Guessed = true
+	}
+	m.extents[key] = x
+	return x
+}
+
+// left is how many layers there are by now.
+func (w *way) left() float64 { return float64(w.m.shape.Layers() - w.gone) }
+
+// rowBytes is about what a token takes in flight: its states, and what a layer makes
+// of it.
+func (w *way) rowBytes() float64 {
+	f := w.m.shape.Facts()
+	return 4 * float64(4*f.Hidden+3*f.FeedForward)
+}
+
+// scoreWork is that of one metric by itself; those that go together share passes.
+func (w *way) scoreWork(by string, v stage.Score, n int) Work {
+	k := Work{model: w.m.from}
+	if !stage.RunsModel(by) {
+		return k
+	}
+	tokens := float64(v.Data.Samples * v.Data.Length)
+	if v.Data.Samples == 0 {
+		x := w.sized("text "+v.Data.Source, func() (stage.Extent, error) {
+			return stage.TextExtent(w.b.ctx, w.b.env, v.Data.Source, v.Data.Field, w.m.shape.Dir)
+		})
+		tokens, k.Guessed = x.Tokens, x.Guessed
+	}
+	layers := w.left()
+	k.Memory = int64(math.Min(tokens, 4096) * w.rowBytes())
+	passes := stage.Passes(by, int(layers), n)
+	k.Layers, k.Head = tokens*passes.Layers, tokens*passes.Head
+	return k
+}
+
+func (w *way) taskWork(t stage.Tasks) Work {
+	x := w.sized("tasks "+t.Names+t.DataDir, func() (stage.Extent, error) {
+		all := t
+		all.Limit = 0
+		return all.Extent(w.b.ctx, w.b.env, w.m.shape.Dir)
+	})
+	tasks := max(1, len(strings.Split(t.Names, ",")))
+	share := 1.0
+	if t.Limit > 0 && x.Rows > 0 {
+		share = math.Min(1, float64(t.Limit*w.taskCount(t, tasks))/float64(x.Rows))
+	}
+	return Work{model: w.m.from, Layers: share * x.Tokens * w.left(), Head: share * x.Scored, Memory: int64(4096 * w.rowBytes()), Guessed: x.Guessed}
+}
+
+// taskCount is how many tasks the names come to, groups spelled out.
+func (w *way) taskCount(t stage.Tasks, least int) int {
+	n, err := t.Count()
+	if err != nil {
+		return least
+	}
+	return n
+}
+
+func (w *way) perplexityWork(v stage.PPL) Work {
+	x := w.sized("text "+v.Data, func() (stage.Extent, error) {
+		return stage.TextExtent(w.b.ctx, w.b.env, v.Data, v.Field, w.m.shape.Dir)
+	})
+	return Work{model: w.m.from, Layers: x.Tokens * w.left(), Head: x.Scored, Memory: int64(4096 * w.rowBytes()), Guessed: x.Guessed}
+}
+
+func (w *way) decodeWork(tokens int) Work {
+	return Work{model: w.m.from, Alone: float64(tokens) * w.left(), Head: float64(tokens)}
+}
+
+// curveWork: every number of layers, prefixes shared.
+func (w *way) curveWork(v stage.Curve) Work {
+	k := Work{model: w.m.from}
+	layers := float64(w.m.shape.Layers())
+	rows, scored := float64(v.Data.Samples*v.Data.Length), float64(v.Data.Samples*v.Data.Length)
+	if v.Tasks.Names != "" {
+		one := w.taskWork(v.Tasks)
+		rows, scored, k.Guessed = one.Layers/w.left(), one.Head, one.Guessed
+	}
+	k.Layers, k.Head = rows*layers*(layers+1)/2, scored*layers
+	return k
+}
+
+// healWork counts the products of training: forwards, back to the lowest layer that
+// trains, and once more for the weights that do.
+func (w *way) healWork(v stage.Heal, h Heal) (Work, error) {
+	trains, depth, err := w.m.shape.Trains(v.Training, w.gone)
+	if err != nil {
+		return Work{}, err
+	}
+	all := v.Data
+	all.Samples = 0
+	key := "rows " + strings.Join(append(slices.Clone(all.Sources), all.Tokens), " ")
+	x := w.sized(key, func() (stage.Extent, error) { return all.Extent(w.b.ctx, w.b.env, w.m.shape) })
+	k := Work{model: w.m.from, Trainable: trains, Guessed: x.Guessed}
+	rows := float64(x.Rows)
+	if v.Data.Samples > 0 {
+		rows = math.Min(rows, float64(v.Data.Samples))
+	}
+	each, scored := x.Tokens/math.Max(1, float64(x.Rows)), x.Scored/math.Max(1, float64(x.Rows))
+	steps := float64(v.Steps)
+	if v.Steps == 0 {
+		steps = math.Floor(v.Epochs * rows / float64(v.Batch))
+	}
+	samples := steps * float64(v.Batch)
+	held := float64(max(0, v.Data.Validation))
+	if v.Data.Validation < 0 {
+		held = math.Min(2000, rows*.04)
+	}
+	evals := 2.0
+	if v.EvalEvery > 0 {
+		evals += math.Floor(steps / float64(v.EvalEvery))
+	}
+	back := 1.0
+	if v.Method == "partial" || v.Method == "full" {
+		back = 2
+	}
+	k.Layers = samples*each*(w.left()+back*float64(depth)) + held*evals*each*w.left()
+	k.Head = samples*scored*3 + held*evals*scored
+	k.Updates = steps * float64(trains)
+	k.Disk = trains * 2
+	if v.SaveDType == "float32" || v.Method == "lora" {
+		k.Disk = trains * 4
+	}
+	k.Scratch = trains * 12 * int64(v.Checkpoints+1)
+	k.Memory = trains*16 + int64(float64(max(v.MicroTokens, v.Data.MaxLength))*w.rowBytes()*math.Max(1, float64(depth)))
+	return k, nil
+}
+
+// price gives every stage its time. A shared pass is counted once: stages that go
+// together take what the largest of them takes, and their heads.
+func (p *Plan) price(ctx context.Context, env stage.Env) error {
+	if p.pace == nil {
+		p.pace = map[string]stage.Pace{}
+	}
+	for _, t := range p.Trials {
+		from := t.Model.From
+		if _, ok := p.pace[from]; ok {
+			continue
+		}
+		e := t.Settings.Engine
+		pace, err := p.material.models[from].shape.Pace(ctx, env, stage.Engine{Device: e.Device, DType: e.DType, Threads: e.Threads, Memory: e.Memory})
+		if err != nil {
+			return err
+		}
+		p.pace[from] = pace
+	}
+	p.Seconds, p.Disk, p.Memory = 0, 0, 0
+	groups := map[string][]*Stage{}
+	for _, s := range p.Stages {
+		s.Work.seconds = s.Work.time(p.pace[s.Work.model])
+		p.Disk += s.Work.Disk
+		p.Memory = max(p.Memory, s.Work.Memory)
+		if s.together != "" {
+			groups[s.together] = append(groups[s.together], s)
+			continue
+		}
+		p.Seconds += s.Work.seconds
+	}
+	var scratch int64
+	for _, s := range p.Stages {
+		scratch = max(scratch, s.Work.Scratch)
+	}
+	p.Disk += scratch
+	for _, group := range groups {
+		p.Seconds += together(group, p.pace[group[0].Work.model])
+	}
+	return nil
+}
+
+// together is the time of stages that are done in one call. Prunings asked the same
+// share at least the layers before the first cut; what exactly is known when plans
+// are, so half is taken for each after the first. Metrics of one pass share it whole.
+func together(group []*Stage, pace stage.Pace) float64 {
+	var sum, most float64
+	for _, s := range group {
+		sum, most = sum+s.Work.seconds, math.Max(most, s.Work.seconds)
+	}
+	if len(group) == 1 {
+		return sum
+	}
+	if group[0].Kind == rundir.KindTasks {
+		return most + (sum-most)/2
+	}
+	var single float64 // the dearest of the metrics that one pass serves
+	var rest float64
+	one := math.Inf(1)
+	for _, s := range group {
+		if s.Work.seconds > 0 {
+			one = math.Min(one, s.Work.seconds)
+		}
+	}
+	for _, s := range group {
+		if s.Work.seconds <= one*1.01 {
+			single = math.Max(single, s.Work.seconds)
+		} else {
+			rest += s.Work.seconds
+		}
+	}
+	return single + rest
+}
+
+// Lines are the plan as results: a trial each, then all together.
+func (p *Plan) Lines() []report.Line {
+	var out []report.Line
+	all := report.RunPlan{Trials: len(p.selected), Stages: len(p.Stages), Seconds: p.Seconds, Disk: p.Disk, Memory: p.Memory, Cuts: p.Cuts}
+	for _, t := range p.selected {
+		l := report.TrialPlan{Trial: t.Name, Layers: p.layersOf(t)}
+		for _, s := range p.Stages {
+			if !slices.Contains(s.Trials, t.Name) {
+				continue
+			}
+			l.Seconds += s.Work.seconds
+			l.Trainable = max(l.Trainable, s.Work.Trainable)
+			all.Unshared++
+			all.UnsharedSeconds += s.Work.seconds
+			if len(uniqueNames(s.Trials)) > 1 {
+				l.Shared++
+				continue
+			}
+			l.Own, l.Disk = l.Own+1, l.Disk+s.Work.Disk
+		}
+		out = append(out, l)
+	}
+	kinds := map[string]*report.KindPlan{}
+	var order []string
+	for _, s := range p.Stages {
+		k := kinds[s.Kind]
+		if k == nil {
+			k = &report.KindPlan{Kind: s.Kind}
+			kinds[s.Kind], order = k, append(order, s.Kind)
+		}
+		k.Stages, k.Seconds = k.Stages+1, k.Seconds+s.Work.seconds
+		all.Guessed = all.Guessed || s.Work.Guessed
+	}
+	for _, name := range order {
+		all.Kinds = append(all.Kinds, *kinds[name])
+	}
+	return append(out, all)
+}
+
+func uniqueNames(names []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(names)))
+}
+
+// layersOf says how many layers a trial keeps.
+func (p *Plan) layersOf(t Trial) string {
+	total := p.material.models[t.Model.From].shape.Layers()
+	return fmt.Sprintf("%d/%d", total-p.gone[t.Name], total)
+}

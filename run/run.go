@@ -27,8 +27,9 @@ type Options struct {
 	Embedded func(dir string) error
 	// Tell hears of every stage: what is used again, done, failed or left out.
 	Tell func(report.Stage) error
-	// Planned hears what the run will take, before it is begun.
-	Planned func(*Plan) error
+	// Pace is how fast the machine is, by model; of those that are not there it is
+	// measured.
+	Pace map[string]stage.Pace
 }
 
 // Outcome is how a run ended.
@@ -51,11 +52,13 @@ type Plan struct {
 	graph    *graph
 	material *material
 	selected []Trial
+	pace     map[string]stage.Pace
+	gone     map[string]int // layers, by trial
 }
 
 // Prepare makes the plan of a run: it reads configs and tokenizers alone.
 func Prepare(ctx context.Context, env stage.Env, o Options) (*Plan, error) {
-	p := &Plan{Recipe: o.Recipe, material: &material{models: map[string]*located{}, ids: map[string]string{}, tasks: map[stage.Tasks]string{}}}
+	p := &Plan{Recipe: o.Recipe, material: &material{models: map[string]*located{}, ids: map[string]string{}, tasks: map[stage.Tasks]taskFacts{}, extents: map[string]stage.Extent{}}, pace: o.Pace}
 	var err error
 	if p.Trials, err = o.Recipe.Trials(); err != nil {
 		return nil, err
@@ -68,13 +71,21 @@ func Prepare(ctx context.Context, env stage.Env, o Options) (*Plan, error) {
 	if err := p.material.locate(ctx, env, p.Trials); err != nil {
 		return nil, err
 	}
-	if err := p.build(env); err != nil {
+	if err := p.build(ctx, env); err != nil {
 		return nil, err
 	}
 	if err := p.choose(o.Only); err != nil {
 		return nil, err
 	}
-	return p, p.price(ctx, env)
+	if err := p.price(ctx, env); err != nil {
+		return nil, err
+	}
+	if o.Budget > 0 {
+		if err := p.fit(ctx, env, o); err != nil {
+			return nil, err
+		}
+	}
+	return p, p.limits(o)
 }
 
 // embed writes what ships inside the program into the run directory.
@@ -87,8 +98,8 @@ func (p *Plan) embed(o Options) error {
 }
 
 // build makes the stages of all trials.
-func (p *Plan) build(env stage.Env) error {
-	b := &builder{graph: &graph{}, material: p.material, single: len(p.Trials) == 1}
+func (p *Plan) build(ctx context.Context, env stage.Env) error {
+	b := &builder{ctx: ctx, env: env, graph: &graph{}, material: p.material, single: len(p.Trials) == 1, gone: map[string]int{}}
 	resolved := map[Engine]report.Compute{}
 	b.engine = func(e Engine) (string, string) {
 		c, ok := resolved[e]
@@ -98,7 +109,7 @@ func (p *Plan) build(env stage.Env) error {
 		}
 		return c.Device, c.DType
 	}
-	p.refs, p.graph = map[string][]rundir.Ref{}, b.graph
+	p.refs, p.graph, p.gone = map[string][]rundir.Ref{}, b.graph, b.gone
 	trials, err := b.seeded(p.Trials)
 	if err != nil {
 		return err
@@ -182,7 +193,7 @@ func (p *Plan) Do(ctx context.Context, env stage.Env, o Options) (*Outcome, erro
 	ctx, lost := context.WithCancelCause(ctx)
 	defer lost(nil)
 	l.beat(lost, heartbeat)
-	b := &builder{material: p.material}
+	b := &builder{ctx: ctx, env: env, material: p.material}
 	if err := p.material.identify(ctx, env, b, p.selected); err != nil {
 		return nil, err
 	}
@@ -190,7 +201,7 @@ func (p *Plan) Do(ctx context.Context, env stage.Env, o Options) (*Outcome, erro
 	for _, s := range p.graph.stages {
 		seconds[s.Title+s.Roles[0]] = s.Work.seconds
 	}
-	if err := p.build(env); err != nil {
+	if err := p.build(ctx, env); err != nil {
 		return nil, err
 	}
 	for _, s := range p.graph.stages {
@@ -206,7 +217,7 @@ func (p *Plan) Do(ctx context.Context, env stage.Env, o Options) (*Outcome, erro
 	if err := p.write(o, env.Version); err != nil {
 		return nil, err
 	}
-	x := &executor{root: o.Out, env: env, graph: &graph{stages: p.Stages}, before: before, parallel: o.Parallel, tell: o.Tell}
+	x := &executor{root: o.Out, env: env, graph: &graph{stages: p.Stages}, before: before, parallel: o.Parallel, partial: len(p.Cuts) > 0, tell: o.Tell}
 	x.env.Talk = quiet{env.Talk}
 	if err := x.look(); err != nil {
 		return nil, err

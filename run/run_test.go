@@ -34,7 +34,7 @@ func newWorld(t *testing.T) *world {
 	}
 	words := strings.Fields("the tree was cut low and new wood grew from its old root in spring")
 	var text, rows, docs strings.Builder
-	for i := range 60 {
+	for i := range 40 {
 		fmt.Fprintf(&text, "%s %s %s %s %s %s %s %s\n", words[i%14], words[(i*3)%14], words[(i*5)%14], words[(i*7)%14], words[(i+4)%14], words[(i*2+1)%14], words[(i*9)%14], words[(i*11)%14])
 		fmt.Fprintf(&rows, `{"prompt":"say %s","completion":" %s %s"}`+"\n", words[i%14], words[i%14], words[(i*5)%14])
 		fmt.Fprintf(&docs, `{"q":"the %s","a":"%s","b":"%s","gold":%d}`+"\n", words[i%14], words[(i*3)%14], words[(i*5+1)%14], i%2)
@@ -88,11 +88,18 @@ measure:
   tasks: [pair]
   task_dir: tasks
   data_dir: data
-  perplexity: [{data: text.txt, windows: joined, length: 32}]
-  prompts: [the tree]
-  max_tokens: 4
 engine: {dtype: float32, threads: 2}
 `
+
+// all measures the rest, too.
+const all = `  perplexity: [{data: text.txt, windows: joined, length: 32}]
+  prompts: [the tree]
+  max_tokens: 4
+  speed: {prefill: 16, decode: 4}
+`
+
+// whole is base with all.
+func whole() string { return strings.Replace(base, "engine:", all+"engine:", 1) }
 
 // run runs a recipe, and gives what was done of each kind.
 func (w *world) run(t *testing.T, ctx context.Context, recipe, out string, change func(*Options)) (map[string]int, *Outcome, error) {
@@ -102,7 +109,7 @@ func (w *world) run(t *testing.T, ctx context.Context, recipe, out string, chang
 		t.Fatal(err)
 	}
 	w.lines = nil
-	o := Options{Recipe: l, Out: filepath.Join(w.dir, out), Command: []string{"coppice", "run"}, Tell: func(s report.Stage) error {
+	o := Options{Recipe: l, Out: filepath.Join(w.dir, out), Command: []string{"coppice", "run"}, Pace: map[string]stage.Pace{filepath.Join(w.dir, "model"): {Layer: 1e-6, Head: 1e-6, Alone: 1e-5}}, Tell: func(s report.Stage) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.lines = append(w.lines, s)
@@ -141,11 +148,11 @@ func check(t *testing.T, what string, got map[string]int, want string) {
 // TestRun: one trial from beginning to end, and nothing the second time.
 func TestRun(t *testing.T) {
 	w := newWorld(t)
-	got, outcome, err := w.run(t, context.Background(), base, "out", nil)
+	got, outcome, err := w.run(t, context.Background(), whole(), "out", nil)
 	if err != nil {
 		t.Fatal(err, w.lines)
 	}
-	check(t, "first", got, `{"checkpoint":1,"heal":1,"perplexity":3,"plan":1,"prompts":3,"score":1,"tasks":3}`)
+	check(t, "first", got, `{"checkpoint":1,"heal":1,"perplexity":3,"plan":1,"prompts":3,"score":1,"speed":2,"tasks":3}`)
 	d, err := rundir.Open(outcome.Dir)
 	if err != nil {
 		t.Fatal(err)
@@ -177,8 +184,8 @@ func TestRun(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(outcome.Dir, "trials", "model", "heal", "trained.safetensors")); err != nil {
 		t.Errorf("through the link: %v", err)
 	}
-	got, outcome, err = w.run(t, context.Background(), base, "out", nil)
-	if err != nil || len(got) > 0 || outcome.Reused != 13 {
+	got, outcome, err = w.run(t, context.Background(), whole(), "out", nil)
+	if err != nil || len(got) > 0 || outcome.Reused != 15 {
 		t.Errorf("again: %v, %+v, %v", got, outcome, err)
 	}
 	w.theCheckpoint(t, d, trial)
@@ -228,7 +235,7 @@ func TestShared(t *testing.T) {
 		t.Fatal(err)
 	}
 	// 3 rankings and plans; dense once, 3 cut, 6 healed.
-	check(t, "first", got, `{"heal":6,"perplexity":10,"plan":3,"prompts":10,"score":3,"tasks":10}`)
+	check(t, "first", got, `{"heal":6,"plan":3,"score":3,"tasks":10}`)
 	d, err := rundir.Open(filepath.Join(w.dir, "out"))
 	if err != nil {
 		t.Fatal(err)
@@ -244,9 +251,9 @@ func TestShared(t *testing.T) {
 		{"again", "", "", `{}`},
 		{"renamed", "name: tune", "name: last", `{}`},
 		{"reordered", "[reverse, bi, ppl]", "[ppl, reverse, bi]", `{}`},
-		{"a metric more", "[reverse, bi, ppl]", "[reverse, bi, ppl, taylor]", `{"heal":2,"perplexity":3,"plan":1,"prompts":3,"score":1,"tasks":3}`},
-		{"a method more", "- {name: none, heal: none}", "- {name: none, heal: none}\n    - {name: head, heal: {last: 0}}", `{"heal":3,"perplexity":3,"prompts":3,"tasks":3}`},
-		{"another rate", "lr: 1e-3", "lr: 2e-3", `{"heal":6,"perplexity":6,"prompts":6,"tasks":6}`},
+		{"a metric more", "[reverse, bi, ppl]", "[reverse, bi, ppl, taylor]", `{"heal":2,"plan":1,"score":1,"tasks":3}`},
+		{"a method more", "- {name: none, heal: none}", "- {name: none, heal: none}\n    - {name: head, heal: {last: 0}}", `{"heal":3,"tasks":3}`},
+		{"another rate", "lr: 1e-3", "lr: 2e-3", `{"heal":6,"tasks":6}`},
 		{"a task asked of fewer", "tasks: [pair]", "tasks: [pair]\n  limit: 20", `{"tasks":10}`},
 	} {
 		text := base + matrix

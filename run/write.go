@@ -31,13 +31,24 @@ func (p *Plan) write(o Options, version string) error {
 		}
 		m := p.material.models[t.Model.From]
 		if !slices.ContainsFunc(r.Models, func(have rundir.Model) bool { return have.Name == t.Model.Name }) {
-			r.Models = append(r.Models, rundir.Model{Name: t.Model.Name, From: m.from, Hash: m.id, KVBytesPerToken: m.shape.KVBytesPerToken(), Facts: m.shape.Facts()})
+			r.Models = append(r.Models, rundir.Model{Name: t.Model.Name, From: whereFrom(m), Hash: m.id, KVBytesPerToken: m.shape.KVBytesPerToken(), Facts: m.shape.Facts()})
 		}
 	}
 	if err := rundir.Write(filepath.Join(o.Out, rundir.RunFile), r); err != nil {
 		return err
 	}
 	return removeOthers(filepath.Join(o.Out, rundir.TrialsDir), r.Trials)
+}
+
+// whereFrom names a model so that it is found from anywhere: its directory, or its
+// name on the hub.
+func whereFrom(m *located) string {
+	if _, err := os.Stat(m.dir); err == nil {
+		if abs, err := filepath.Abs(m.dir); err == nil && !strings.Contains(abs, "models--") {
+			return abs
+		}
+	}
+	return m.from
 }
 
 // writeTrial writes a trial's file, and links to its stages where the system has any.

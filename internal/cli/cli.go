@@ -134,7 +134,7 @@ not met, 64 usage, 130 cancelled.`,
 	root.AddCommand(
 		newInspect(a), newTokenize(a), newLogProbs(a), newPPL(a), newGenerate(a),
 		newScore(a), newEval(a), newCompare(a), newCurve(a), newVariants(a), newPrune(a),
-		newHeal(a), newMergeAdapter(a), newExport(a),
+		newHeal(a), newMergeAdapter(a), newExport(a), newRun(a),
 		newPull(a), newPush(a), newSelfcheck(a),
 		newBench(a), newDoctor(a), newDemo(a),
 		newVersion(a), newCompletion(),
@@ -179,7 +179,7 @@ func unknownCommand(root *cobra.Command, args []string) error {
 
 // plannedCommands are asked for by people who have read about them.
 func plannedCommands() map[string]bool {
-	return map[string]bool{"run": true, "report": true, "serve": true}
+	return map[string]bool{"report": true, "serve": true}
 }
 
 // modelArg wants exactly the MODEL argument.

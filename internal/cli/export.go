@@ -12,8 +12,9 @@ import (
 
 func newExport(a *app) *cobra.Command {
 	var o stage.Export
+	var out string
 	c := &cobra.Command{
-		Use:   "export MODEL --gguf FILE.gguf",
+		Use:   "export MODEL|RUN/TRIAL (--gguf FILE.gguf | --out DIR)",
 		Short: "Write a model, or a pruning of it, for llama.cpp and ollama",
 		Long: `Write a model as a GGUF file, which llama.cpp, ollama and LM Studio run. --drop,
 --keep or --plan leave layers out on the way: no pruned checkpoint is needed.
@@ -27,14 +28,26 @@ ChatGLM is refused, and so are tokenizers that llama.cpp has no form for.
 --type is that of the matrices: bf16, f16, f32, or q8_0 (8.5 bits a weight); auto
 keeps what most of them are stored as. Vectors are always F32.
 
+RUN/TRIAL, a trial of ` + "`coppice run`" + `, is written with --out as the checkpoint that
+transformers loads: dense model, plan and what was trained, put together.
+
 --ollama DIR writes a Modelfile with template, tokens to stop at and parameters,
 and the GGUF file beside it unless --gguf says where that goes.`,
 		Example: `  coppice export ./model --gguf model.gguf
   coppice export ./model --drop 24-31 --type q8_0 --gguf smaller.gguf
-  coppice export ./model --plan plan.json --ollama ./for-ollama`,
+  coppice export ./model --plan plan.json --ollama ./for-ollama
+  coppice export runs/healing/llama/+last3 --out ./healed`,
 		Args: modelArg,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Model = args[0]
+			if o.GGUF == "" && o.Ollama == "" {
+				if handled, err := exportTrial(c.Context(), a, args[0], out, o.Force); handled {
+					return err
+				}
+			}
+			if out != "" {
+				return usage("--out %s: %s is no trial of a run", out, args[0]).withHint("--out is for coppice export RUN/TRIAL; a model is written with --gguf or --ollama")
+			}
 			written, err := o.Run(c.Context(), a.env())
 			if err != nil {
 				return err
@@ -45,11 +58,13 @@ and the GGUF file beside it unless --gguf says where that goes.`,
 	a.workFlags(c)
 	f := c.Flags()
 	f.StringVar(&o.GGUF, "gguf", "", "file to write")
+	f.StringVar(&out, "out", "", "of RUN/TRIAL: directory for the checkpoint")
 	f.StringVar(&o.Ollama, "ollama", "", "directory for ollama's Modelfile")
 	f.StringVar(&o.Type, "type", "auto", "of the matrices: "+strings.Join(stage.ExportTypes(), ", "))
 	f.BoolVar(&o.Force, "force", false, "replace files that exist")
 	layerFlags(c, &o.Layers)
-	nonEmpty(c, "gguf", "ollama", "type")
+	nonEmpty(c, "gguf", "ollama", "type", "out")
+	exclusive(c, "gguf", "out")
 	return c
 }
 

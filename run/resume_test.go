@@ -1,0 +1,159 @@
+package run
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/run/rundir"
+	"github.com/coppice-ml/coppice/stage"
+)
+
+// childEnv makes the test's own program run a recipe: RECIPE, a line feed, OUT.
+const childEnv = "COPPICE_TEST_RUN"
+
+func TestMain(m *testing.M) {
+	if args := os.Getenv(childEnv); args != "" {
+		os.Exit(child(args))
+	}
+	os.Exit(m.Run())
+}
+
+func child(args string) int {
+	recipe, rest, _ := strings.Cut(args, "\n")
+	out, cache, _ := strings.Cut(rest, "\n")
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	l, err := Load(recipe)
+	if err != nil {
+		return 1
+	}
+	env := stage.Env{Getenv: os.Getenv, Cache: cache, Version: "test", Talk: stage.Silent{}}
+	o := Options{Recipe: l, Out: out, Tell: func(report.Stage) error { return nil }, Pace: map[string]stage.Pace{filepath.Join(filepath.Dir(recipe), "model"): {Layer: 1e-6}}}
+	p, err := Prepare(ctx, env, o)
+	if err == nil {
+		_, err = p.Do(ctx, env, o)
+	}
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, stage.ErrPartial), errors.Is(err, context.Canceled):
+		return 3
+	}
+	_, _ = os.Stderr.WriteString(err.Error() + "\n")
+	return 1
+}
+
+// TestInterrupted: a run that is killed or cancelled at random moments and resumed has
+// the same bytes as one that was not, but for what is measured.
+func TestInterrupted(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no signals")
+	}
+	interruptions := 3
+	if os.Getenv("COPPICE_SLOW") != "" {
+		interruptions = 10
+	}
+	w := newWorld(t)
+	recipe := base + `matrix:
+  metric: [ppl, taylor]
+  how:
+    - {name: tune, heal: {last: 1}}
+    - {name: adapt, heal: {method: lora, rank: 2, targets: [q, v]}}
+    - {name: stepwise, prune: {iterative: "1:2"}, heal: {between: {steps: 2}}}
+`
+	started := time.Now()
+	if _, _, err := w.run(t, context.Background(), recipe, "whole", nil); err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(started)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, cache := filepath.Join(w.dir, "broken"), t.TempDir()
+	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
+	stopped := 0
+	for tries := 0; ; tries++ {
+		if tries > 20*interruptions {
+			t.Fatal("it does not come to an end")
+		}
+		c := exec.Command(self)
+		c.Env = append(os.Environ(), childEnv+"="+filepath.Join(w.dir, "recipe.yaml")+"\n"+out+"\n"+cache)
+		var stderr bytes.Buffer
+		c.Stderr = &stderr
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		after := time.Duration(-1)
+		if stopped < interruptions {
+			after = time.Duration(random.Float64() * float64(took) / float64(interruptions) * 1.5)
+			sig := []os.Signal{syscall.SIGKILL, os.Interrupt}[stopped%2]
+			time.AfterFunc(after, func() { _ = c.Process.Signal(sig) })
+		}
+		err := c.Wait()
+		if err == nil {
+			break
+		}
+		if code := c.ProcessState.ExitCode(); code != 3 && code != -1 && code != 2 {
+			t.Fatalf("exit code %d after %v: %s", code, after, stderr.String())
+		}
+		stopped++
+	}
+	if stopped == 0 {
+		t.Error("it was never interrupted")
+	}
+	t.Logf("interrupted %d times", stopped)
+	sameBytes(t, filepath.Join(w.dir, "whole", rundir.StagesDir), filepath.Join(out, rundir.StagesDir))
+}
+
+// sameBytes compares the stages of two runs.
+func sameBytes(t *testing.T, a, b string) {
+	t.Helper()
+	files := map[string][2][]byte{}
+	for i, root := range []string{a, b} {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			rel, _ := filepath.Rel(root, path)
+			raw, err := os.ReadFile(path)
+			if filepath.Base(path) == rundir.ManifestFile {
+				var m rundir.Manifest
+				if err := json.Unmarshal(raw, &m); err != nil {
+					t.Errorf("%s: %v", path, err)
+				}
+				m.Measured = rundir.Measured{}
+				raw, _ = json.Marshal(m)
+			}
+			pair := files[rel]
+			pair[i] = raw
+			files[rel] = pair
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, pair := range files {
+		if !bytes.Equal(pair[0], pair[1]) {
+			t.Errorf("%s differs: %d and %d bytes", name, len(pair[0]), len(pair[1]))
+		}
+	}
+	if len(files) < 20 {
+		t.Errorf("only %d files", len(files))
+	}
+}
