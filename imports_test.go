@@ -61,7 +61,7 @@ const importRule = `
 	data hub chat tokenizer                                  < stage
 	internal/doctor internal/nearest internal/selfcheck internal/bench < stage
 	stage       < internal/cli
-	report      < run/rundir
+	report internal/wholefile < run/rundir
 	run/rundir  < run
 	stage prune internal/strictyaml internal/nearest internal/filelock < run
 	run         < internal/cli

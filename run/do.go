@@ -296,6 +296,9 @@ func outputs(dir string) (map[string]rundir.Output, error) {
 		if err != nil || d.IsDir() {
 			return err
 		}
+		if strings.HasPrefix(d.Name(), ".") && !strings.Contains(path, string(filepath.Separator)+".coppice") {
+			return os.Remove(path) // what a killed process left half written
+		}
 		rel, err := filepath.Rel(dir, path)
 		if err != nil || rel == rundir.ManifestFile || rel == rundir.FailureFile {
 			return err

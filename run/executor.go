@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -30,22 +31,23 @@ type executor struct {
 	mu     sync.Mutex
 	state  map[*Stage]string // report.StageReused …; "": to be done
 	why    map[*Stage]string
+	aside  map[*Stage]bool // what is there of it is put aside
 	failed []*Stage
 	stop   error // that ends everything
 }
 
 // look finds out which stages are done, and says so.
 func (x *executor) look() error {
-	x.state, x.why = map[*Stage]string{}, map[*Stage]string{}
+	x.state, x.why, x.aside = map[*Stage]string{}, map[*Stage]string{}, map[*Stage]bool{}
 	for _, s := range x.graph.stages {
 		st, err := x.stand(s)
 		if err != nil {
 			return err
 		}
-		x.why[s] = st.because
+		x.why[s], x.aside[s] = st.because, st.aside
 		for _, n := range s.Needs {
 			if st.done && x.state[n] != report.StageReused {
-				st.done = false
+				st.done, x.aside[s] = false, true
 				x.why[s] = fmt.Sprintf("%s is done again", n.Title)
 			}
 		}
@@ -220,6 +222,27 @@ func (x *executor) fail(s *Stage, err error) {
 	}
 }
 
+// clear makes a stage's directory ready for work: what is there is gone on from, or put
+// aside under another name.
+func (x *executor) clear(dir string, aside bool) error {
+	if aside {
+		old := dir + ".old"
+		if err := os.RemoveAll(old); err != nil {
+			return err
+		}
+		if err := os.Rename(dir, old); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(dir, rundir.FailureFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // work does a batch and writes its manifests.
 func (x *executor) work(ctx context.Context, batch []*Stage) error {
 	c := &call{ctx: ctx, env: x.env, root: x.root, partial: x.partial}
@@ -230,7 +253,11 @@ func (x *executor) work(ctx context.Context, batch []*Stage) error {
 		}
 	}
 	for _, s := range batch {
-		if err := os.MkdirAll(c.path(s.Dir), 0o777); err != nil {
+		x.mu.Lock()
+		aside := x.aside[s]
+		x.aside[s] = false
+		x.mu.Unlock()
+		if err := x.clear(c.path(s.Dir), aside); err != nil {
 			return err
 		}
 		if err := x.tell(x.line(s, report.StageRun, x.why[s])); err != nil {

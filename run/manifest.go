@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -58,9 +57,6 @@ func (c *call) finished(s *Stage, m rundir.Measured) error {
 	if by := s.result.compute; by != nil {
 		out.Device, out.DType = by.Device, by.DType
 	}
-	if err := os.Remove(filepath.Join(dir, rundir.FailureFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	return rundir.Write(filepath.Join(dir, rundir.ManifestFile), out)
 }
 
@@ -87,6 +83,7 @@ func measured(s *Stage, started time.Time, together int) rundir.Measured {
 // standing is what is there of a stage, and why it has to be done, or need not.
 type standing struct {
 	done    bool
+	aside   bool // what is there is not gone on from: it is put aside
 	because string
 }
 
@@ -98,16 +95,16 @@ func (x *executor) stand(s *Stage) (standing, error) {
 	var other *rundir.VersionError
 	switch {
 	case errors.As(err, &other):
-		return standing{because: fmt.Sprintf("what is there is of format %d, and this version writes format %d", other.Format, rundir.Format)}, nil
+		return standing{aside: true, because: fmt.Sprintf("what is there is of format %d, and this version writes format %d", other.Format, rundir.Format)}, nil
 	case err != nil:
-		return standing{because: "its manifest is damaged"}, nil
+		return standing{aside: true, because: "its manifest is damaged"}, nil
 	case m != nil && m.Hash != s.Hash:
-		return standing{because: "its manifest is another stage's"}, nil
+		return standing{aside: true, because: "its manifest is another stage's"}, nil
 	case m != nil:
 		for _, name := range slices.Sorted(maps.Keys(m.Outputs)) {
 			info, err := os.Stat(dir.File(ref, filepath.FromSlash(name)))
 			if err != nil || info.Size() != m.Outputs[name].Bytes {
-				return standing{because: name + " is missing or was changed"}, nil
+				return standing{aside: true, because: name + " is missing or was changed"}, nil
 			}
 		}
 		return standing{done: true, because: "the same inputs"}, nil

@@ -85,7 +85,7 @@ func Prepare(ctx context.Context, env stage.Env, o Options) (*Plan, error) {
 			return nil, err
 		}
 	}
-	return p, p.limits(o)
+	return p, nil
 }
 
 // embed writes what ships inside the program into the run directory.
@@ -180,6 +180,12 @@ func (p *Plan) choose(only string) error {
 // Do runs what Prepare has planned.
 func (p *Plan) Do(ctx context.Context, env stage.Env, o Options) (*Outcome, error) {
 	if err := checkOut(o.Out); err != nil {
+		return nil, err
+	}
+	if err := p.limits(o); err != nil {
+		return nil, err
+	}
+	if err := env.Talk.Consent(ctx, stage.Estimate{What: "run", Time: time.Duration(p.Seconds * float64(time.Second))}); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(o.Out, 0o777); err != nil {

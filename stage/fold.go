@@ -8,6 +8,7 @@ import (
 
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/heal/overlay"
+	"github.com/coppice-ml/coppice/internal/wholefile"
 	"github.com/coppice-ml/coppice/safetensors"
 )
 
@@ -43,7 +44,7 @@ func (f Fold) Run(ctx context.Context, env Env) error {
 		}
 		list, read = append(list, safetensors.Tensor{Name: w.Name, DType: t.DType, Shape: t.Shape}), append(read, t)
 	}
-	return writeWhole(filepath.Join(f.Out, overlay.FileName), func(file *os.File) error {
+	return wholefile.Write(filepath.Join(f.Out, overlay.FileName), func(file *os.File) error {
 		if _, err := safetensors.WriteHeader(file, list, map[string]string{"format": "pt"}); err != nil {
 			return err
 		}

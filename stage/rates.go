@@ -173,7 +173,7 @@ func TextExtent(ctx context.Context, env Env, source, field, dir string) (Extent
 	if _, err := os.Stat(source); err != nil {
 		return Extent{Rows: 1, Tokens: 290_000, Scored: 290_000, Guessed: true}, nil // WikiText-2's test text
 	}
-	c, err := openData(ctx, env, source)
+	c, err := openData(ctx, env, "data", source)
 	if err != nil {
 		return Extent{}, err
 	}

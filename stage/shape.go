@@ -128,7 +128,7 @@ func Fingerprint(ctx context.Context, env Env, source string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	c, err := openData(ctx, env, name)
+	c, err := openData(ctx, env, "data", name)
 	if err != nil {
 		return "", err
 	}

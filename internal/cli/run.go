@@ -154,9 +154,6 @@ func (o runOptions) do(ctx context.Context, a *app, opt run.Options) error {
 	for _, c := range p.Cuts {
 		a.warn("budget: %s", c)
 	}
-	if err := (talk{a}).Consent(ctx, stage.Estimate{What: "run", Time: time.Duration(p.Seconds * float64(time.Second))}); err != nil {
-		return err
-	}
 	outcome, err := p.Do(ctx, a.env(), opt)
 	if outcome == nil {
 		return err

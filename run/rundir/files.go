@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
+
+	"github.com/coppice-ml/coppice/internal/wholefile"
 )
 
 // Format is the version of the files of a run directory.
@@ -95,33 +95,7 @@ func Write(path string, v any) error {
 	return WriteFile(path, append(raw, '\n'))
 }
 
-// WriteFile writes a file that appears whole or not at all, and stays when the
-// power goes.
+// WriteFile writes a file that appears whole or not at all.
 func WriteFile(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", path, err), ignoreNone(os.Remove(f.Name())))
-	}
-	return nil
-}
-
-func ignoreNone(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
+	return wholefile.Bytes(path, content)
 }
