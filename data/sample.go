@@ -218,5 +218,9 @@ func (s *sampler) tooShort(ctx context.Context) error {
 		}
 		s.longest = len(ids)
 	}
-	return fmt.Errorf("none of %d texts has %d tokens (the longest looked at has %d); ask for a smaller --length, or join the rows into one text, a .txt file", s.texts, s.opt.Length, s.longest)
+	noun := "texts"
+	if s.texts == 1 {
+		noun = "text"
+	}
+	return fmt.Errorf("none of %d %s has %d tokens (the longest looked at has %d); ask for a smaller --length, or pass --windows joined, which joins the rows", s.texts, noun, s.opt.Length, s.longest)
 }

@@ -208,7 +208,7 @@ func TestSampleOfShortTexts(t *testing.T) {
 		want  string
 	}{
 		{[]string{"Tim", "Tim ran.", ""}, "none of 3 texts has 1000 tokens (the longest looked at has 8)"},
-		{[]string{strings.Repeat("x", 999)}, "none of 1 texts has 1000 tokens (the longest looked at has 999)"},
+		{[]string{strings.Repeat("x", 999)}, "none of 1 text has 1000 tokens (the longest looked at has 999)"},
 		{nil, "there is no text"},
 	} {
 		if _, err := sample(c.texts, SampleOptions{Samples: 1, Length: 1000}); err == nil || !strings.Contains(err.Error(), c.want) {

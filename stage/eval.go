@@ -277,7 +277,7 @@ func (r *evalRun) openStates() error {
 	for i := range r.session.Prunings {
 		p := &r.session.Prunings[i]
 		identity := map[string]any{
-			"model": r.hash, "keep": p.Keep, "dtype": c.DType, "device": c.Device, "provider": c.Provider,
+			"model": r.hash, "layers": report.FormatLayers(r.layers(p)), "dtype": c.DType, "device": c.Device, "provider": c.Provider,
 			"add-bos": r.q.encoder.AddBOS, "limit": r.Limit, "num-fewshot": r.Shots, "fewshot-seed": r.FewshotSeed,
 		}
 		if c.Adapter != "" {
@@ -295,6 +295,14 @@ func (r *evalRun) openStates() error {
 		}
 	}
 	return r.checkOutputs() // another run may have finished meanwhile
+}
+
+// layers are those of a pruning, all of the model's where it names none.
+func (r *evalRun) layers(p *eval.Pruning) []int {
+	if p.Keep == nil {
+		return span(0, r.s.Model.Spec.Layers)
+	}
+	return p.Keep
 }
 
 // openState opens a state file; with Force an empty one, unless somebody is writing
