@@ -313,6 +313,11 @@ func testGram(t *testing.T, build New) {
 				t.Fatal(err)
 			}
 			sameBits(t, "what was multiplied", values(t, h), x)
+			part, again := hidden(t, r, slices.Concat(make([]float32, 2*r.m.Spec.Hidden), x)), make([]float32, len(out))
+			if err := gram.Gram(context.Background(), part.Slice(2, 2+rows), n, again); err != nil {
+				t.Fatal(err)
+			}
+			sameBits(t, "the matrix of a slice", again, out)
 			width, tolerance := len(x)/n, 1e-4
 			if dtype == engine.BFloat16 {
 				tolerance = 0.02 // inputs may be rounded

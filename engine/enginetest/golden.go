@@ -224,10 +224,22 @@ func finalNorm(t testing.TB, r *resident, x []float32) []float32 {
 	t.Helper()
 	h := upload(t, r, x)
 	defer h.Release()
+	block, err := r.e.NewHidden(r.m, h.Rows()+1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer block.Release()
+	other := block.Slice(1, 1+h.Rows())
+	if err := r.head.Norm(context.Background(), h, other); err != nil {
+		t.Fatal(err)
+	}
+	sameBits(t, "what was normed", values(t, h), x)
 	if err := r.head.Norm(context.Background(), h, h); err != nil {
 		t.Fatal(err)
 	}
-	return values(t, h)
+	out := values(t, h)
+	sameBits(t, "the norm in other memory", values(t, other), out)
+	return out
 }
 
 func upload(t testing.TB, r *resident, x []float32) engine.Hidden {
