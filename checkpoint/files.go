@@ -96,7 +96,6 @@ func rules() []rule {
 		{"merges.txt", RoleTokenizer, true, 0},
 		{"tekken.json", RoleTokenizer, true, 0},
 		{"*.tiktoken", RoleTokenizer, true, 0},
-		{"tekken.json", RoleTokenizer, true, 0},
 		{"*.model", RoleTokenizer, true, 0},
 		{"chat_template.*", RoleTokenizer, true, 0},
 		{templateDir + "/*.jinja", RoleTokenizer, true, 0},

@@ -79,6 +79,8 @@ func TestGoldens(t *testing.T) {
 		})
 	}
 	t.Run("other forms", func(t *testing.T) { otherFormsGoldens(t, published) })
+	t.Run("tekken", func(t *testing.T) { tekkenGoldens(t, filepath.Join(published, "llama3")) })
+	t.Run("constructs", func(t *testing.T) { constructGoldens(t, published) })
 	t.Run("prefix of chatglm2", func(t *testing.T) { prefixOfChatGLM2(t, filepath.Join(published, "chatglm2")) })
 }
 

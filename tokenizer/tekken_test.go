@@ -33,9 +33,9 @@ func tekkenFile(vocab map[string]int32, pattern string, specials int, list map[i
 	return string(raw)
 }
 
-// Llama 3's published vocabulary in tekken's form gives the ids of its goldens, moved up by the special tokens.
-func TestTekkenGoldens(t *testing.T) {
-	dir := shared(t, "data", "tokenizers", "llama3")
+// tekkenGoldens: Llama 3's published vocabulary in tekken's form gives the ids of its goldens, moved up by the
+// special tokens.
+func tekkenGoldens(t *testing.T, dir string) {
 	tok, err := loadFrom(t, map[string]string{tekkenName: tekkenFile(readVocabAndMerges(t, filepath.Join(dir, jsonName)).Model.Vocab, patternLlama3, 1000, nil)})
 	if err != nil {
 		t.Fatal(err)
