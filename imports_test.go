@@ -54,7 +54,7 @@ const importRule = `
 	engine/all  < internal/doctor stage
 	forest      < score eval internal/bench
 	score       < internal/bench
-	generate    < eval
+	generate    < eval internal/bench
 
 	# what can be asked of a model, without a command line
 	score prune eval eval/compare generate heal heal/adapter < stage

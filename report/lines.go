@@ -226,6 +226,9 @@ type Bench struct {
 	// fastest) / median of the measured times.
 	Runs   int    `json:"runs"`
 	Spread Number `json:"spread"`
+	// Prompts, of generating, is how many are answered together; then the limit is
+	// answering them one at a time.
+	Prompts int `json:"prompts,omitempty"`
 	// Saved, of healing on given rows, is how many times more multiply-accumulates
 	// there are when every row is computed.
 	Saved Number `json:"saved,omitempty"`

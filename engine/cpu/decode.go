@@ -1,5 +1,7 @@
 package cpu
 
+import "sync/atomic"
+
 // The phases of a forward call of few rows, as decoding makes them, or of few
 // for each worker: every product is cut by columns, so that each worker reads its
 // own part of the weights. What lies between is cut by rows, or is little enough
@@ -116,32 +118,85 @@ func (f *forward) few() bool {
 	if f.tape != nil || f.l.adapted || f.l.turned {
 		return false
 	}
-	return n <= fewRows || f.rows == nil && n < wideRows*f.e.info.Threads && f.e.info.Threads > 1 && f.l.separable()
+	switch {
+	case n <= fewRows:
+		return true
+	case f.rows != nil:
+		return false
+	case n <= f.e.several() && f.l.ordered():
+		return true
+	}
+	return n < wideRows*f.e.info.Threads && f.e.info.Threads > 1 && f.l.separable()
+}
+
+// several is up to how many rows kernels of our own are the fastest where they may be
+// used.
+func (e *Engine) several() int {
+	if e.half {
+		return fewRows
+	}
+	return max(fewRows, e.k.several)
+}
+
+// ordered finds out, once, whether kernels of our own have the bits of all products.
+func (l *layer) ordered() bool {
+	return once(&l.orders, func() (all bool) {
+		law, ok := l.e.mul.(*rowLaw)
+		if !ok {
+			return true
+		}
+		all = true
+		_ = l.e.pool.each(1, func(w *worker, _ int) {
+			for _, x := range l.maps() {
+				all = all && law.order(w, x.shape(), x.operand, x.operand).length > 0
+			}
+		})
+		return all
+	})
+}
+
+// once keeps the answer to a question in known: 0 of one not asked yet, 1 for yes, 2
+// for no.
+func once(known *atomic.Int32, ask func() bool) bool {
+	if known.Load() == 0 {
+		answer := int32(2)
+		if ask() {
+			answer = 1
+		}
+		known.Store(answer)
+	}
+	return known.Load() == 1
+}
+
+// maps are the linear maps of products.
+func (l *layer) maps() (xs []*matrix) {
+	for _, x := range []*matrix{l.query, l.key, l.value, l.out, l.gate, l.up, l.down} {
+		if x != nil {
+			xs = append(xs, x)
+		}
+	}
+	return xs
 }
 
 // separable finds out, once, whether blocks of columns have the bits of the whole
 // products, as the layer's phases cut them.
 func (l *layer) separable() bool {
-	if known := l.columns.Load(); known != 0 {
-		return known == 1
-	}
-	answer := int32(1)
-	if law, ok := l.e.mul.(*rowLaw); ok {
+	return once(&l.columns, func() (all bool) {
+		law, ok := l.e.mul.(*rowLaw)
+		if !ok {
+			return true
+		}
+		all = true
 		_ = l.e.pool.each(1, func(w *worker, _ int) {
 			at, step := 0, l.e.columnStep(l.query.out+l.key.out+l.value.out)
 			for _, x := range []*matrix{l.query, l.key, l.value} {
-				if !law.blocksAgree(w, x, at, step) {
-					answer = 2
-				}
+				all = all && law.blocksAgree(w, x, at, step)
 				at += x.out
 			}
 			for _, x := range []*matrix{l.out, l.gate, l.up, l.down} {
-				if x != nil && !law.blocksAgree(w, x, 0, l.e.columnStep(x.out)) {
-					answer = 2
-				}
+				all = all && (x == nil || law.blocksAgree(w, x, 0, l.e.columnStep(x.out)))
 			}
 		})
-	}
-	l.columns.Store(answer)
-	return answer == 1
+		return all
+	})
 }

@@ -4,7 +4,7 @@ package cpu
 
 import "simd/archsimd"
 
-// Products of few rows, limited by how fast weights arrive. b's rows lie along
+// Products of one row, limited by how fast weights arrive. b's rows lie along
 // the depth and sums run along it in order, so lanes have to be rows of b: eight
 // of them, four words at a time, are transposed in registers of AVX2. Two such
 // groups take turns, so that one's sums need not wait for the other's.

@@ -320,7 +320,7 @@ func (s *scoring) blocks(w *worker, from, to int) {
 		for lo := 0; lo < n; lo += tile {
 			hi := min(lo+tile, n)
 			logits := w.head.logits.floats(s.e.room(hi-lo) * p.n)
-			if n <= fewRows {
+			if n <= s.e.several() {
 				s.e.mul.narrow(w, p, n, 0, p.n, s.x, weights, logits)
 			} else {
 				s.e.mul.filled(w, p, hi-lo, s.e.room(hi-lo), s.x.from(lo*d), weights, logits)

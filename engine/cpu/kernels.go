@@ -48,9 +48,10 @@ type kernels struct {
 	// narrow sets columns [lo, hi) of dst [m, n] to what products gives, for few rows.
 	narrow func(m, n, k, lo, hi int, a, b, dst []float32)
 	// columns and columnsHalf do the same in the order of another library's sums
-	// (see gemv.go).
+	// (see gemv.go). Up to several rows, columns is as fast as libraries' products.
 	columns     func(m, n, k int, r runs, lo, hi int, a, b, dst []float32)
 	columnsHalf func(m, n, k int, r runs, lo, hi int, a, b []uint16, dst []float32)
+	several     int
 	// transpose writes the rows of b, stride apart, as columns of panel [depth, pitch].
 	transpose func(panel []float32, pitch int, b []float32, columns, stride, depth int)
 }
@@ -63,7 +64,7 @@ func scalarKernels() *kernels {
 		scaleMax: scaleMax, argmax: argmax, expSum: expSum, softCap: softCap,
 		pack: packBF16, widen: widenBF16, widenHalf: widenF16,
 		products: productRows, productsPlain: productPlain, narrow: narrowRows,
-		columns: columns, columnsHalf: columnsHalf, transpose: transposeRows,
+		columns: columns, columnsHalf: columnsHalf, several: fewRows, transpose: transposeRows,
 	}
 }
 

@@ -32,7 +32,7 @@ func avx512Kernels() *kernels {
 		k.columnsHalf = columnsHalf512
 	}
 	k.products, k.productsPlain, k.narrow = products512, productsPlain512, narrowVector
-	k.columns, k.transpose = columnsVector, transpose
+	k.columns, k.transpose = columnsSeveral, transpose
 	return k
 }
 
@@ -40,17 +40,18 @@ func avx512Kernels() *kernels {
 func avx2Kernels() *kernels {
 	k := scalarKernels()
 	k.name, k.backKernels = "AVX2", backKernels256()
+	k.several = severalRows
 	k.sum, k.sumSquares, k.norm, k.add, k.minus, k.scale = sum256, sumSquares256, norm256, add256, minus256, scale256
 	k.gate, k.gateReLU = gate256, gateReLU256
 	k.rotate, k.rotatePairs = rotate256, rotatePairs256
 	k.scaleMax, k.argmax, k.expSum, k.softCap = scaleMax256, argmax256, expSum256, softCap256
 	k.widen, k.widenHalf = widen256, widenHalf256
 	k.products, k.productsPlain, k.narrow = products256, productsPlain256, narrowVector
-	k.columns, k.transpose = columnsVector, transpose
+	k.columns, k.transpose = columnsSeveral, transpose
 	return k
 }
 
 // narrowVector gives what products512 and products256 give: one run.
 func narrowVector(m, n, k, lo, hi int, a, b, dst []float32) {
-	columnsVector(m, n, k, runs{length: k}, lo, hi, a, b, dst)
+	columnsSeveral(m, n, k, runs{length: k}, lo, hi, a, b, dst)
 }

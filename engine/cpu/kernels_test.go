@@ -224,6 +224,33 @@ func TestConversions(t *testing.T) {
 	}
 }
 
+// TestColumns: products in another library's order have the bits of the readable
+// version, and nothing beside the columns is written.
+func TestColumns(t *testing.T) {
+	const n, lo, hi = 41, 3, 40
+	for _, k := range variants() {
+		for _, c := range []struct {
+			m, k int
+			r    runs
+		}{
+			{1, 1, runs{length: 1}}, {1, 500, runs{length: 500}}, {2, 130, runs{length: 64}}, {3, 300, runs{256, true}}, {5, 129, runs{128, true}},
+			{6, 77, runs{length: 77}}, {8, 256, runs{length: 96}}, {13, 140, runs{length: 1024}}, {71, 200, runs{length: 150}}, {7, 333, runs{128, true}},
+		} {
+			t.Run(fmt.Sprintf("%s/%+v", k.name, c), func(t *testing.T) {
+				a, b := noise(c.m*c.k, false, 5).f32, noise(n*c.k, false, 6).f32
+				want, got := make([]float32, c.m*n), make([]float32, c.m*n)
+				fill(want, 77)
+				fill(got, 77)
+				columns(c.m, n, c.k, c.r, lo, hi, a, b, want)
+				k.columns(c.m, n, c.k, c.r, lo, hi, a, b, got)
+				if !sameFloats(got, want) {
+					t.Error("bits differ")
+				}
+			})
+		}
+	}
+}
+
 // BenchmarkKernels reports the rate of each kernel on rows of the size they
 // meet in a model, all in cache.
 func BenchmarkKernels(b *testing.B) {

@@ -22,7 +22,7 @@ type layer struct {
 	query, key, value, out, gate, up, down *matrix
 	owned                                  []*matrix
 	adapted                                bool         // some map has an adapter
-	columns                                atomic.Int32 // of separable: 0 unknown, 1 yes, 2 no
+	columns, orders                        atomic.Int32 // of separable and ordered, see once
 	leave                                  func()       // lets its pages go
 	turned                                 bool         // some map is laid out for many rows
 }

@@ -101,7 +101,7 @@ func (g goMultiplier) filled(w *worker, s shape, m, _ int, a, b operand, dst []f
 }
 
 func (g goMultiplier) narrow(w *worker, s shape, m, lo, hi int, a, b operand, dst []float32) {
-	if m <= fewRows {
+	if m <= g.k.several {
 		g.k.narrow(m, s.n, s.k, lo, hi, a.f32, b.f32, dst)
 		return
 	}

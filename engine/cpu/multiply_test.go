@@ -116,14 +116,14 @@ func TestNarrow(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = e.Close() })
 		for _, s := range []shape{{n: 5, k: 3}, {n: 64, k: 64}, {n: 172, k: 100}, {n: 600, k: 77}, {n: 512, k: 576}, {n: 576, k: 1536}, {n: 512, k: 2048}, {n: 200, k: 5632}} {
-			for _, m := range []int{1, 2, fewRows} {
+			for _, m := range []int{1, 2, fewRows, 7, 70} {
 				t.Run(fmt.Sprintf("%s/%s/%s/%dx%dx%d", e.info.Provider, e.info.DType, e.k.name, m, s.n, s.k), func(t *testing.T) {
 					a, b := noise(m*s.k, e.half, 5), noise(s.n*s.k, e.half, 6)
 					want, got := make([]float32, m*s.n), make([]float32, m*s.n)
 					e.product(s, m, a, b, want)
 					_ = e.pool.each(1, func(w *worker, _ int) {
-						for lo := 0; lo < s.n; lo += 96 {
-							e.mul.narrow(w, s, m, lo, min(lo+96, s.n), a, b, got)
+						for lo := 0; lo < s.n; lo += 90 {
+							e.mul.narrow(w, s, m, lo, min(lo+90, s.n), a, b, got)
 						}
 					})
 					if !sameFloats(got, want[:len(got)]) {

@@ -6,7 +6,7 @@ package cpu
 // columns as a product of its own where that gives the same bits.
 func (l *rowLaw) narrow(w *worker, s shape, m, lo, hi int, a, b operand, dst []float32) {
 	var r runs
-	if m <= fewRows {
+	if m <= fewRows || a.bf16 == nil && m <= l.kernels.several {
 		r = l.order(w, s, a, b)
 	}
 	switch {

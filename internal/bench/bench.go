@@ -18,7 +18,7 @@ import (
 type Options struct {
 	Shape  Shape         // the zero one means the first of Shapes
 	What   string        // one of Whats; "" means the first
-	Tokens int           // length of the sequence, or of the context that decoding starts from; 0 means 512, decoding 32
+	Tokens int           // length of the sequence, or of the context or prompts that decoding starts from; 0 means 512, of those 32
 	Rounds int           // pairs of measurements after one that warms up; 0 means 5
 	Memory int64         // bytes that weights may take; 0 means no bound
 	Seed   uint64        // of weights and tokens
@@ -32,7 +32,7 @@ type Options struct {
 
 // Whats lists what can be measured.
 func Whats() []string {
-	return []string{whatForward, whatDecode, whatScore, whatCurve, whatMetrics, whatCKA, whatPPL, whatTail, whatHeal, whatHealLoRA, HealRows, whatLlama}
+	return []string{whatForward, whatDecode, whatGenerate, whatScore, whatCurve, whatMetrics, whatCKA, whatPPL, whatTail, whatHeal, whatHealLoRA, HealRows, whatLlama}
 }
 
 // What is measured of a single sequence.
@@ -67,6 +67,8 @@ func Run(ctx context.Context, opt Options, emit func(report.Bench)) error {
 		measure = opt.decode
 	case whatLlama:
 		measure = opt.besideLlama
+	case whatGenerate:
+		measure = opt.bulk
 	case whatHeal, whatHealLoRA, HealRows:
 		measure = opt.healing
 	}
@@ -87,7 +89,7 @@ func (opt Options) withDefaults() (_ Options, err error) {
 	if opt.What == "" {
 		opt.What = Whats()[0]
 	}
-	if opt.Tokens == 0 && opt.What == whatDecode {
+	if opt.Tokens == 0 && (opt.What == whatDecode || opt.What == whatGenerate) {
 		opt.Tokens = 32
 	}
 	if opt.Tokens == 0 {
@@ -133,11 +135,16 @@ type pairs struct {
 	tokens     int                           // of one run
 	operations float64                       // of one run's matrix products
 	l          engine.Limiter
+	warm       bool // the first pair counts
 }
 
 func (p pairs) measure() (report.Bench, error) {
 	var took, limits, ratios []float64
-	for round := range p.opt.Rounds + 1 {
+	rounds := p.opt.Rounds
+	if !p.warm {
+		rounds++
+	}
+	for round := range rounds {
 		start := time.Now()
 		if err := p.run(); err != nil {
 			return report.Bench{}, err
@@ -150,7 +157,7 @@ func (p pairs) measure() (report.Bench, error) {
 				return report.Bench{}, err
 			}
 		}
-		if round > 0 { // the first pair warms up
+		if p.warm || round > 0 { // the first pair warms up
 			took, limits, ratios = append(took, run), append(limits, limit.Seconds()), append(ratios, limit.Seconds()/run)
 		}
 	}

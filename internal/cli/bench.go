@@ -26,6 +26,9 @@ reading it from disk take; the peak of the process's memory is in the result.
 "metrics", "cka", "ppl" and "tail" run metrics on 10 x 128 tokens beside plain
 forward passes: their limit is the time that the count of layers predicts.
 
+"generate" answers 16 prompts together, 16 tokens each, beside the same prompts one at a
+time, whose rate stands in the limit's place; answers that differ are an error.
+
 --config measures the shape of a config.json, of any family that can be run; its
 weights are made up, too. "llama" is a forward pass beside that of a Llama of the
 same widths, in turns: the limit is that one's time for as many products.
@@ -54,7 +57,7 @@ its limit is what the count of products predicts of that.`,
 	c.Flags().StringVar(&o.Shape, "shape", o.Shape, "shape of the model: "+strings.Join(stage.BenchShapes(), ", "))
 	c.Flags().StringVar(&o.Config, "config", "", "a config.json, or a directory that has one: measure a model of this shape")
 	c.Flags().StringVar(&o.What, "what", o.What, "what to measure: "+strings.Join(stage.BenchWhats(), ", "))
-	c.Flags().IntVar(&o.Tokens, "tokens", 0, "length of the sequence (default 512), or of the context that decoding starts from (default 32)")
+	c.Flags().IntVar(&o.Tokens, "tokens", 0, "length of the sequence (default 512), or of the context or prompts that decoding and generating start from (default 32)")
 	c.Flags().IntVar(&o.Rounds, "rounds", o.Rounds, "pairs of measurements")
 	c.Flags().BoolVar(&o.Profile, "profile", false, "also say what the workers' time goes to")
 	c.Flags().Uint64Var(&o.Seed, "seed", o.Seed, "seed of weights and tokens")
