@@ -66,14 +66,15 @@ func (e Eval) Run(ctx context.Context, env Env) ([][]report.Result, error) {
 	if err != nil {
 		return nil, evalRemedy(err)
 	}
-	if e.RequestsOut != "" {
-		if err := e.writeRequests(q.asked); err != nil || e.RequestsOnly {
-			return nil, err
-		}
+	if e.RequestsOnly {
+		return nil, e.writeRequests(q.asked)
 	}
 	lines, err := e.run(ctx, env, q)
 	if err != nil {
 		return nil, evalRemedy(err)
+	}
+	if err := e.writeRequests(q.asked); err != nil { // last: an interrupted run would meet it again
+		return nil, err
 	}
 	return lines, gates.check(lines[0])
 }
@@ -177,6 +178,9 @@ func (e Eval) Requests(ctx context.Context, env Env) ([]Asked, error) {
 }
 
 func (e Eval) writeRequests(asked []*eval.Asked) error {
+	if e.RequestsOut == "" {
+		return nil
+	}
 	return writeLines(e.RequestsOut, func(line func(report.Line) error) error {
 		for _, a := range asked {
 			for _, l := range a.Lines() {

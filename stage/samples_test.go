@@ -12,6 +12,7 @@ import (
 
 	"github.com/coppice-ml/coppice/data"
 	"github.com/coppice-ml/coppice/heal"
+	"github.com/coppice-ml/coppice/internal/testkit"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/tokenizer"
 )
@@ -38,22 +39,79 @@ func TestConversations(t *testing.T) {
 	}
 	for name, results := range want {
 		t.Run(name, func(t *testing.T) {
-			m := testSampler(tok, filepath.Join(conversations, name+".jinja"))
-			i := 0
-			for row, err := range data.Rows(filepath.Join(conversations, "rows.jsonl"), data.RowOptions{Raw: true}) {
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got := outcome(m.row(nil, data.SchemaMessages, row)); got != results[i] {
-					t.Errorf("row %d: %s, want %s", i, got, results[i])
-				}
-				i++
-			}
-			if i != len(results) || i != 200 {
-				t.Errorf("%d rows, %d results", i, len(results))
-			}
+			conversationsBy(t, testSampler(tok, filepath.Join(conversations, name+".jinja")), results)
 		})
 	}
+}
+
+func conversationsBy(t *testing.T, m *sampler, results []string) {
+	t.Helper()
+	i := 0
+	for row, err := range data.Rows(filepath.Join(conversations, "rows.jsonl"), data.RowOptions{Raw: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := outcome(m.row(nil, data.SchemaMessages, row)); got != results[i] {
+			t.Errorf("row %d: %s, want %s", i, got, results[i])
+		}
+		i++
+	}
+	if i != len(results) || i != 200 {
+		t.Errorf("%d rows, %d results", i, len(results))
+	}
+}
+
+// TestConversationsPublished: the same with the vocabularies of published models, as
+// published.py computed it.
+func TestConversationsPublished(t *testing.T) {
+	root := testkit.Shared(t, "data", "tokenizers")
+	var want map[string][]string
+	raw, err := os.ReadFile(filepath.Join(conversations, "published.json"))
+	if err == nil {
+		err = json.Unmarshal(raw, &want)
+	}
+	if err != nil || len(want) != 8 {
+		t.Fatal(len(want), err)
+	}
+	for name, with := range map[string][2]string{
+		"llama3": {"llama3", `{"bos_token":"<|begin_of_text|>","eos_token":"<|eot_id|>"}`},
+		"qwen":   {"qwen2", `{"eos_token":"<|im_end|>"}`}, "chatml": {"qwen2", `{"eos_token":"<|im_end|>"}`},
+		"gemma":   {"phi3", `{"bos_token":"<s>","eos_token":"</s>"}`},
+		"mistral": {"llama2", ""}, "vicuna": {"llama2", ""}, "baichuan2": {"baichuan2", ""}, "chatglm2": {"chatglm2", `{"tokenizer_class":"ChatGLMTokenizer"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(root, with[0])
+			if with[1] != "" {
+				dir = withConfig(t, dir, with[1])
+			}
+			tok, err := tokenizer.Load(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := testSampler(tok, filepath.Join(conversations, name+".jinja"))
+			m.dir = dir
+			conversationsBy(t, m, want[name])
+		})
+	}
+}
+
+// withConfig is a directory with another's tokenizer and a configuration of its own.
+func withConfig(t *testing.T, from, config string) string {
+	t.Helper()
+	dir := t.TempDir()
+	from, err := filepath.Abs(from)
+	for _, name := range []string{"tokenizer.json", "tokenizer.model"} {
+		if _, none := os.Stat(filepath.Join(from, name)); none == nil && err == nil {
+			err = os.Symlink(filepath.Join(from, name), filepath.Join(dir, name))
+		}
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "tokenizer_config.json"), []byte(config), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func testSampler(tok *tokenizer.Tokenizer, template string) *sampler {

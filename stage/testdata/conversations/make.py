@@ -91,11 +91,11 @@ class Tokenizer:
         return out
 
 
-def expect(env, template, tokenizer, row):
+def expect(env, template, tokenizer, row, bos="<s>", eos="</s>"):
     t = env.from_string(template)
 
     def render(messages, prompt):
-        return t.render(messages=messages, tools=row.get("tools"), documents=None, add_generation_prompt=prompt, bos_token="<s>", eos_token="</s>")
+        return t.render(messages=messages, tools=row.get("tools"), documents=None, add_generation_prompt=prompt, eos_token=eos, **({"bos_token": bos} if bos else {}))
 
     m = row["messages"]
     try:
@@ -115,7 +115,7 @@ def expect(env, template, tokenizer, row):
     end = whole.encode()[spans[-1][0]:].decode()
     answer = m[-1]["content"].strip()
     if m[-1]["role"] == "assistant" and (end.strip() == "" if answer == "" else end.strip().endswith(answer)):
-        ids.append(tokenizer.special["</s>"])  # nothing of the template's own ends the answer
+        ids.append(tokenizer.special[eos])  # nothing of the template's own ends the answer
         labels.append(ids[-1])
     cut = len(ids) > LENGTH
     ids, labels = ids[:LENGTH], labels[:LENGTH]
