@@ -75,7 +75,10 @@ type Info struct {
 	DType    DType  // what matrix products take as input; sums are float32
 	Provider string // who multiplies matrices, e.g. "oneDNN 2.6.3 (AVX2)" or "Go (AVX-512)"
 	Threads  int
-	Notes    []string // what a user should know, e.g. why a provider is not used
+	// DeviceMemory is how many bytes the engine may take of a memory of its own; 0: it
+	// has none, or nobody knows.
+	DeviceMemory int64
+	Notes        []string // what a user should know, e.g. why a provider is not used
 }
 
 // Memory is what running a model takes beside the hidden states, caches, tapes and

@@ -75,7 +75,7 @@ func (t *taylor) plan() error {
 	}
 	e := t.p.run.Engine()
 	if _, ok := e.(engine.Trainer); !ok {
-		return fmt.Errorf("metrics taylor and taylor-l2 need gradients, which engine %s does not compute", e.Info().Device)
+		return fmt.Errorf("metrics taylor and taylor-l2 need gradients, which engine %s does not compute: device cpu does", e.Info().Device)
 	}
 	if err := t.pack(); err != nil {
 		return err

@@ -18,7 +18,7 @@ import (
 func (s *Session) adapt(ctx context.Context, dir string) (*heal.Set, error) {
 	trainer, ok := s.Engine.(engine.Trainer)
 	if !ok {
-		return nil, failed("{device} %s: this engine runs no adapters", s.Engine.Info().Device).with("merge the adapter with coppice merge-adapter")
+		return nil, failed("{device} %s: this engine runs no adapters", s.Engine.Info().Device).with("use {device} cpu, or merge the adapter with coppice merge-adapter")
 	}
 	a, err := adapter.Read(dir, s.Model.Spec, s.kept())
 	if err != nil {

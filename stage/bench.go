@@ -79,7 +79,10 @@ func (b Bench) Run(ctx context.Context, env Env) (results []report.Bench, err er
 			return nil, err
 		}
 	}
-	opt.Streaming.Bound = func(f forest.Options) forest.Options { return bounded(f, opt.Memory) }
+	opt.Streaming.Bound = func(f forest.Options) forest.Options {
+		f.DeviceMemory = e.Info().DeviceMemory
+		return bounded(f, opt.Memory)
+	}
 	opt.Streaming.Peak = func() int64 { _, peak := doctor.Process(); return peak }
 	env.Talk.Note("measuring %s of %s, %s and a warm-up", b.What, shape.Name, report.Plural(b.Rounds, "pair"))
 	err = bench.Run(ctx, opt, func(r report.Bench) { results = append(results, r) })

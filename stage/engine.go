@@ -24,6 +24,8 @@ type Engine struct {
 	Threads int    `yaml:"threads"` // 0: one for each usable core
 	Adapter string `yaml:"adapter"` // directory of a PEFT adapter that runs beside the weights; "": none
 	Memory  string `yaml:"memory"`  // most the process may hold, such as 4GiB; "": DefaultMemory
+	// DeviceMemory is the most that may be taken of a GPU's memory; "": what is free.
+	DeviceMemory string `yaml:"device_memory"`
 }
 
 // Devices lists the values of Engine.Device.
@@ -37,11 +39,8 @@ const maxThreads = 1024
 
 // Check finds what can be wrong before any file is opened.
 func (e Engine) Check() error {
-	if e.Device == "cuda" || strings.HasPrefix(e.Device, "cuda:") {
-		return wrong("{device} %s: this version has no CUDA engine yet", e.Device).with("use {device} cpu")
-	}
-	if err := oneOf("device", e.Device, all.Devices()...); err != nil && e.Device != "" {
-		return err
+	if !all.Known(e.Device) {
+		return oneOf("device", e.Device, append(all.Devices(), "cuda:1")...)
 	}
 	if err := checkDType(e.DType); err != nil {
 		return err
@@ -52,15 +51,23 @@ func (e Engine) Check() error {
 	if e.Threads > maxThreads {
 		return wrong("{threads} %d: want at most %d", e.Threads, maxThreads).with("more threads than cores make nothing faster")
 	}
-	if e.Memory == "" {
+	if err := checkBytes("memory", e.Memory); err != nil {
+		return err
+	}
+	return checkBytes("device_memory", e.DeviceMemory)
+}
+
+// checkBytes checks a field that bounds memory, or is empty.
+func checkBytes(field, value string) error {
+	if value == "" {
 		return nil
 	}
-	n, err := parseBytes(e.Memory)
+	n, err := parseBytes(value)
 	if err != nil {
-		return wrong("{memory}: %w", err)
+		return wrong("{"+field+"}: %w", err)
 	}
-	if _, err := strconv.ParseFloat(e.Memory, 64); err == nil && n < 1<<20 {
-		return wrong("{memory} %s: %s bytes are less than any model takes", e.Memory, e.Memory).with("give it a unit: {memory} %sGiB", e.Memory)
+	if _, err := strconv.ParseFloat(value, 64); err == nil && n < 1<<20 {
+		return wrong("{"+field+"} %s: %s bytes are less than any model takes", value, value).with("give it a unit: {"+field+"} %sGiB", value)
 	}
 	return nil
 }
@@ -94,6 +101,12 @@ func (e Engine) memory() int64 {
 	return DefaultMemory()
 }
 
+// deviceMemory is the bound on a GPU's memory in bytes, 0 for what is free.
+func (e Engine) deviceMemory() int64 {
+	n, _ := parseBytes(e.DeviceMemory)
+	return n
+}
+
 // DefaultMemory is how much the process may hold where nobody says: 0.8 of what
 // is free, or 0, which means no bound, where that is unknown.
 func DefaultMemory() int64 { return doctor.DefaultMemory() }
@@ -118,6 +131,15 @@ func Machine() (cpu string, peak int64) {
 	return doctor.CPUModel(), peak
 }
 
+// training is the engine for what trains or runs an adapter: where it is chosen by
+// itself, one that can, which so far is the processor's.
+func (e Engine) training() Engine {
+	if e.Device == "" || e.Device == all.Auto {
+		e.Device = "cpu"
+	}
+	return e
+}
+
 // start starts the engine.
 func (e Engine) start(env Env) (engine.Engine, error) {
 	open := env.Engines
@@ -133,7 +155,7 @@ func (e Engine) start(env Env) (engine.Engine, error) {
 
 // builtin starts the engines of this build.
 func builtin(e Engine, getenv func(string) string) (engine.Engine, error) {
-	return all.Open(e.Device, all.Options{DType: dtype(e.DType), Threads: e.Threads, Getenv: getenv})
+	return all.Open(e.Device, all.Options{DType: dtype(e.DType), Threads: e.Threads, DeviceMemory: e.deviceMemory(), Cache: CacheDir(getenv), Getenv: getenv})
 }
 
 // bounded makes a Runner keep what is left of the process's memory, and Go's

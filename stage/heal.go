@@ -250,7 +250,7 @@ func (j *healJob) prepare(ctx context.Context) (err error) {
 	if err := j.settle(); err != nil {
 		return err
 	}
-	if err := j.s.Start(j.Engine, nil); err != nil {
+	if err := j.s.Start(j.Engine.training(), nil); err != nil {
 		return err
 	}
 	if _, ok := j.s.Engine.(engine.Trainer); !ok {

@@ -96,16 +96,22 @@ func (s *Session) Start(e Engine, progress func(done, total int64)) error {
 		return fmt.Errorf("%s/config.json: %w", s.Checkpoint.Dir(), err)
 	}
 	var err error
+	if e.Adapter != "" {
+		e = e.training()
+	}
 	if s.Engine, err = e.start(s.env); err != nil {
 		return err
 	}
 	s.memory = e.memory()
 	info := s.Engine.Info()
 	s.env.Talk.Detail("engine: %s, %s by %s, %s, memory %s", info.Device, info.DType, info.Provider, report.Plural(info.Threads, "thread"), report.FormatBytes(s.memory))
+	if info.DeviceMemory > 0 {
+		s.env.Talk.Detail("engine: up to %s of the device's memory", report.FormatBytes(info.DeviceMemory))
+	}
 	for _, n := range info.Notes {
 		s.env.Talk.Detail("engine: %s", n)
 	}
-	var o forest.Options
+	o := forest.Options{DeviceMemory: info.DeviceMemory}
 	if e.Adapter != "" {
 		if s.adapter, err = s.adapt(context.Background(), e.Adapter); err != nil {
 			return err

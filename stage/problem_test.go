@@ -77,7 +77,7 @@ func TestParseBytes(t *testing.T) {
 
 func TestEngineCheck(t *testing.T) {
 	for field, e := range map[string]Engine{
-		"device": {Device: "cuda:1"}, "dtype": {DType: "float8"}, "threads": {Threads: -1}, "memory": {Memory: "4"}, "": {DType: "bf16", Memory: "4GiB"},
+		"device": {Device: "cuda:x"}, "device_memory": {DeviceMemory: "lots"}, "dtype": {DType: "float8"}, "threads": {Threads: -1}, "memory": {Memory: "4"}, "": {Device: "cuda:1", DType: "bf16", Memory: "4GiB", DeviceMemory: "8GiB"},
 	} {
 		err := e.Check()
 		var p *Problem

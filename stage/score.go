@@ -165,7 +165,7 @@ func noModel(d Data, by string, random bool) (out []Unused) {
 	} else {
 		all("no data is read", "field", "samples", "length", "add_bos", "tokens_out")
 	}
-	all("no layer is run", "device", "dtype", "threads", "memory")
+	all("no layer is run", "device", "dtype", "threads", "memory", "device_memory")
 	if !random {
 		all("nothing is drawn at random", "seed")
 	}

@@ -61,6 +61,7 @@ type tuning struct {
 	edit     func(*program) // changes the kernels' source
 	staged   int            // bytes of a staging buffer
 	unwaited bool           // plants a fault: streams do not wait for each other
+	unprobed bool           // plants another: products use what the library likes best
 }
 
 func defaults() tuning {
@@ -89,7 +90,7 @@ func start(o Options, t tuning) (engine.Engine, error) {
 		e.w.close()
 		return nil, err
 	}
-	e.info = engine.Info{Device: "cuda", DType: dtype, Provider: fmt.Sprintf("cuBLASLt %s on %s", e.b.is, e.device.name), Threads: 1}
+	e.info = engine.Info{Device: "cuda", DType: dtype, Provider: fmt.Sprintf("cuBLASLt %s on %s", e.b.is, e.device.name), Threads: 1, DeviceMemory: e.pool.limit}
 	if e.device.ordinal > 0 {
 		e.info.Device = fmt.Sprintf("cuda:%d", e.device.ordinal)
 	}

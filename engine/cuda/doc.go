@@ -34,6 +34,10 @@ type Options struct {
 	Memory int64
 	// Cache is a folder for compiled kernels and for what was probed; "": none.
 	Cache string
+	// Probes are the numbers of rows, ascending, that algorithms of products are tried
+	// with when a shape is new; nil: those that suit a GPU. Results do not depend on
+	// them; the largest is how many rows are multiplied at a time.
+	Probes []int
 	// Getenv reads the environment: COPPICE_CUDA is a folder to look for libraries
 	// in before all others, CUDA_HOME, CUDA_PATH, VIRTUAL_ENV and CONDA_PREFIX say
 	// where those of others lie. nil: it is empty.

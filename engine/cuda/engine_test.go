@@ -20,7 +20,7 @@ func build(t testing.TB, dtype engine.DType) engine.Engine {
 
 func start(t testing.TB, f *cudatest.Fake, o cuda.Options, tuning cuda.Tuning) engine.Engine {
 	t.Helper()
-	o.Getenv, o.Cache = f.Getenv, f.Cache
+	o.Getenv, o.Cache, o.Probes = f.Getenv, f.Cache, cudatest.Probes()
 	e, err := cuda.Start(o, tuning)
 	if err != nil {
 		t.Fatal(err)

@@ -15,13 +15,14 @@ type Tuning struct {
 	Edit     func(map[string]string) // changes the kernels' source
 	Staged   int                     // bytes of a staging buffer
 	Unwaited bool                    // streams do not wait for each other
+	Unprobed bool                    // products use what the library likes best
 }
 
 // Start starts an engine as tests want it: every buffer of its very size and spoilt
 // when given back, few rows probed.
 func Start(o Options, t Tuning) (engine.Engine, error) {
 	u := defaults()
-	u.probe, u.repeats, u.exact, u.unwaited = []int{8, 16, 64, 128}, 1, !t.Pooled, t.Unwaited
+	u.repeats, u.exact, u.unwaited, u.unprobed = 1, !t.Pooled, t.Unwaited, t.Unprobed
 	u.staged = 1 << 20
 	if t.Patience > 0 {
 		u.patience = t.Patience

@@ -24,6 +24,7 @@ type law struct {
 	repeats   int
 	cache     string // file, or ""
 	known     map[shape]choices
+	unprobed  bool // see tuning
 	workspace buffer
 }
 
@@ -50,7 +51,10 @@ func room(n int) int {
 func (l *law) mostRows() int { return l.probes[len(l.probes)-1] }
 
 func (e *Engine) newLaw(o Options, t tuning) (*law, error) {
-	l := &law{e: e, probes: t.probe, repeats: t.repeats, known: map[shape]choices{}}
+	if o.Probes != nil {
+		t.probe = o.Probes
+	}
+	l := &law{e: e, probes: t.probe, repeats: t.repeats, unprobed: t.unprobed, known: map[shape]choices{}}
 	var err error
 	if l.workspace, err = e.pool.take(work, workspaceBytes); err != nil {
 		return nil, err
@@ -128,6 +132,13 @@ func (l *law) multiply(s shape, n int, w, x, y address) error {
 			if p.algorithm = c.Algorithm; rows <= c.Rows {
 				break
 			}
+		}
+		if l.unprobed {
+			best, err := l.e.b.algorithms(s, l.e.half, rows, true)
+			if err != nil {
+				return err
+			}
+			p.algorithm = best[0].algorithm
 		}
 		if err := l.e.b.run(p); err != nil {
 			return err

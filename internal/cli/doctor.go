@@ -21,8 +21,9 @@ func newDoctor(a *app) *cobra.Command {
 variables that change what Coppice does. COPPICE_ONEDNN is "off" for the Go
 kernels, or the path of a oneDNN library to load; COPPICE_KERNELS is AVX-512, AVX2
 or scalar, for kernels of Go below what the processor has, as ONEDNN_MAX_CPU_ISA
-(AVX2, AVX512_CORE, AVX512_CORE_BF16) is for those of oneDNN; COPPICE_CACHE is
-where content hashes are kept between runs.
+(AVX2, AVX512_CORE, AVX512_CORE_BF16) is for those of oneDNN; COPPICE_CUDA is the
+folder to look in for an NVIDIA GPU's libraries, instead of where they mostly lie;
+COPPICE_CACHE is where content hashes and GPU kernels are kept between runs.
 
 Exits with 1 when the engine does not start.`,
 		Example: `  coppice doctor
@@ -43,7 +44,11 @@ func runDoctor(c *cobra.Command, a *app) error {
 		err = printDoctor(a, r)
 	}
 	if err == nil && r.Kernels.Error != "" {
-		err = failed("the engine does not start: %s", r.Kernels.Error).withHint("set COPPICE_ONEDNN=off for the Go kernels, or unset it")
+		hint := "set COPPICE_ONEDNN=off for the Go kernels, or unset it"
+		if strings.Contains(r.Kernels.Error, "device cuda") {
+			hint = "other commands run with --device cpu"
+		}
+		err = failed("the engine does not start: %s", r.Kernels.Error).withHint("%s", hint)
 	}
 	return err
 }

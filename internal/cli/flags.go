@@ -15,10 +15,11 @@ func engineFlags(c *cobra.Command, e *stage.Engine) {
 }
 
 func engineFlagsOf(c *cobra.Command, e *stage.Engine) {
-	c.Flags().StringVar(&e.Device, "device", orAuto(e.Device), strings.Join(stage.Devices(), " or "))
+	c.Flags().StringVar(&e.Device, "device", orAuto(e.Device), strings.Join(stage.Devices(), ", ")+"; cuda:1 is the second GPU")
 	c.Flags().StringVar(&e.DType, "dtype", orAuto(e.DType), "matrix inputs: auto, bfloat16 (bf16) or float32 (fp32)")
 	c.Flags().IntVar(&e.Threads, "threads", 0, "worker threads (default: one for each usable core)")
 	c.Flags().StringVar(&e.Memory, "memory", "", "most memory the process may hold, mapped files included, such as 4GiB: with less of it layers stream (default 0.8 of what is free)")
+	c.Flags().StringVar(&e.DeviceMemory, "device-memory", "", "most memory to take of a GPU, such as 16GiB: with less of it layers stream (default what is free)")
 }
 
 // adapterFlag runs an adapter beside a model's weights.

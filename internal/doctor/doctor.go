@@ -75,12 +75,16 @@ func memory(root fs.FS) Memory {
 
 func kernels(opt Options) Kernels {
 	getenv := func(name string) string { value, _ := opt.Getenv(name); return value }
-	e, err := all.Open(opt.Device, all.Options{DType: opt.DType, Threads: opt.Threads, Getenv: getenv})
+	o := all.Options{DType: opt.DType, Threads: opt.Threads, Cache: opt.CacheDir, Getenv: getenv}
+	e, err := all.Open(opt.Device, o)
 	if err != nil {
 		return Kernels{Error: err.Error(), Notes: []string{}}
 	}
 	defer func() { _ = e.Close() }()
 	d := diagnosis(e)
+	if opt.Device == "" || opt.Device == all.Auto {
+		d.Notes = append(d.Notes, noGPU(e, o)...)
+	}
 	return Kernels{
 		Provider:    d.Provider,
 		BFloat16:    d.BFloat16,
@@ -88,6 +92,19 @@ func kernels(opt Options) Kernels {
 		ElementWise: d.Kernels,
 		Notes:       append([]string{}, d.Notes...),
 	}
+}
+
+// noGPU says why there is none, where the processor was chosen: what was looked for.
+func noGPU(e engine.Engine, o all.Options) []string {
+	if e.Info().Device != "cpu" {
+		return nil
+	}
+	gpu, err := all.Open("cuda", o)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	_ = gpu.Close() // it has come since
+	return nil
 }
 
 // diagnosis is what an engine says of itself, less where it says no more than Info.
