@@ -22,18 +22,14 @@ func (e *Engine) spreadOn(stream uintptr, kernel string, values int, args ...any
 	return e.launch(stream, kernel, min(spreadBlocks, (values+each*blockThreads-1)/(each*blockThreads)), 1, args...)
 }
 
-// fetchSmall copies a few bytes from the device.
+// fetchSmall copies a few bytes from the device. It takes no slot of the stage: those
+// who hold one may be waiting for the worker.
 func (e *Engine) fetchSmall(to []byte, from address) error {
-	slot := <-e.stage.slots
-	defer func() { e.stage.slots <- slot }()
-	if err := e.d.do(e.d.streamSync, e.copies); err != nil { // its last copy may still read it
-		return err
-	}
-	if err := e.d.do(e.d.toHost, addressOf(slot.memory), uintptr(from), uintptr(len(to)), e.compute); err != nil {
+	if err := e.d.do(e.d.toHost, addressOf(e.stage.small), uintptr(from), uintptr(len(to)), e.compute); err != nil {
 		return err
 	}
 	err := e.d.do(e.d.streamSync, e.compute)
-	copy(to, slot.memory)
+	copy(to, e.stage.small)
 	return err
 }
 

@@ -14,6 +14,7 @@ type stage struct {
 	e     *Engine
 	slots chan *slot
 	size  int
+	small []byte // the worker's own
 }
 
 // slot is one buffer; its event is recorded behind the last copy that uses it.
@@ -28,6 +29,11 @@ const stageSlots = 4
 
 func (e *Engine) newStage(t tuning) (*stage, error) {
 	s := &stage{e: e, slots: make(chan *slot, stageSlots), size: t.staged}
+	small, err := e.d.pinned(256)
+	if err != nil {
+		return nil, err
+	}
+	s.small = small
 	for range stageSlots {
 		memory, err := e.d.pinned(s.size)
 		if err != nil {
@@ -43,6 +49,7 @@ func (e *Engine) newStage(t tuning) (*stage, error) {
 }
 
 func (s *stage) close() (err error) {
+	err = s.e.d.do(s.e.d.hostFree, addressOf(s.small))
 	for range stageSlots {
 		slot := <-s.slots
 		err = errors.Join(err, s.e.d.do(s.e.d.hostFree, addressOf(slot.memory)), s.e.d.do(s.e.d.eventDestroy, slot.event))
