@@ -55,7 +55,7 @@ func (t *tensor) part(c *checkpoint.Checkpoint, bytes int64, pool *sync.Pool) ch
 	if t.headDim > 0 {
 		rows = max(1, rows/t.headDim) * t.headDim
 	}
-	f := &filler{t: t, c: c, row: row, same: same, pool: pool}
+	f := &filler{t: t, c: c, row: row, same: same, pool: pool, kernels: variants()[0]}
 	return checkpoint.Part{Bytes: bytes, Step: rows * row, Fill: f.fill}
 }
 
@@ -66,6 +66,7 @@ type filler struct {
 	row  int64      // bytes of a row in the file
 	same bool       // rows are copied as they are
 	pool *sync.Pool // of buffers, shared by all tensors
+	kernels
 }
 
 // buffers of one call.
@@ -91,18 +92,28 @@ func (f *filler) fill(dst []byte, at int64) error {
 	for r := range n {
 		from := raw[t.from(r)*in:][:in]
 		to := dst[r*f.row:][:f.row]
-		if f.same {
-			copy(to, from)
-			continue
-		}
-		values := grown(&b.values, t.columns)
-		number.Widen(values, from, t.dtype)
-		t.change(values)
-		if err := t.store(to, values); err != nil {
+		if err := f.convert(to, from, b); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// convert writes one row.
+func (f *filler) convert(dst, src []byte, b *buffers) error {
+	t := f.t
+	if f.same {
+		copy(dst, src)
+		return nil
+	}
+	values := grown(&b.values, t.columns)
+	if t.dtype == safetensors.BF16 {
+		f.widen(values, src)
+	} else {
+		number.Widen(values, src, t.dtype)
+	}
+	t.change(values)
+	return t.store(dst, values, f.quantise)
 }
 
 // from is the row that row r of a step is stored as. Steps are whole heads.
@@ -146,13 +157,11 @@ func (t *tensor) change(values []float32) {
 }
 
 // store writes a row. Values that the type cannot hold are refused, not bent.
-func (t *tensor) store(dst []byte, values []float32) error {
+func (t *tensor) store(dst []byte, values []float32, quantise func([]byte, []float32) int) error {
 	switch t.typ {
 	case gguf.Q8_0:
-		for i := 0; i < len(values); i += q8Block {
-			if !quantise8(dst[i/q8Block*q8Bytes:], values[i:i+q8Block]) {
-				return t.cannotHold(values[i : i+q8Block])
-			}
+		if done := quantise(dst, values) * q8Block; done < len(values) {
+			return t.cannotHold(values[done : done+q8Block])
 		}
 		return nil
 	case gguf.F16:
