@@ -51,10 +51,6 @@ func New(c *checkpoint.Checkpoint, spec *model.Spec, opt Options) (*File, error)
 	if err := spec.Runnable(); err != nil {
 		return nil, err
 	}
-	form, err := spec.GGUF()
-	if err != nil {
-		return nil, err
-	}
 	if opt.Keep == nil {
 		for i := range spec.Layers {
 			opt.Keep = append(opt.Keep, i)
@@ -63,9 +59,16 @@ func New(c *checkpoint.Checkpoint, spec *model.Spec, opt Options) (*File, error)
 	if len(opt.Keep) == 0 {
 		return nil, fmt.Errorf("no layer would be left: keep at least one")
 	}
+	form, err := spec.GGUF(opt.Keep)
+	if err != nil {
+		return nil, err
+	}
 	f := &File{}
 	if form.Notes != nil {
 		f.Notes = form.Notes(spec, opt.Keep)
+	}
+	if form.Kinds != nil && listsKinds(spec, form, opt.Keep) {
+		f.Notes = append(f.Notes, "layers that slide are not those that llama.cpp takes for them by their number: the file lists them, for llama.cpp v0.5.0 or later")
 	}
 	tensors, notes, err := listTensors(c, spec, form, opt)
 	if err != nil {

@@ -37,7 +37,7 @@ func dtypeOf(t gguf.Type) safetensors.DType {
 }
 
 // plain says that the values are those that are stored.
-func (t *tensor) plain() bool { return t.scale == 0 && t.offset == 0 && !t.unit }
+func (t *tensor) plain() bool { return t.scale == 1 && t.offset == 0 && !t.unit }
 
 // part is the tensor as bytes of the file.
 func (t *tensor) part(c *checkpoint.Checkpoint, bytes int64, pool *sync.Pool) checkpoint.Part {
@@ -144,14 +144,14 @@ func (t *tensor) change(values []float32) {
 			values[i] = float32(float64(v) / norm)
 		}
 	}
-	if t.scale != 0 {
-		for i, v := range values {
-			values[i] = float32(float64(v) * t.scale)
-		}
-	}
 	if t.offset != 0 {
 		for i := range values {
 			values[i] += t.offset
+		}
+	}
+	if t.scale != 1 {
+		for i, v := range values {
+			values[i] = float32(float64(v) * t.scale)
 		}
 	}
 }

@@ -55,33 +55,44 @@ func modelKeys(c *checkpoint.Checkpoint, s *model.Spec, form *model.GGUF, opt Op
 	add("feed_forward_length", n(s.FF))
 	add("attention.head_count", n(s.Heads))
 	add("attention.head_count_kv", n(s.KVHeads))
-	for _, k := range optionalKeys(c, s, form, opt.Keep) {
+	for _, k := range slices.Concat(optionalKeys(c, s, form), scalingKeys(c, s, form), slidingKeys(s, form, opt.Keep)) {
 		add(k.Name, k.Value)
 	}
-	add("attention.layer_norm_rms_epsilon", float32(s.NormEps))
+	epsilon := "attention.layer_norm_rms_epsilon"
+	if s.LayerNorm {
+		epsilon = "attention.layer_norm_epsilon"
+	}
+	add(epsilon, float32(s.NormEps))
 	return append(keys,
 		gguf.Key{Name: "general.file_type", Value: fileType(opt.Type)},
 		gguf.Key{Name: "general.quantization_version", Value: uint32(2)})
 }
 
 // optionalKeys are those that some architectures have, or some models.
-func optionalKeys(c *checkpoint.Checkpoint, s *model.Spec, form *model.GGUF, keep []int) (keys []gguf.Key) {
-	wide := s.Heads*s.HeadDim != s.Hidden || headDimGiven(c)
+func optionalKeys(c *checkpoint.Checkpoint, s *model.Spec, form *model.GGUF) (keys []gguf.Key) {
+	wide := s.Heads*s.HeadDim != s.Hidden || given(c, "head_dim") > 0
+	logits := s.Logit()
+	if form.Divides {
+		logits = 1 / logits
+	}
 	for _, k := range []struct {
 		name  string
 		value any
 		also  bool // wanted though the architecture need not have it
 	}{
 		{"rope.freq_base", float32(s.Rope.Theta), s.Rope.Theta != 10000},
+		{"rope.freq_base_swa", float32(slidingBase(s)), false},
 		{"rope.dimension_count", uint32(s.Rope.Dim), false},
-		{"rope.scaling.type", "linear", s.Rope.Scaling.Kind == "linear"},
-		{"rope.scaling.factor", float32(s.Rope.Scaling.Factor), s.Rope.Scaling.Kind == "linear"},
 		{"vocab_size", uint32(s.Vocab), false},
 		{"attention.key_length", uint32(s.HeadDim), wide},
 		{"attention.value_length", uint32(s.HeadDim), wide},
+		{"attention.scale", float32(s.AttnScale), false},
+		{"embedding_scale", float32(s.EmbedScale), false},
+		{"residual_scale", float32(s.Residual()), false},
+		{"logit_scale", float32(logits), false},
 		{"attn_logit_softcapping", float32(s.AttnSoftCap), false},
-		{"final_logit_softcapping", float32(s.LogitSoftCap), false},
-		{"attention.sliding_window", uint32(window(s, keep)), false},
+		{"final_logit_softcapping", float32(s.LogitSoftCap), s.LogitSoftCap != 0},
+		{"use_parallel_residual", s.Parallel, false},
 	} {
 		if k.also || slices.Contains(form.Keys, k.name) {
 			keys = append(keys, gguf.Key{Name: k.name, Value: k.value})
@@ -90,25 +101,101 @@ func optionalKeys(c *checkpoint.Checkpoint, s *model.Spec, form *model.GGUF, kee
 	return keys
 }
 
-// window is the size of the kept layers' windows. Where none of them slides, it is
-// as large as texts get: llama.cpp makes every other layer slide regardless.
-func window(s *model.Spec, keep []int) int {
-	w := 0
-	for _, l := range keep {
-		w = max(w, s.Window(l))
+// slidingBase is the rotary base of layers that slide.
+func slidingBase(s *model.Spec) float64 {
+	for l := range s.Layers {
+		if s.Kind(l) {
+			return s.RopeOf(l).Theta
+		}
 	}
-	if w == 0 {
-		return s.MaxPositions
-	}
-	return w
+	return s.Rope.Theta
 }
 
-// headDimGiven says whether config.json has the key: the converter repeats it.
-func headDimGiven(c *checkpoint.Checkpoint) bool {
-	var config struct {
-		HeadDim *json.Number `json:"head_dim"`
+// scalingKeys say how rotary frequencies are scaled. llama.cpp multiplies cosines
+// and sines by what YaRN's paper gives, and by rope.scaling.attn_factor, which the
+// converter does not write for it.
+func scalingKeys(c *checkpoint.Checkpoint, s *model.Spec, form *model.GGUF) (keys []gguf.Key) {
+	add := func(name string, value any) {
+		keys = append(keys, gguf.Key{Name: "rope.scaling." + name, Value: value})
 	}
-	return json.Unmarshal(c.Config(), &config) == nil && config.HeadDim != nil
+	scaling := s.Rope.Scaling
+	original, factor := scaling.OriginalPosition, s.Rope.Magnitude()
+	switch scaling.Kind {
+	case "linear", "yarn":
+		add("type", scaling.Kind)
+		add("factor", float32(scaling.Factor))
+		if scaling.Kind == "yarn" {
+			factor /= 1 + 0.1*math.Log(max(scaling.Factor, 1))
+		}
+	case "longrope":
+		add("type", scaling.Kind)
+	default: // llama3 has factors of its own
+		if original = given(c, "original_max_position_embeddings"); original == 0 {
+			original = s.MaxPositions
+		}
+		if slices.Contains(form.Keys, "rope.scaling.type") {
+			add("type", "none")
+		}
+	}
+	if scaling.Kind == "yarn" || scaling.Kind == "longrope" || slices.Contains(form.Keys, "rope.scaling.original_context_length") {
+		add("original_context_length", uint32(original))
+	}
+	if math.Abs(factor-1) > 1e-12 {
+		add("attn_factor", float32(factor))
+	}
+	return keys
+}
+
+// slidingKeys say how many keys layers that slide see, and which those are where
+// llama.cpp would not know.
+func slidingKeys(s *model.Spec, form *model.GGUF, keep []int) (keys []gguf.Key) {
+	if !slices.Contains(form.Keys, "attention.sliding_window") {
+		return nil
+	}
+	kinds := kindsOf(s, keep)
+	window := 0
+	for _, l := range keep {
+		window = max(window, s.Window(l))
+	}
+	switch slide := slices.Contains(kinds, true); {
+	case slide || form.Slides == nil && form.Kinds != nil:
+		if window == 0 { // it makes layers slide regardless: as far as texts reach
+			window = s.MaxPositions
+		}
+	case form.Slides != nil:
+		return nil
+	}
+	keys = append(keys, gguf.Key{Name: "attention.sliding_window", Value: uint32(window)})
+	if slices.Contains(form.Keys, "attention.sliding_window_pattern") || listsKinds(s, form, keep) {
+		keys = append(keys, gguf.Key{Name: "attention.sliding_window_pattern", Value: kinds})
+	}
+	return keys
+}
+
+func kindsOf(s *model.Spec, keep []int) []bool {
+	kinds := make([]bool, len(keep))
+	for i, l := range keep {
+		kinds[i] = s.Kind(l)
+	}
+	return kinds
+}
+
+// listsKinds says whether some layers slide, and not those that llama.cpp takes for
+// them.
+func listsKinds(s *model.Spec, form *model.GGUF, keep []int) bool {
+	kinds := kindsOf(s, keep)
+	return form.Kinds != nil && slices.Contains(kinds, true) && !slices.Equal(kinds, form.Kinds(len(keep)))
+}
+
+// given is a number of config.json as it stands there, 0 where it does not: some
+// keys are written only then.
+func given(c *checkpoint.Checkpoint, key string) int {
+	var config map[string]json.RawMessage
+	var n int
+	if json.Unmarshal(c.Config(), &config) != nil || json.Unmarshal(config[key], &n) != nil {
+		return 0
+	}
+	return n
 }
 
 // title is a directory's name or the last part of a hub id, as the converter writes

@@ -26,8 +26,8 @@ type tensor struct {
 	rows, columns int64
 
 	headDim int64   // rows of a head change places: (j, j+headDim/2) become (2j, 2j+1); 0: none
-	scale   float64 // multiplies values; 0: nothing does
 	offset  float32 // added to values
+	scale   float64 // multiplies them then
 	unit    bool    // rows are divided by their L2 norm
 
 	values []float32 // instead of a stored tensor
@@ -57,7 +57,8 @@ func listTensors(c *checkpoint.Checkpoint, spec *model.Spec, form *model.GGUF, o
 	l.matrix("token_embd", block.Linear{Weight: block.EmbeddingOf(spec), Out: spec.Vocab, In: spec.Hidden})
 	head := block.HeadOf(spec)
 	l.vector("output_norm.weight", head.Norm)
-	if !spec.Tied {
+	l.vector("output_norm.bias", head.NormBias)
+	if !spec.Tied || form.Untied {
 		l.matrix("output", block.Linear{Weight: head.Projection, Out: spec.Vocab, In: spec.Hidden}).unit = head.UnitRows
 	}
 	scale := 1.0
@@ -77,9 +78,7 @@ func listTensors(c *checkpoint.Checkpoint, spec *model.Spec, form *model.GGUF, o
 	slices.SortStableFunc(l.tensors, func(a, b *tensor) int {
 		return cmp.Or(strings.Compare(a.file, b.file), strings.Compare(a.order, b.order))
 	})
-	if factors := frequencyFactors(spec.Rope); factors != nil {
-		l.tensors = slices.Insert(l.tensors, 0, &tensor{name: "rope_freqs.weight", typ: gguf.F32, shape: []int64{int64(len(factors))}, values: factors})
-	}
+	l.tensors = append(factorTensors(spec.Rope), l.tensors...)
 	return l.tensors, notes, l.err
 }
 
@@ -93,25 +92,21 @@ func (l *lister) fallen() (n int) {
 	return n
 }
 
-// layer lists the tensors of one layer.
+// layer lists the tensors of one layer. scale is what attention scores are
+// multiplied by beside what llama.cpp does: queries are, or the norm that they go
+// through.
 func (l *lister) layer(prefix string, b *block.Layer, form *model.GGUF, scale float64) {
 	headDim := int64(0)
 	if form.Pairs && !l.spec.Rope.Interleaved {
 		headDim = int64(l.spec.HeadDim)
 	}
-	for _, m := range []struct {
-		name    string
-		linear  block.Linear
-		headDim int64
-		scale   float64
-	}{
-		{"attn_q", b.Query, headDim, scale}, {"attn_k", b.Key, headDim, 1}, {"attn_v", b.Value, 0, 1}, {"attn_output", b.Out, 0, 1},
-		{"ffn_gate", b.Gate, 0, 1}, {"ffn_up", b.Up, 0, 1}, {"ffn_down", b.Down, 0, 1},
-	} {
+	for _, m := range linears(b, form) {
 		for _, t := range l.linear(prefix+m.name, m.linear) {
-			t.headDim = m.headDim
-			if m.scale != 1 {
-				t.scale = m.scale
+			if m.name == "attn_q" || m.name == "attn_k" {
+				t.headDim = headDim
+			}
+			if m.name == "attn_q" && !b.QueryNorm.Present() {
+				t.scale = scale
 			}
 		}
 	}
@@ -119,11 +114,49 @@ func (l *lister) layer(prefix string, b *block.Layer, form *model.GGUF, scale fl
 		name   string
 		vector block.Vector
 	}{
-		{"attn_norm", b.AttnNorm}, {"attn_q_norm", b.QueryNorm}, {"attn_k_norm", b.KeyNorm}, {"post_attention_norm", b.AttnPostNorm},
-		{"ffn_norm", b.MLPNorm}, {"post_ffw_norm", b.MLPPostNorm},
+		{"attn_norm.weight", b.AttnNorm}, {"attn_norm.bias", b.AttnNormBias}, {"attn_q_norm.weight", b.QueryNorm}, {"attn_k_norm.weight", b.KeyNorm},
+		{"post_attention_norm.weight", b.AttnPostNorm}, {"ffn_norm.weight", b.MLPNorm}, {"ffn_norm.bias", b.MLPNormBias}, {"post_ffw_norm.weight", b.MLPPostNorm},
 	} {
-		l.vector(prefix+v.name+".weight", v.vector)
+		if t := l.vector(prefix+v.name, v.vector); v.name == "attn_q_norm.weight" && t != nil {
+			t.scale = scale
+		}
 	}
+}
+
+// named is a map and its name in the file.
+type named struct {
+	name   string
+	linear block.Linear
+}
+
+// linears lists a layer's maps: several in one tensor where they are stored so and
+// llama.cpp takes them so.
+func linears(b *block.Layer, form *model.GGUF) (all []named) {
+	fused := func(m block.Linear) bool { return slices.Contains(form.Fused, m.Weight.Role) }
+	if fused(b.Query) {
+		all = append(all, named{"attn_qkv", whole(b.Query)})
+	} else {
+		all = append(all, named{"attn_q", b.Query}, named{"attn_k", b.Key}, named{"attn_v", b.Value})
+	}
+	all = append(all, named{"attn_output", b.Out})
+	switch {
+	case fused(b.Gate):
+		all = append(all, named{"ffn_up", whole(b.Gate)})
+	case b.Up.Out == 0: // nothing multiplies what comes out of the activation
+		all = append(all, named{"ffn_up", b.Gate})
+	default:
+		all = append(all, named{"ffn_gate", b.Gate}, named{"ffn_up", b.Up})
+	}
+	return append(all, named{"ffn_down", b.Down})
+}
+
+// whole is all of the tensor that holds a map, and of that of its biases.
+func whole(m block.Linear) block.Linear {
+	m.Row, m.Out = 0, m.Weight.Shape[0]
+	if m.Bias.Present() {
+		m.Bias.First, m.Bias.Len = 0, m.Bias.Weight.Shape[0]
+	}
+	return m
 }
 
 // linear lists a map's matrix, and its biases where it has them.
@@ -140,7 +173,7 @@ func (l *lister) linear(name string, m block.Linear) []*tensor {
 func (l *lister) matrix(name string, m block.Linear) *tensor {
 	t := l.add(&tensor{
 		name: name + ".weight", typ: l.typ, source: m.Weight.Name, first: int64(m.Row) * int64(m.In),
-		rows: int64(m.Out), columns: int64(m.In), shape: []int64{int64(m.Out), int64(m.In)},
+		rows: int64(m.Out), columns: int64(m.In), shape: []int64{int64(m.Out), int64(m.In)}, scale: 1,
 	})
 	if elements, _ := t.typ.Block(); t.columns%elements != 0 {
 		t.typ = gguf.F16 // as the converter does for rows that are not whole blocks
@@ -155,7 +188,7 @@ func (l *lister) vector(name string, v block.Vector) *tensor {
 	}
 	return l.add(&tensor{
 		name: name, typ: gguf.F32, source: v.Weight.Name, first: int64(v.First), offset: v.Offset,
-		rows: 1, columns: int64(v.Len), shape: []int64{int64(v.Len)},
+		rows: 1, columns: int64(v.Len), shape: []int64{int64(v.Len)}, scale: 1,
 	})
 }
 
@@ -168,6 +201,29 @@ func (l *lister) add(t *tensor) *tensor {
 	t.order, _ = l.rename(t.source)
 	l.tensors = append(l.tensors, t)
 	return t
+}
+
+// factorTensors are what rotary frequencies are divided by, where they are.
+func factorTensors(r model.Rope) (all []*tensor) {
+	add := func(name string, values []float32) {
+		all = append(all, &tensor{name: name, typ: gguf.F32, shape: []int64{int64(len(values))}, values: values})
+	}
+	if factors := frequencyFactors(r); factors != nil {
+		add("rope_freqs.weight", factors)
+	}
+	if lists := r.Scaling.Lists; lists != nil {
+		add("rope_factors_long.weight", floats32(lists.Long))
+		add("rope_factors_short.weight", floats32(lists.Short))
+	}
+	return all
+}
+
+func floats32(values []float64) []float32 {
+	out := make([]float32, len(values))
+	for i, v := range values {
+		out[i] = float32(v)
+	}
+	return out
 }
 
 // frequencyFactors are what llama.cpp divides rotary frequencies by, [Dim/2], for

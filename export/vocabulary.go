@@ -46,6 +46,9 @@ func (f *File) vocabulary(c *checkpoint.Checkpoint, s *model.Spec, opt Options) 
 		w.add("pre", pre)
 	}
 	w.tokens(s.Vocab)
+	if v.Opening != "" {
+		w.note("the tokenizer puts %s before every text, and llama.cpp does not: begin each with it", v.Opening)
+	}
 	w.specials(s, opt.Stop)
 	if opt.Template != "" {
 		w.keys = append(w.keys, gguf.Key{Name: "tokenizer.chat_template", Value: opt.Template})

@@ -79,10 +79,7 @@ func (w *writer) value(v any) error {
 		w.uint32(math.Float32bits(v))
 	case bool:
 		w.uint32(uint32(kindBool))
-		w.out = append(w.out, 0)
-		if v {
-			w.out[len(w.out)-1] = 1
-		}
+		w.bool(v)
 	case string:
 		w.uint32(uint32(kindString))
 		w.text(v)
@@ -101,10 +98,23 @@ func (w *writer) value(v any) error {
 		for _, n := range v {
 			w.uint32(math.Float32bits(n))
 		}
+	case []bool:
+		w.list(kindBool, len(v))
+		for _, b := range v {
+			w.bool(b)
+		}
 	default:
 		return fmt.Errorf("a value of type %T is not written", v)
 	}
 	return nil
+}
+
+func (w *writer) bool(v bool) {
+	b := byte(0)
+	if v {
+		b = 1
+	}
+	w.out = append(w.out, b)
 }
 
 func (w *writer) list(of kind, n int) {

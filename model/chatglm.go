@@ -18,7 +18,10 @@ func chatglm() *family {
 		parse:         parseChatGLM,
 		top:           chatglmTop,
 		layer:         chatglmLayer,
-		noGGUF:        "llama.cpp has no form for the vocabulary of a ChatGLM2, which puts [gMASK] sop before every text",
+		gguf: &GGUF{
+			Name: "chatglm", Pairs: true, Partial: true, SquareQuery: true, Fused: []Role{QKV, GateUp}, Biases: []Role{QKVBias},
+			Keys: []string{"rope.freq_base", "rope.dimension_count"},
+		},
 		refused: map[string]string{
 			"GlmForCausalLM":                   "GLM-4 as rewritten for transformers has other tensors; the first published form (ChatGLMModel) is supported",
 			"Glm4MoeForCausalLM":               "it is a mixture of experts",

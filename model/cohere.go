@@ -12,6 +12,10 @@ func cohere() *family {
 		parse:         parseCohere,
 		top:           decoderTop,
 		layer:         cohereLayer,
+		gguf: &GGUF{
+			Name: "command-r", Pairs: true, Tied: true, SquareQuery: true, Fewer: 64, Biases: []Role{QueryBias, KeyBias, ValueBias},
+			Keys: []string{"rope.freq_base", "rope.scaling.type", "logit_scale"},
+		},
 		refused: map[string]string{
 			"Cohere2ForCausalLM":                    "its sliding layers alone have rotary embeddings, which Coppice does not read",
 			"Cohere2VisionForConditionalGeneration": "it is multimodal",

@@ -113,21 +113,10 @@ func gemma2Windows(s *Spec, keep []int) []string {
 	return []string{note}
 }
 
-// gemma2Sliding is gemma2Windows for a file that can say how large windows are:
-// where no kept layer slides, so large that none does.
-func gemma2Sliding(s *Spec, keep []int) []string {
-	for _, l := range keep {
-		if s.Window(l) > 0 {
-			return gemma2Windows(s, keep)
-		}
-	}
-	return nil
-}
-
 // gemma2GGUF: llama.cpp has no Gemma 2 without soft caps.
 func gemma2GGUF() *GGUF {
 	return &GGUF{
-		Name: "gemma2", Tied: true, Scale: gemma2Scale, Notes: gemma2Sliding,
+		Name: "gemma2", Tied: true, Scale: gemma2Scale, Kinds: everyOther(2),
 		Keys: []string{"attention.key_length", "attention.value_length", "attn_logit_softcapping", "final_logit_softcapping", "attention.sliding_window"},
 	}
 }

@@ -16,6 +16,7 @@ func gemma3() *family {
 		layer:         gemma3Layer,
 		byIndex:       gemma2ByIndex,
 		notes:         gemma3Notes,
+		gguf:          gemma3GGUF(),
 		refused: map[string]string{
 			"Gemma3nForConditionalGeneration": "its layers share keys and values and take embeddings of their own",
 			"Gemma3nForCausalLM":              "its layers share keys and values and take embeddings of their own",
@@ -81,4 +82,27 @@ func gemma3Notes(s *Spec, keep []int) []string {
 	}
 	return []string{fmt.Sprintf("layer_types in config.json keeps sliding and full attention as they were; llama.cpp and older transformers do not read it and "+
 		"take every sixth layer for a full one, which is wrong for %d of the %d layers: results differ there", changed, len(keep))}
+}
+
+func gemma3GGUF() *GGUF {
+	return &GGUF{
+		Name: "gemma3", Biases: []Role{QueryBias, KeyBias, ValueBias}, Scale: gemma3Scale, Slides: gemma3Slides, Kinds: everyOther(6),
+		Keys: []string{"attention.key_length", "attention.value_length", "rope.freq_base", "rope.freq_base_swa", "attention.sliding_window"},
+	}
+}
+
+// gemma3Largest is how many layers llama.cpp takes for the 27B, whose scale of
+// attention scores is its own.
+const gemma3Largest = 62
+
+func gemma3Scale(s *Spec, layers int) float64 {
+	if layers == gemma3Largest {
+		return scaleOf(float64(s.Hidden / s.Heads))
+	}
+	return scaleOf(float64(s.HeadDim))
+}
+
+// gemma3Slides: layers that slide have a base of their own and no scaling.
+func gemma3Slides(s *Spec, r Rope) bool {
+	return r.Scaling == RopeScaling{} && r.Dim == s.Rope.Dim && s.Rope.Scaling.Kind != "yarn"
 }

@@ -12,6 +12,10 @@ func glm4() *family {
 		parse:         parseGLM4,
 		top:           decoderTop,
 		layer:         glm4Layer,
+		gguf: &GGUF{
+			Name: "glm4", Pairs: true, Partial: true, Fused: []Role{GateUp}, Biases: []Role{QueryBias, KeyBias, ValueBias},
+			Keys: []string{"rope.freq_base", "rope.dimension_count"},
+		},
 		refused: map[string]string{
 			"GlmForCausalLM":                   "GLM-4-9B as transformers has it lacks the norms after the blocks; its first form (ChatGLMModel) is supported",
 			"Glm4MoeForCausalLM":               "it is a mixture of experts",

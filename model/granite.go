@@ -12,6 +12,7 @@ func granite() *family {
 		parse:         parseGranite,
 		top:           decoderTop,
 		layer:         decoderLayer,
+		gguf:          graniteGGUF(),
 		refused: map[string]string{
 			"GraniteMoeForCausalLM":       "it is a mixture of experts",
 			"GraniteMoeSharedForCausalLM": "it is a mixture of experts",
@@ -31,4 +32,11 @@ func parseGranite(c *config) *Spec {
 	s.LogitScale = 1 / c.positiveOr("logits_scaling", 1)
 	c.mustBeOneOf("hidden_act", "silu", "silu", "swish")
 	return s
+}
+
+func graniteGGUF() *GGUF {
+	g := llamaGGUF(longRopeNote)
+	g.Name, g.SquareQuery, g.Divides = "granite", true, true
+	g.Keys = append(g.Keys, "attention.scale", "embedding_scale", "residual_scale", "logit_scale")
+	return g
 }

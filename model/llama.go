@@ -11,7 +11,7 @@ func llama() *family {
 		parse:         parseLlama,
 		top:           decoderTop,
 		layer:         decoderLayer,
-		gguf:          llamaGGUF(nil),
+		gguf:          llamaGGUF(longRopeNote),
 		refused: map[string]string{
 			"MllamaForConditionalGeneration": "it is multimodal: cross-attention layers to images",
 			"Llama4ForConditionalGeneration": "it is multimodal and a mixture of experts",

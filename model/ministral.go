@@ -12,7 +12,7 @@ func ministral() *family {
 		top:           decoderTop,
 		layer:         decoderLayer,
 		notes:         windowNote,
-		gguf:          llamaGGUF(windowNote),
+		gguf:          llamaGGUF(mistralNotes),
 		refused: map[string]string{
 			"Ministral3ForCausalLM": "it scales queries by their position, which Coppice does not do",
 		},

@@ -12,13 +12,17 @@ func mistral() *family {
 		top:           decoderTop,
 		layer:         decoderLayer,
 		notes:         windowNote,
-		gguf:          llamaGGUF(windowNote),
+		gguf:          llamaGGUF(mistralNotes),
 		refused: map[string]string{
 			"MixtralForCausalLM":               "it is a mixture of experts",
 			"Mistral3ForConditionalGeneration": "it is multimodal",
 			"PixtralForConditionalGeneration":  "it is multimodal",
 		},
 	}
+}
+
+func mistralNotes(s *Spec, keep []int) []string {
+	return append(windowNote(s, keep), longRopeNote(s, keep)...)
 }
 
 func parseMistral(c *config) *Spec {

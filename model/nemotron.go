@@ -12,6 +12,11 @@ func nemotron() *family {
 		parse:         parseNemotron,
 		top:           layerNormTop,
 		layer:         nemotronLayer,
+		gguf: &GGUF{
+			Name: "nemotron", Partial: true, Untied: true, SquareQuery: true,
+			Biases: []Role{FinalNormBias, AttnNormBias, MLPNormBias, QueryBias, KeyBias, ValueBias, OutProjBias, UpBias, DownBias},
+			Keys:   []string{"rope.freq_base", "rope.dimension_count", "rope.scaling.type", "vocab_size"},
+		},
 		refused: map[string]string{
 			"NemotronHForCausalLM": "most of its layers are recurrent (Mamba)",
 			"DeciLMForCausalLM":    "its layers differ in their shapes, some have no attention",

@@ -12,6 +12,7 @@ func olmo2() *family {
 		parse:         parseOlmo2,
 		top:           decoderTop,
 		layer:         olmo2Layer,
+		gguf:          &GGUF{Name: "olmo2", Untied: true, SquareQuery: true, Keys: []string{"rope.freq_base"}},
 		refused: map[string]string{
 			"OlmoForCausalLM":       "the first OLMo has norms without weights; OLMo 2 and 3 are supported",
 			"OLMoForCausalLM":       "the first OLMo has norms without weights; OLMo 2 and 3 are supported",
@@ -25,8 +26,16 @@ func olmo2() *family {
 func olmo3() *family {
 	f := olmo2()
 	f.name, f.architectures, f.parse, f.byIndex, f.refused = "olmo3", []string{"Olmo3ForCausalLM"}, parseOlmo3, gemma2ByIndex, nil
-	f.notes = windowNote
+	f.gguf = &GGUF{
+		Name: "olmo2", Untied: true, SquareQuery: true, Slides: olmo3Slides,
+		Keys: []string{"rope.freq_base", "attention.sliding_window", "attention.sliding_window_pattern"},
+	}
 	return f
+}
+
+// olmo3Slides: llama.cpp rotates layers that slide by the same base, unscaled.
+func olmo3Slides(s *Spec, r Rope) bool {
+	return r.Scaling == RopeScaling{} && r.Theta == s.Rope.Theta && r.Dim == s.Rope.Dim
 }
 
 func parseOlmo2(c *config) *Spec {

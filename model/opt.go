@@ -11,6 +11,7 @@ func opt() *family {
 		parse:         parseOPT,
 		top:           optTop,
 		layer:         optLayer,
+		noGGUF:        "llama.cpp does not know OPT",
 		refused: map[string]string{
 			"OPTForSequenceClassification": "it classifies texts and predicts no next token",
 			"GPT2LMHeadModel":              "its matrices are transposed",

@@ -12,6 +12,8 @@ func phi3() *family {
 		parse:         parsePhi3,
 		top:           decoderTop,
 		layer:         phi3Layer,
+		notes:         windowNote,
+		gguf:          phi3GGUF(),
 		refused: map[string]string{
 			"Phi3SmallForCausalLM":          "its attention is blocksparse and its feed-forward another; Phi-3 mini and medium are supported",
 			"Phi3VForCausalLM":              "it is multimodal",
@@ -53,5 +55,13 @@ func phi3Layer(s *Spec) []Weight {
 		{Role: MLPNorm, Name: "post_attention_layernorm.weight", Shape: []int{s.Hidden}},
 		{Role: GateUp, Name: "mlp.gate_up_proj.weight", Shape: []int{2 * s.FF, s.Hidden}},
 		{Role: Down, Name: "mlp.down_proj.weight", Shape: []int{s.Hidden, s.FF}},
+	}
+}
+
+func phi3GGUF() *GGUF {
+	return &GGUF{
+		Name: "phi3", Partial: true, SquareQuery: true, LongRope: true, Fused: []Role{QKV, GateUp},
+		Keys:  []string{"rope.freq_base", "rope.dimension_count", "rope.scaling.original_context_length", "attention.sliding_window"},
+		Notes: mistralNotes,
 	}
 }

@@ -15,6 +15,11 @@ func smollm3() *family {
 		layer:         decoderLayer,
 		byIndex:       smollm3ByIndex,
 		notes:         smollm3Notes,
+		gguf: &GGUF{
+			Name: "smollm3", Pairs: true, Biases: []Role{QueryBias, KeyBias, ValueBias}, Notes: smollm3FileNotes,
+			Keys:   []string{"rope.freq_base", "rope.dimension_count", "vocab_size"},
+			Slides: func(_ *Spec, r Rope) bool { return r.Dim == 0 }, // by its number, see the notes
+		},
 		refused: map[string]string{
 			"SmolVLMForConditionalGeneration":  "it is multimodal",
 			"Idefics3ForConditionalGeneration": "it is multimodal",
@@ -86,4 +91,8 @@ func smollm3Notes(s *Spec, keep []int) []string {
 	}
 	return []string{fmt.Sprintf("no_rope_layers in config.json keeps layers with and without rotary embeddings as they were; llama.cpp does not read it and "+
 		"leaves them out in every fourth layer, which is wrong for %d of the %d layers: results differ there", changed, len(keep))}
+}
+
+func smollm3FileNotes(s *Spec, keep []int) []string {
+	return append(smollm3Notes(s, keep), windowNote(s, keep)...)
 }

@@ -11,6 +11,11 @@ func stablelm() *family {
 		parse:         parseStableLM,
 		top:           layerNormTop,
 		layer:         layerNormLayer,
+		gguf: &GGUF{
+			Name: "stablelm", Partial: true, Untied: true, SquareQuery: true,
+			Biases: []Role{FinalNormBias, AttnNormBias, MLPNormBias, QueryBias, KeyBias, ValueBias},
+			Keys:   []string{"rope.dimension_count", "use_parallel_residual"},
+		},
 		refused: map[string]string{
 			"StableLMEpochForCausalLM":       "it is StableLM before transformers had it; write \"architectures\": [\"StableLmForCausalLM\"] if its config is of the new form",
 			"StableLMAlphaForCausalLM":       "the alpha models have a layout of their own",

@@ -5,11 +5,10 @@
 
 Runs convert_hf_to_gguf.py of a llama.cpp checkout, unmodified, on every DIR in every
 type, and prints for each kind of tensor (its name without the layer's number) the
-SHA-256 of type, shape and bytes of all of that kind, in the file's order. A DIR needs
-a tokenizer.model; what it says does not count here. Needs PyTorch and sentencepiece,
-Debian's are enough: transformers, which the converter imports, need not be there.
-
-The goldens have no tokenizer: copy them, and testdata/trained/tokenizer.model beside.
+SHA-256 of type, shape and bytes of all of that kind, in the file's order, and of the
+keys those of the model, which are the same for every type. Needs PyTorch and
+sentencepiece, Debian's are enough: transformers, which the converter imports, need not
+be there. Vocabularies are left out, for most of them need it.
 """
 import hashlib, json, re, runpy, subprocess, sys, tempfile, types
 
@@ -36,6 +35,15 @@ def convert(source, args):
         if not hasattr(torch, name):
             setattr(torch, name, name)
     sys.path.insert(0, source)
+    sys.path.insert(1, source + "/gguf-py")
+    from conversion.base import TextModel
+    prepare = TextModel.prepare_metadata
+
+    def without_vocabulary(self, *args, **kwargs):
+        self.set_vocab = lambda: self.gguf_writer.add_tokenizer_model("none")
+        getattr(self, "impl", self).set_vocab = self.set_vocab
+        prepare(self, *args, **kwargs)
+    TextModel.prepare_metadata = without_vocabulary
     sys.argv = ["convert_hf_to_gguf.py"] + args
     runpy.run_path(source + "/convert_hf_to_gguf.py", run_name="__main__")
 
@@ -43,12 +51,14 @@ def convert(source, args):
 def hashes(source, path):
     sys.path.insert(0, source + "/gguf-py")
     import gguf
-    kinds = {}
-    for t in gguf.GGUFReader(path).tensors:
+    kinds, reader = {}, gguf.GGUFReader(path)
+    architecture = reader.fields["general.architecture"].contents()
+    keys = {k.removeprefix(architecture + "."): f.contents() for k, f in reader.fields.items() if k.startswith(architecture + ".")}
+    for t in reader.tensors:
         kind = re.sub(r"^blk\.\d+\.", "blk.", t.name)
         shape = "x".join(str(n) for n in reversed(t.shape.tolist()))
         kinds.setdefault(kind, hashlib.sha256()).update(f"{t.tensor_type.name} {shape}\n".encode() + t.data.tobytes())
-    return {k: h.hexdigest()[:32] for k, h in kinds.items()}
+    return {k: h.hexdigest()[:32] for k, h in kinds.items()}, {"general.architecture": architecture, **keys}
 
 
 def main():
@@ -60,8 +70,9 @@ def main():
         for kind in ("f32", "f16", "bf16", "q8_0"):
             with tempfile.NamedTemporaryFile(suffix=".gguf") as f:
                 subprocess.run([sys.executable, __file__, "--convert", source, directory, "--outtype", kind, "--outfile", f.name],
-                               check=True, capture_output=True)
-                out.setdefault(name, {})[kind] = hashes(source, f.name)
+                               check=True, stdout=subprocess.DEVNULL)
+                of = out.setdefault(name, {})
+                of[kind], of["keys"] = hashes(source, f.name)
     print(json.dumps(out, indent=1, sort_keys=True))
 
 

@@ -41,7 +41,10 @@ type Vocabulary struct {
 	// become one. Both are SentencePiece's.
 	NoSpacePrefix  bool
 	CollapseSpaces bool
-	AddsBOS        bool
+	// Opening is what is put before every text, as it is written; "" for nothing but,
+	// perhaps, BOS.
+	Opening string
+	AddsBOS bool
 	AddsEOS        bool
 	// Named: tokenizer_config.json says which token is EOS.
 	Named    bool
@@ -88,9 +91,6 @@ func (v *Vocabulary) specials(t *Tokenizer, cfg config) {
 
 // sentencePieces reads a tokenizer.model with what tokenizer_config.json adds to it.
 func sentencePieces(data []byte, cfg config) (*Vocabulary, error) {
-	if cfg.Class == chatGLM {
-		return nil, unsupported("tokenizer", "of ChatGLM, which puts [gMASK] sop before every text")
-	}
 	f, err := readSentencePiece(data)
 	if err == nil {
 		err = f.refuse()
@@ -108,6 +108,13 @@ func sentencePieces(data []byte, cfg config) (*Vocabulary, error) {
 	}
 	for id := len(v.Pieces); id < len(t.tokens); id++ {
 		v.Pieces = append(v.Pieces, Piece{"", Unused, 0})
+	}
+	if cfg.Class == chatGLM { // its added_tokens_decoder repeats them
+		for id := len(f.pieces); id < len(t.tokens); id++ {
+			v.Pieces[id] = Piece{t.tokens[id], Control, 0}
+		}
+		v.Opening = gMask + sop
+		return v, nil
 	}
 	for _, tok := range cfg.marks() {
 		p := Piece{tok.Content, UserDefined, addedScore}
