@@ -2,6 +2,7 @@ package checkpoint_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -29,6 +30,14 @@ func TestDiskFullForReal(t *testing.T) {
 	blind := checkpoint.WriteOptions{}.WithFree(math.MaxInt64)
 	failToWrite(t, context.Background(), c, out, blind, checkpoint.ErrNoSpace, "model.safetensors", "free some")
 	failToWrite(t, context.Background(), c, out, blind.WithoutKernelCopy(), checkpoint.ErrNoSpace, "model.safetensors", "free some")
+	made := []checkpoint.Part{{Bytes: 200_000, Step: 1000, Fill: func([]byte, int64) error { return nil }}}
+	_, err := checkpoint.WriteFile(t.Context(), filepath.Join(mount, "m.gguf"), "GGUF", made, blind)
+	if !errors.Is(err, checkpoint.ErrNoSpace) || !strings.Contains(err.Error(), "nothing was left behind") {
+		t.Errorf("a file that is made: %v", err)
+	}
+	if left := readDir(t, mount); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
 }
 
 func TestReadOnlyFileSystem(t *testing.T) {

@@ -128,7 +128,9 @@ func scalingKeys(c *checkpoint.Checkpoint, s *model.Spec, form *model.GGUF) (key
 			factor /= 1 + 0.1*math.Log(max(scaling.Factor, 1))
 		}
 	case "longrope":
-		add("type", scaling.Kind)
+		if !slices.Contains(form.Keys, "rope.scaling.original_context_length") { // who always has that takes the lists as they come
+			add("type", scaling.Kind)
+		}
 	default: // llama3 has factors of its own
 		if original = given(c, "original_max_position_embeddings"); original == 0 {
 			original = s.MaxPositions

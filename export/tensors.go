@@ -197,6 +197,9 @@ func (l *lister) add(t *tensor) *tensor {
 	if !ok && l.err == nil {
 		l.err = fmt.Errorf("%s: no tensor %q in the checkpoint", l.c.Dir(), t.source)
 	}
+	if ok && !model.Computable(info.DType) && l.err == nil {
+		l.err = fmt.Errorf("%s: tensor %s has dtype %s, want F32, F16 or BF16: use the original checkpoint", l.c.Dir(), t.source, info.DType)
+	}
 	t.dtype, t.file = info.DType, info.File
 	t.order, _ = l.rename(t.source)
 	l.tensors = append(l.tensors, t)

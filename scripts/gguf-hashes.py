@@ -8,12 +8,14 @@ type, and prints for each kind of tensor (its name without the layer's number) t
 SHA-256 of type, shape and bytes of all of that kind, in the file's order, and of the
 keys those of the model, which are the same for every type. Needs PyTorch and
 sentencepiece, Debian's are enough: transformers, which the converter imports, need not
-be there. Vocabularies are left out, for most of them need it.
+be there. Vocabularies are left out, for most of them need it; a Gemma 3 wants any
+tokenizer.model in its directory.
 """
-import hashlib, json, re, runpy, subprocess, sys, tempfile, types
+import hashlib, json, re, runpy, sys, tempfile, types
 
 
-def convert(source, args):
+def stand_in(source):
+    """What the converter imports, as far as it uses it, and nothing of vocabularies."""
     import torch
     for name in ("transformers", "tqdm"):
         try:
@@ -34,8 +36,7 @@ def convert(source, args):
     for name in ("float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu", "uint16", "uint32", "uint64"):
         if not hasattr(torch, name):
             setattr(torch, name, name)
-    sys.path.insert(0, source)
-    sys.path.insert(1, source + "/gguf-py")
+    sys.path[:0] = [source, source + "/gguf-py"]
     from conversion.base import TextModel
     prepare = TextModel.prepare_metadata
 
@@ -44,12 +45,18 @@ def convert(source, args):
         getattr(self, "impl", self).set_vocab = self.set_vocab
         prepare(self, *args, **kwargs)
     TextModel.prepare_metadata = without_vocabulary
-    sys.argv = ["convert_hf_to_gguf.py"] + args
-    runpy.run_path(source + "/convert_hf_to_gguf.py", run_name="__main__")
 
 
-def hashes(source, path):
-    sys.path.insert(0, source + "/gguf-py")
+def convert(source, *args):
+    sys.argv = ["convert_hf_to_gguf.py", *args]
+    try:
+        runpy.run_path(source + "/convert_hf_to_gguf.py", run_name="__main__")
+    except SystemExit as e:
+        if e.code:
+            raise
+
+
+def hashes(path):
     import gguf
     kinds, reader = {}, gguf.GGUFReader(path)
     architecture = reader.fields["general.architecture"].contents()
@@ -62,17 +69,15 @@ def hashes(source, path):
 
 
 def main():
-    if sys.argv[1] == "--convert":
-        return convert(sys.argv[2], sys.argv[3:])
     source, out = sys.argv[1], {}
-    for pair in sys.argv[2:]:
-        name, directory = pair.split("=", 1)
+    pairs = [p.split("=", 1) for p in sys.argv[2:]]
+    stand_in(source)
+    for name, directory in pairs:
+        of = out[name] = {}
         for kind in ("f32", "f16", "bf16", "q8_0"):
             with tempfile.NamedTemporaryFile(suffix=".gguf") as f:
-                subprocess.run([sys.executable, __file__, "--convert", source, directory, "--outtype", kind, "--outfile", f.name],
-                               check=True, stdout=subprocess.DEVNULL)
-                of = out.setdefault(name, {})
-                of[kind], of["keys"] = hashes(source, f.name)
+                convert(source, directory, "--outtype", kind, "--outfile", f.name)
+                of[kind], of["keys"] = hashes(f.name)
     print(json.dumps(out, indent=1, sort_keys=True))
 
 

@@ -45,7 +45,7 @@ type Vocabulary struct {
 	// perhaps, BOS.
 	Opening string
 	AddsBOS bool
-	AddsEOS        bool
+	AddsEOS bool
 	// Named: tokenizer_config.json says which token is EOS.
 	Named    bool
 	BOS, EOS int // -1: none
