@@ -270,6 +270,10 @@ func converted(t *testing.T, name string) string {
 		return "../testdata/trained"
 	case "stories260K":
 		return testkit.Shared(t, "data", "models", name)
+	case "smollm3": // every third layer of the golden is what llama.cpp takes every fourth for
+		dir := withTokenizer(t, filepath.Join("..", "testdata", "goldens", name, "checkpoint"))
+		edit(t, dir, `"no_rope_layer_interval": 3`, `"no_rope_layer_interval": 4`)
+		return dir
 	case "nemotron": // the golden's heads are wider than llama.cpp takes them
 		return withTokenizer(t, testkit.Shared(t, "oracle", "transformers517", name, "checkpoint"))
 	case "chatglm": // of goldens/chatglm2: 8 of each head's 12 columns, which would be too many, and 4 layers
@@ -465,6 +469,28 @@ func TestUntied(t *testing.T) {
 	}
 }
 
+// A SmolLM3 whose layers are not what their numbers say is one that llama.cpp is
+// told of layer by layer.
+func TestSmolLM3(t *testing.T) {
+	dir := withTokenizer(t, "../testdata/goldens/smollm3/checkpoint")
+	got, _ := write(t, dir, export.Options{Type: gguf.BF16, Keep: []int{0, 2, 3}})
+	if got.keys["general.architecture"] != "granite_swa" {
+		t.Errorf("architecture %v", got.keys["general.architecture"])
+	}
+	for key, want := range map[string][]any{"attention.rope_pattern": {true, false, true}, "attention.sliding_window_pattern": {false, false, false}} {
+		if diff := cmp.Diff(want, got.keys["granite_swa."+key]); diff != "" {
+			t.Errorf("%s: %s", key, diff)
+		}
+	}
+	if s := floats(got.tensors["blk.2.attn_sinks.weight"]); len(s) != 2 || math.Exp(float64(s[0])) != 0 {
+		t.Errorf("sinks %v", s)
+	}
+	edit(t, dir, `"no_rope_layer_interval": 3`, `"no_rope_layer_interval": 4`)
+	if got, f := write(t, dir, export.Options{Type: gguf.BF16}); got.keys["general.architecture"] != "smollm3" || len(f.Notes) > 1 {
+		t.Errorf("architecture %v, notes %q", got.keys["general.architecture"], f.Notes)
+	}
+}
+
 // The vocabulary of a ChatGLM has its own tokens behind SentencePiece's.
 func TestChatGLM(t *testing.T) {
 	dir := converted(t, "chatglm")
@@ -547,7 +573,7 @@ func TestRefused(t *testing.T) {
 		{"exact GELU", config(converted(t, "gemma2"), `"hidden_activation": "gelu_pytorch_tanh"`, `"hidden_activation": "gelu"`), model.ErrUnsupported, "tanh approximation"},
 		{"scaling by length", converted(t, "llama_dynamic"), model.ErrUnsupported, "llama.cpp's llama is not told of rotary scaling of type dynamic"},
 		{"YaRN of other betas", config(converted(t, "olmo3"), `"beta_fast": 32.0`, `"beta_fast": 16.0`), model.ErrUnsupported, "takes beta_fast = 32"},
-		{"biases that it lacks", config(converted(t, "smollm3"), `"attention_bias": false`, `"attention_bias": true`), model.ErrUnsupported, "has no attention out bias"},
+		{"biases that it lacks", config(converted(t, "olmo2"), `"attention_bias": false`, `"attention_bias": true`), model.ErrUnsupported, "has no attention out bias"},
 		{"another dtype", retyped(t, converted(t, "llama"), `"BF16"`, ` "I16"`), nil, "has dtype I16, want F32, F16 or BF16"},
 	} {
 		ck, err := checkpoint.Open(c.dir)

@@ -55,7 +55,7 @@ func modelKeys(c *checkpoint.Checkpoint, s *model.Spec, form *model.GGUF, opt Op
 	add("feed_forward_length", n(s.FF))
 	add("attention.head_count", n(s.Heads))
 	add("attention.head_count_kv", n(s.KVHeads))
-	for _, k := range slices.Concat(optionalKeys(c, s, form), scalingKeys(c, s, form), slidingKeys(s, form, opt.Keep)) {
+	for _, k := range slices.Concat(optionalKeys(c, s, form, opt.Keep), scalingKeys(c, s, form), slidingKeys(s, form, opt.Keep)) {
 		add(k.Name, k.Value)
 	}
 	epsilon := "attention.layer_norm_rms_epsilon"
@@ -69,7 +69,7 @@ func modelKeys(c *checkpoint.Checkpoint, s *model.Spec, form *model.GGUF, opt Op
 }
 
 // optionalKeys are those that some architectures have, or some models.
-func optionalKeys(c *checkpoint.Checkpoint, s *model.Spec, form *model.GGUF) (keys []gguf.Key) {
+func optionalKeys(c *checkpoint.Checkpoint, s *model.Spec, form *model.GGUF, keep []int) (keys []gguf.Key) {
 	wide := s.Heads*s.HeadDim != s.Hidden || given(c, "head_dim") > 0
 	logits := s.Logit()
 	if form.Divides {
@@ -86,6 +86,7 @@ func optionalKeys(c *checkpoint.Checkpoint, s *model.Spec, form *model.GGUF) (ke
 		{"vocab_size", uint32(s.Vocab), false},
 		{"attention.key_length", uint32(s.HeadDim), wide},
 		{"attention.value_length", uint32(s.HeadDim), wide},
+		{"attention.rope_pattern", rotated(s, keep), false},
 		{"attention.scale", float32(s.AttnScale), false},
 		{"embedding_scale", float32(s.EmbedScale), false},
 		{"residual_scale", float32(s.Residual()), false},
@@ -154,13 +155,13 @@ func slidingKeys(s *model.Spec, form *model.GGUF, keep []int) (keys []gguf.Key) 
 	if !slices.Contains(form.Keys, "attention.sliding_window") {
 		return nil
 	}
-	kinds := kindsOf(s, keep)
+	kinds := kindsOf(s, form, keep)
 	window := 0
 	for _, l := range keep {
 		window = max(window, s.Window(l))
 	}
 	switch slide := slices.Contains(kinds, true); {
-	case slide || form.Slides == nil && form.Kinds != nil:
+	case slide || form.Rotates || form.Slides == nil && form.Kinds != nil:
 		if window == 0 { // it makes layers slide regardless: as far as texts reach
 			window = s.MaxPositions
 		}
@@ -174,18 +175,28 @@ func slidingKeys(s *model.Spec, form *model.GGUF, keep []int) (keys []gguf.Key) 
 	return keys
 }
 
-func kindsOf(s *model.Spec, keep []int) []bool {
+// kindsOf says which layers slide.
+func kindsOf(s *model.Spec, form *model.GGUF, keep []int) []bool {
 	kinds := make([]bool, len(keep))
 	for i, l := range keep {
-		kinds[i] = s.Kind(l)
+		kinds[i] = s.Window(l) > 0 || !form.Rotates && s.Kind(l)
 	}
 	return kinds
+}
+
+// rotated says which layers are.
+func rotated(s *model.Spec, keep []int) []bool {
+	are := make([]bool, len(keep))
+	for i, l := range keep {
+		are[i] = s.RopeOf(l).Dim > 0
+	}
+	return are
 }
 
 // listsKinds says whether some layers slide, and not those that llama.cpp takes for
 // them.
 func listsKinds(s *model.Spec, form *model.GGUF, keep []int) bool {
-	kinds := kindsOf(s, keep)
+	kinds := kindsOf(s, form, keep)
 	return form.Kinds != nil && slices.Contains(kinds, true) && !slices.Equal(kinds, form.Kinds(len(keep)))
 }
 

@@ -100,6 +100,10 @@ func (l *lister) layer(prefix string, b *block.Layer, form *model.GGUF, scale fl
 	if form.Pairs && !l.spec.Rope.Interleaved {
 		headDim = int64(l.spec.HeadDim)
 	}
+	if form.Sinks {
+		none := slices.Repeat([]float32{noSink}, l.spec.Heads)
+		l.tensors = append(l.tensors, &tensor{name: prefix + "attn_sinks.weight", typ: gguf.F32, shape: []int64{int64(len(none))}, values: none})
+	}
 	for _, m := range linears(b, form) {
 		for _, t := range l.linear(prefix+m.name, m.linear) {
 			if m.name == "attn_q" || m.name == "attn_k" {
@@ -122,6 +126,9 @@ func (l *lister) layer(prefix string, b *block.Layer, form *model.GGUF, scale fl
 		}
 	}
 }
+
+// noSink is an attention sink that takes nothing: the exponential of it is zero.
+const noSink = -1e30
 
 // named is a map and its name in the file.
 type named struct {

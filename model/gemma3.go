@@ -69,19 +69,23 @@ func gemma3Layer(s *Spec) []Weight {
 		Weight{Role: KeyNorm, Name: "self_attn.k_norm.weight", Shape: []int{s.HeadDim}})
 }
 
-// gemma3Notes: llama.cpp goes by the number of a layer.
-func gemma3Notes(s *Spec, keep []int) []string {
+// gemma3Notes: llama.cpp goes by the number of a layer, and by how many there are:
+// it takes 62 for the 27B, whose scale of attention scores is its own.
+func gemma3Notes(s *Spec, keep []int) (notes []string) {
 	changed := 0
 	for i, l := range keep {
 		if s.Windows != nil && (s.Window(l) > 0) != ((i+1)%6 != 0) {
 			changed++
 		}
 	}
-	if changed == 0 {
-		return nil
+	if changed > 0 {
+		notes = append(notes, fmt.Sprintf("layer_types in config.json keeps sliding and full attention as they were; llama.cpp and older transformers do not read it and "+
+			"take every sixth layer for a full one, which is wrong for %d of the %d layers: results differ there", changed, len(keep)))
 	}
-	return []string{fmt.Sprintf("layer_types in config.json keeps sliding and full attention as they were; llama.cpp and older transformers do not read it and "+
-		"take every sixth layer for a full one, which is wrong for %d of the %d layers: results differ there", changed, len(keep))}
+	if s.AttnScale != scaleOf(float64(s.HeadDim)) && len(keep) != gemma3Largest {
+		notes = append(notes, fmt.Sprintf("llama.cpp scales attention scores by query_pre_attn_scalar in a Gemma 3 of %d layers only, and by head_dim in one of %d: the results are wrong there", gemma3Largest, len(keep)))
+	}
+	return notes
 }
 
 func gemma3GGUF() *GGUF {

@@ -34,6 +34,14 @@ type GGUF struct {
 	// Kinds, which may be nil, are the kinds of so many layers where the file does
 	// not list them: true for those that slide.
 	Kinds func(layers int) []bool
+	// Rotates: it is told of each layer whether it is rotated; those that slide are
+	// those with a window.
+	Rotates bool
+	// Sinks: it takes an attention sink for each head, which a model without has none of.
+	Sinks bool
+	// Instead, which may be nil, is another architecture for a model of layers that
+	// this one cannot be told; nil where it can.
+	Instead func(s *Spec, keep []int) *GGUF
 	// Notes, which may be nil, say what it computes otherwise of a model of these
 	// layers, and no file can tell it.
 	Notes func(s *Spec, keep []int) []string
@@ -75,6 +83,11 @@ func (s *Spec) GGUF(keep []int) (*GGUF, error) {
 			reason = "Coppice does not know how llama.cpp takes it"
 		}
 		return nil, fmt.Errorf("%w: %s cannot be written as GGUF: %s", ErrUnsupported, s.Architecture, reason)
+	}
+	if g.Instead != nil {
+		if other := g.Instead(s, keep); other != nil {
+			g = other
+		}
 	}
 	problems := append(s.notInGGUF(g, len(keep)), s.ropesNotInGGUF(g, keep)...)
 	if len(problems) > 0 {

@@ -16,9 +16,9 @@ func smollm3() *family {
 		byIndex:       smollm3ByIndex,
 		notes:         smollm3Notes,
 		gguf: &GGUF{
-			Name: "smollm3", Pairs: true, Biases: []Role{QueryBias, KeyBias, ValueBias}, Notes: smollm3FileNotes,
+			Name: "smollm3", Pairs: true, Biases: []Role{QueryBias, KeyBias, ValueBias}, Instead: smollm3Instead,
 			Keys:   []string{"rope.freq_base", "rope.dimension_count", "vocab_size"},
-			Slides: func(_ *Spec, r Rope) bool { return r.Dim == 0 }, // by its number, see the notes
+			Slides: func(_ *Spec, r Rope) bool { return r.Dim == 0 },
 		},
 		refused: map[string]string{
 			"SmolVLMForConditionalGeneration":  "it is multimodal",
@@ -93,6 +93,18 @@ func smollm3Notes(s *Spec, keep []int) []string {
 		"leaves them out in every fourth layer, which is wrong for %d of the %d layers: results differ there", changed, len(keep))}
 }
 
-func smollm3FileNotes(s *Spec, keep []int) []string {
-	return append(smollm3Notes(s, keep), windowNote(s, keep)...)
+// smollm3Instead: llama.cpp's own architecture goes by the number of a layer, and
+// has neither windows nor biases but those of queries, keys and values. Granite's
+// with windows is told of each layer, and else the same with sinks that take nothing.
+func smollm3Instead(s *Spec, keep []int) *GGUF {
+	if smollm3Notes(s, keep) == nil && s.Windows == nil && !s.OutBias && !s.MLPBias {
+		return nil
+	}
+	g := llamaGGUF(func(*Spec, []int) []string {
+		return []string{"llama.cpp's smollm3 cannot be told which layers have rotary embeddings, windows or biases: the file is of its granite_swa, for llama.cpp v0.5.0 or later"}
+	})
+	g.Name, g.Rotates, g.Sinks = "granite_swa", true, true
+	g.Slides = func(_ *Spec, r Rope) bool { return r.Dim == 0 }
+	g.Keys = append(g.Keys, "logit_scale", "attention.rope_pattern", "attention.sliding_window", "attention.sliding_window_pattern")
+	return g
 }
