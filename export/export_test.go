@@ -477,7 +477,7 @@ func TestSmolLM3(t *testing.T) {
 	if got.keys["general.architecture"] != "granite_swa" {
 		t.Errorf("architecture %v", got.keys["general.architecture"])
 	}
-	for key, want := range map[string][]any{"attention.rope_pattern": {true, false, true}, "attention.sliding_window_pattern": {false, false, false}} {
+	for key, want := range map[string][]any{"attention.rope_pattern": {true, false, true}, "attention.sliding_window_pattern": {true, false, false}} {
 		if diff := cmp.Diff(want, got.keys["granite_swa."+key]); diff != "" {
 			t.Errorf("%s: %s", key, diff)
 		}

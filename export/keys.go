@@ -160,8 +160,12 @@ func slidingKeys(s *model.Spec, form *model.GGUF, keep []int) (keys []gguf.Key) 
 	for _, l := range keep {
 		window = max(window, s.Window(l))
 	}
-	switch slide := slices.Contains(kinds, true); {
-	case slide || form.Rotates || form.Slides == nil && form.Kinds != nil:
+	slide := slices.Contains(kinds, true)
+	if !slide && form.Rotates { // it wants one that slides: as far as texts reach
+		kinds[0], slide = true, true
+	}
+	switch {
+	case slide || form.Slides == nil && form.Kinds != nil:
 		if window == 0 { // it makes layers slide regardless: as far as texts reach
 			window = s.MaxPositions
 		}
