@@ -19,11 +19,11 @@ func newExport(a *app) *cobra.Command {
 		Long: `Write a model as a GGUF file, which llama.cpp, ollama and LM Studio run. --drop,
 --keep or --plan leave layers out on the way: no pruned checkpoint is needed.
 
-Families: Llama, Vicuna, Mistral, Qwen2, Qwen3, Gemma, Gemma 2, and Baichuan
-written as a Llama. What llama.cpp would compute otherwise is repaired where a
-file can (the positions and the head of a Baichuan, the scale of attention scores
-of a Gemma 2 27B that is cut), and said where it cannot (attention windows).
-ChatGLM is refused, and so are tokenizers that llama.cpp has no form for.
+All families but OPT, which llama.cpp does not know. What it would compute otherwise
+is repaired where a file can (the positions and the head of a Baichuan, the scale of
+attention scores and the kinds of layers of a Gemma 2 or 3 that is cut, the layers
+without rotary embeddings of a SmolLM3), and said where it cannot (attention windows
+of a Mistral). Tokenizers that llama.cpp has no form for are refused.
 
 --type is that of the matrices: bf16, f16, f32, or q8_0 (8.5 bits a weight); auto
 keeps what most of them are stored as. Vectors are always F32.
