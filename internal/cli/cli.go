@@ -134,7 +134,7 @@ not met, 64 usage, 130 cancelled.`,
 	root.AddCommand(
 		newInspect(a), newTokenize(a), newLogProbs(a), newPPL(a), newGenerate(a),
 		newScore(a), newEval(a), newCompare(a), newCurve(a), newVariants(a), newPrune(a),
-		newHeal(a), newMergeAdapter(a), newExport(a), newRun(a),
+		newInit(a), newHeal(a), newMergeAdapter(a), newExport(a), newRun(a),
 		newPull(a), newPush(a), newSelfcheck(a),
 		newBench(a), newDoctor(a), newDemo(a),
 		newVersion(a), newCompletion(),
@@ -191,6 +191,16 @@ func modelArg(c *cobra.Command, args []string) error {
 		return usage("%s: one MODEL is wanted, not %d arguments: %s", c.CommandPath(), len(args), strings.Join(args, " ")).withHint("%s", useLine(c))
 	}
 	return nil
+}
+
+// oneArg wants one argument and says what it is.
+func oneArg(what string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usage("%s: one argument is wanted, %s, not %d", c.CommandPath(), what, len(args)).withHint("%s", useLine(c))
+		}
+		return nil
+	}
 }
 
 func noArgs(c *cobra.Command, args []string) error {
