@@ -68,7 +68,7 @@ const importRule = `
 
 	# what surrounds them
 	internal/filelock < hub internal/journal
-	internal/wholefile < stage internal/plot
+	internal/wholefile < stage internal/plot internal/sapling
 	internal/plot    < internal/cli
 	internal/journal < score eval
 	internal/tensorboard < stage
@@ -79,6 +79,9 @@ const importRule = `
 	safetensors     < internal/synth
 	internal/synth  < internal/bench internal/testkit
 	internal/demo   < internal/cli
+	internal/sapling < internal/cli
+	internal/sapling internal/sapling/bpe internal/sapling/world < internal/sapling/grow
+	internal/sapling < internal/sapling/figures
 	report resident < internal/doctor
 	internal/doctor < internal/cli
 	internal/cli    < cmd/coppice

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/coppice-ml/coppice/internal/sapling"
+)
+
+// chance is what guessing gets of a task.
+func chance(task string) float64 {
+	if strings.HasSuffix(task, "piqa") || strings.HasSuffix(task, "winogrande") {
+		return 0.5
+	}
+	return 0.25
+}
+
+// page measures everything and writes it down.
+func (l *lab) page() (string, error) {
+	var b strings.Builder
+	b.WriteString(intro)
+	for _, part := range []func(*strings.Builder) error{l.training, l.tasks, l.ways, l.metrics} {
+		if err := part(&b); err != nil {
+			return "", err
+		}
+	}
+	return b.String(), nil
+}
+
+// training shows the losses of the stages.
+func (l *lab) training(b *strings.Builder) error {
+	if l.losses == "" {
+		return nil
+	}
+	b.WriteString("## Training\n\n" + recipe + "\n| stage | step | loss of the batch | learning rate |\n|---|---|---|---|\n")
+	for i, dir := range strings.Split(l.losses, ",") {
+		f, err := os.Open(filepath.Join(dir, "events.jsonl"))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		type event struct {
+			Type     string
+			Step     int
+			Loss, LR float64
+		}
+		var all []event
+		lines := bufio.NewScanner(f)
+		for lines.Scan() {
+			var e event
+			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+				return fmt.Errorf("%s: %w", dir, err)
+			}
+			if e.Type == "step" {
+				all = append(all, e)
+			}
+		}
+		for n, e := range all {
+			if n%max(1, len(all)/8) == 0 || n == len(all)-1 {
+				fmt.Fprintf(b, "| %d | %d | %.3f | %.2g |\n", i+1, e.Step, e.Loss, e.LR)
+			}
+		}
+	}
+	b.WriteString("\n")
+	return nil
+}
+
+// tasks shows the model as it is, and without its last quarter.
+func (l *lab) tasks(b *strings.Builder) error {
+	model := l.sapling(sapling.ModelDir)
+	dense, err := l.eval("dense", model)
+	if err != nil {
+		return err
+	}
+	cut, err := l.eval("cut_9,10,11", model, "--drop", "9,10,11")
+	if err != nil {
+		return err
+	}
+	healed, err := l.heal(guide(), "9,10,11", seeds()[0])
+	if err != nil {
+		return err
+	}
+	b.WriteString("## Tasks\n\nAccuracy in percent; after ± the standard error. *cut*: without layers 9, 10 and 11. *healed*: after the guide's healing (last 3 layers, norm and head, seed 42).\n\n")
+	b.WriteString("| task | chance | whole | above chance by | cut | healed |\n|---|---|---|---|---|---|\n")
+	for _, t := range sapling.Tasks() {
+		d := dense[t]
+		fmt.Fprintf(b, "| %s | %.0f | %.1f ± %.1f | %.1f standard errors | %.1f | %.1f |\n", t, 100*chance(t), 100*d.Acc, 100*d.StdErr, (d.Acc-chance(t))/d.StdErr, 100*cut[t].Acc, 100*healed[t].Acc)
+	}
+	fmt.Fprintf(b, "| **mean** | | **%.1f ± %.1f** | | **%.1f** | **%.1f** |\n\n", 100*dense.mean(), 100*dense[sapling.Group].StdErr, 100*cut.mean(), 100*healed.mean())
+	fmt.Fprintf(b, "Cutting costs %.1f points, healing brings %.0f %% of them back.\n\n", 100*(dense.mean()-cut.mean()), 100*(healed.mean()-cut.mean())/(dense.mean()-cut.mean()))
+	return nil
+}
+
+// ways shows each way of healing the cut of the last quarter.
+func (l *lab) ways(b *strings.Builder) error {
+	cut, err := l.eval("cut_9,10,11", l.sapling(sapling.ModelDir), "--drop", "9,10,11")
+	if err != nil {
+		return err
+	}
+	b.WriteString("## Ways to heal\n\nThe last quarter cut; mean accuracy of the tasks, mean ± standard deviation over three seeds of the order of the data.\n\n| healing | mean accuracy |\n|---|---|\n")
+	fmt.Fprintf(b, "| none | %.1f |\n", 100*cut.mean())
+	for _, h := range healings() {
+		var all []float64
+		for _, seed := range seeds() {
+			r, err := l.heal(h, "9,10,11", seed)
+			if err != nil {
+				return err
+			}
+			all = append(all, r.mean())
+		}
+		mean, deviation := spread(all)
+		fmt.Fprintf(b, "| %s | %.1f ± %.1f |\n", h.name, 100*mean, 100*deviation)
+	}
+	b.WriteString("\n")
+	return nil
+}
+
+// ranked are the metrics of the table.
+func ranked() []string {
+	return []string{"reverse", "random", "magnitude-l1", "magnitude-l2", "taylor", "bi", "cka", "ppl", "greedy-ppl"}
+}
+
+// metrics shows what each metric's choice comes to.
+func (l *lab) metrics(b *strings.Builder) error {
+	b.WriteString("## Choices of metrics\n\nA quarter of the layers by each metric, with three seeds of the calibration's windows (and of `random`); healed as the guide does. Mean accuracy, mean ± standard deviation.\n\n| metric | layers dropped | cut | healed |\n|---|---|---|---|\n")
+	for _, m := range ranked() {
+		var cut, healed []float64
+		var lists []string
+		for _, seed := range seeds() {
+			drop, err := l.chosen(m, seed)
+			if err != nil {
+				return err
+			}
+			c, err := l.eval("cut_"+drop, l.sapling(sapling.ModelDir), "--drop", drop)
+			if err != nil {
+				return err
+			}
+			h, err := l.heal(guide(), drop, seed)
+			if err != nil {
+				return err
+			}
+			cut, healed = append(cut, c.mean()), append(healed, h.mean())
+			if len(lists) == 0 || lists[len(lists)-1] != drop {
+				lists = append(lists, drop)
+			}
+		}
+		c, cd := spread(cut)
+		h, hd := spread(healed)
+		fmt.Fprintf(b, "| %s | %s | %.1f ± %.1f | %.1f ± %.1f |\n", m, strings.Join(lists, "; "), 100*c, 100*cd, 100*h, 100*hd)
+	}
+	b.WriteString("\n")
+	return nil
+}

@@ -1,0 +1,15 @@
+package main
+
+const intro = "# Sapling\n\n<!-- Written by `make sapling-figures`; edit internal/sapling/figures instead. -->\n\n" +
+	"A Llama of 12 layers, hidden size 128 and 2.3 million parameters (vocabulary 1,024, head not tied, bfloat16), which this project trained on a world of its own " +
+	"making: people, towns and things with facts about each, animals by their size, ways to do things, little stories, sums. It ships inside the program, with tasks in " +
+	"the shapes of seven benchmarks, instructions in Alpaca's schema and plain texts, and is there to show, offline and in minutes, what pruning costs and what healing " +
+	"brings back. It knows its world and nothing else: figures of real models are others.\n\n" +
+	"What tasks ask is held out: a third of the people, things and towns are never asked about in training, and WinoGrande's pairs, PIQA's goals, the sets of animals " +
+	"and the sums do not occur in the form of the task; HellaSwag's names do not occur at all, nor do a label and an opening of its stories. " +
+	"`go test ./internal/sapling/...` holds this.\n\n"
+
+const recipe = "`make sapling` does it: the world is written (`go run ./internal/sapling/grow`), `coppice init` makes the first weights and `coppice heal` trains " +
+	"them in five stages, each of which begins with the weights of the one before: 1. everything, on all rows; 2. everything, on the rows that teach facts; 3. the last four " +
+	"layers with norm and head, 4. the last three, on all rows again, and 5. the last three, on all rows but portraits and lists of answers. It can be stopped and goes on where it was; on the same kind of processor " +
+	"(AVX2, oneDNN 2.6) it gives the shipped weights bit for bit. The Makefile has every setting.\n"

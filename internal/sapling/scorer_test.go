@@ -1,0 +1,225 @@
+package sapling_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/coppice-ml/coppice/internal/number"
+	"github.com/coppice-ml/coppice/internal/sapling"
+	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/safetensors"
+	"github.com/coppice-ml/coppice/stage"
+	"github.com/coppice-ml/coppice/tokenizer"
+)
+
+// llama is Sapling in float64, by the plainest loops: no engine, no Spec, no caches.
+type llama struct {
+	tensors map[string][]float64
+}
+
+const (
+	layers, hidden, heads, kvHeads, headDim = 12, 128, 4, 2, 32
+)
+
+func readLlama(t *testing.T, path string) *llama {
+	t.Helper()
+	f, err := safetensors.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m := &llama{map[string][]float64{}}
+	for _, info := range f.Header().Tensors {
+		raw := f.Data(info)
+		values := make([]float32, len(raw)/info.DType.Size())
+		number.Widen(values, raw, info.DType)
+		for _, v := range values {
+			m.tensors[info.Name] = append(m.tensors[info.Name], float64(v))
+		}
+	}
+	return m
+}
+
+// linear is W x, W [out, len(x)].
+func (m *llama) linear(name string, x []float64) []float64 {
+	w := m.tensors[name+".weight"]
+	out := make([]float64, len(w)/len(x))
+	for i := range out {
+		for j, v := range x {
+			out[i] += w[i*len(x)+j] * v
+		}
+	}
+	return out
+}
+
+// norm is RMSNorm with epsilon 1e-5.
+func (m *llama) norm(name string, x []float64) []float64 {
+	var squares float64
+	for _, v := range x {
+		squares += v * v
+	}
+	scale := 1 / math.Sqrt(squares/float64(len(x))+1e-5)
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = v * scale * m.tensors[name+".weight"][i]
+	}
+	return out
+}
+
+// rotate turns pairs (i, i+16) of each head by the position.
+func rotate(x []float64, position int) {
+	for h := 0; h < len(x); h += headDim {
+		for i := range headDim / 2 {
+			angle := float64(position) * math.Pow(10000, -2*float64(i)/headDim)
+			sin, cos := math.Sincos(angle)
+			a, b := x[h+i], x[h+i+headDim/2]
+			x[h+i], x[h+i+headDim/2] = a*cos-b*sin, b*cos+a*sin
+		}
+	}
+}
+
+// logprobs are log-probabilities of the next token after each of ids, [len(ids)][V].
+func (m *llama) logprobs(ids []int) [][]float64 {
+	xs := make([][]float64, len(ids))
+	for t, id := range ids {
+		xs[t] = slices.Clone(m.tensors["model.embed_tokens.weight"][id*hidden : (id+1)*hidden])
+	}
+	for l := range layers {
+		p := "model.layers." + strconv.Itoa(l) + "."
+		var keys, values [][]float64
+		for t, x := range xs {
+			n := m.norm(p+"input_layernorm", x)
+			q, k := m.linear(p+"self_attn.q_proj", n), m.linear(p+"self_attn.k_proj", n)
+			rotate(q, t)
+			rotate(k, t)
+			keys, values = append(keys, k), append(values, m.linear(p+"self_attn.v_proj", n))
+			add(x, m.linear(p+"self_attn.o_proj", attend(q, keys, values)))
+			n = m.norm(p+"post_attention_layernorm", x)
+			gate, up := m.linear(p+"mlp.gate_proj", n), m.linear(p+"mlp.up_proj", n)
+			for i, g := range gate {
+				up[i] *= g / (1 + math.Exp(-g))
+			}
+			add(x, m.linear(p+"mlp.down_proj", up))
+		}
+	}
+	out := make([][]float64, len(ids))
+	for t, x := range xs {
+		out[t] = logSoftmax(m.linear("lm_head", m.norm("model.norm", x)))
+	}
+	return out
+}
+
+func add(x, y []float64) {
+	for i := range x {
+		x[i] += y[i]
+	}
+}
+
+func attend(q []float64, keys, values [][]float64) []float64 {
+	out := make([]float64, len(q))
+	for h := range heads {
+		kv := h / (heads / kvHeads) * headDim
+		scores := make([]float64, len(keys))
+		for s, k := range keys {
+			for i := range headDim {
+				scores[s] += q[h*headDim+i] * k[kv+i] / math.Sqrt(headDim)
+			}
+		}
+		for s, p := range logSoftmax(scores) {
+			for i := range headDim {
+				out[h*headDim+i] += math.Exp(p) * values[s][kv+i]
+			}
+		}
+	}
+	return out
+}
+
+func logSoftmax(x []float64) []float64 {
+	top, sum := slices.Max(x), 0.0
+	for _, v := range x {
+		sum += math.Exp(v - top)
+	}
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = v - top - math.Log(sum)
+	}
+	return out
+}
+
+// sample is a line of eval's --samples-out.
+type sample struct {
+	Task      string             `json:"task"`
+	Arguments [][2]string        `json:"arguments"`
+	Resps     [][2]any           `json:"resps"`
+	Target    json.RawMessage    `json:"target"`
+	Metrics   map[string]float64 `json:"metrics"`
+}
+
+// TestScorer: what eval says of the first documents of each task is what the
+// plainest computation in float64 says, every sum to 2e-4 and every answer.
+func TestScorer(t *testing.T) {
+	dir := t.TempDir()
+	if err := sapling.Make(dir); err != nil {
+		t.Fatal(err)
+	}
+	e := stage.DefaultEval()
+	e.Model, e.Names, e.Limit = filepath.Join(dir, sapling.ModelDir), sapling.Group, 5
+	e.TaskDir, e.DataDir, e.SamplesOut, e.DType = filepath.Join(dir, sapling.TaskDir), filepath.Join(dir, sapling.DataDir), filepath.Join(dir, "samples.jsonl"), "float32"
+	results, err := e.Run(t.Context(), stage.Env{Getenv: os.Getenv, Cache: t.TempDir(), Talk: stage.Silent{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenizer.Load(e.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := readLlama(t, filepath.Join(e.Model, "model.safetensors"))
+	right, asked := map[string]float64{}, map[string]float64{}
+	f, err := os.Open(e.SamplesOut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		var s sample
+		if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
+			t.Fatal(err)
+		}
+		var sums []float64
+		for i, a := range s.Arguments {
+			sums = append(sums, m.sum(tok, a[0], a[1]))
+			if got := s.Resps[i][0].(float64); math.Abs(got-sums[i]) > 2e-4 {
+				t.Errorf("%s: %q after %q: %v, want %v", s.Task, a[1], a[0], got, sums[i])
+			}
+		}
+		asked[s.Task]++
+		if strconv.Itoa(slices.Index(sums, slices.Max(sums))) == string(s.Target) {
+			right[s.Task]++
+		}
+	}
+	for _, task := range sapling.Tasks() {
+		if asked[task] != 5 {
+			t.Errorf("%s: %v documents, want 5", task, asked[task])
+		}
+		i := slices.IndexFunc(results[0], func(r report.Result) bool { return r.Task == task && r.Metric == "acc" })
+		if i < 0 || math.Abs(float64(results[0][i].Value)-right[task]/5) > 1e-12 {
+			t.Errorf("%s: %v, want %v of 5 right", task, results[0][i].Value, right[task])
+		}
+	}
+}
+
+// sum is the log-probability of a text's end after its beginning.
+func (m *llama) sum(tok *tokenizer.Tokenizer, context, end string) (sum float64) {
+	ids, from := tok.Encode(context+end, false), len(tok.Encode(context, false))
+	next := m.logprobs(ids[:len(ids)-1])
+	for t := from; t < len(ids); t++ {
+		sum += next[t-1][ids[t]]
+	}
+	return sum
+}

@@ -1,0 +1,224 @@
+package world
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rows are all that training and healing show a model, one text each.
+func rows(w *World) []string {
+	var out []string
+	for _, t := range w.Texts(1, 45000) {
+		out = append(out, t.Text)
+	}
+	for _, x := range w.Exchanges(1, 60000) {
+		out = append(out, x.Prompt+x.Completion)
+	}
+	for _, seed := range []uint64{1, 3} {
+		for _, i := range w.Instructions(seed, 4000) {
+			out = append(out, i.Instruction+"\n"+i.Input+i.Output)
+		}
+	}
+	return out
+}
+
+func hash(t *testing.T, v any) string {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:8])
+}
+
+// TestSame: the world that Sapling was trained on is the one that is made.
+func TestSame(t *testing.T) {
+	w := New(Seed)
+	for _, tt := range []struct {
+		name string
+		got  any
+		want string
+	}{
+		{"world", w, "7a7e2f6b9be88f7a"},
+		{"texts", w.Texts(1, 2000), "3413989f7daa4361"},
+		{"exchanges", w.Exchanges(1, 2000), "93b0f997bd055b04"},
+		{"instructions", w.Instructions(3, 500), "22ef894bf2195506"},
+		{"tasks", w.Tasks(2), "768db0ec17831f6c"},
+	} {
+		if got := hash(t, tt.got); got != tt.want {
+			t.Errorf("%s: hash %s, want %s: Sapling's weights belong to another world", tt.name, got, tt.want)
+		}
+	}
+	if hash(t, New(Seed+1)) == hash(t, w) {
+		t.Error("another seed makes the same world")
+	}
+}
+
+// TestHeldOut: what tasks ask is not in what a model is shown, and what is like
+// it, is.
+func TestHeldOut(t *testing.T) {
+	w := New(Seed)
+	shown := rows(w)
+	all := strings.Join(shown, "\x00")
+	absent := func(what, text string) {
+		t.Helper()
+		if strings.Contains(all, text) {
+			t.Errorf("%s: %q is in the training rows", what, text)
+		}
+	}
+	for _, s := range w.kinds() {
+		for i := range s.n {
+			for _, f := range s.about(i) {
+				for _, form := range append(slices.Clone(f.asked), one2(f.stem)...) {
+					if i < s.held {
+						absent("question about somebody held out", f.fill(form))
+					} else if !strings.Contains(all, f.fill(form)) {
+						t.Errorf("%q is never asked", f.fill(form))
+					}
+				}
+			}
+		}
+	}
+	absent("form of stories", "Nobody saw that")
+	absent("label of stories", "Night:")
+	for _, task := range w.Tasks(2) {
+		for _, d := range task.Docs {
+			switch task.Name {
+			case "piqa":
+				absent(task.Name, d["goal"].(string))
+			case "hellaswag":
+				name := strings.Fields(strings.NewReplacer("Nobody saw that ", "", "The day was long and ", "", "After the work ", "").Replace(d["ctx_a"].(string)))[0]
+				absent(task.Name, " "+name+" ")
+			case "winogrande":
+				for _, o := range []string{"option1", "option2"} {
+					absent(task.Name, strings.Replace(d["sentence"].(string), "_", d[o].(string), 1))
+				}
+			case "arc_challenge":
+				absent(task.Name, d["question"].(string))
+			}
+		}
+	}
+}
+
+// TestHeldSets: the order of four animals, of two summands and of two people does
+// not bring what is held out in again.
+func TestHeldSets(t *testing.T) {
+	w := New(Seed)
+	key := func(question string) string {
+		words := strings.FieldsFunc(question, func(r rune) bool { return strings.ContainsRune(" ,:?", r) })
+		words = slices.DeleteFunc(words, func(s string) bool { return !slices.Contains(animals(), s) && !slices.Contains(numbers(), s) })
+		slices.Sort(words)
+		return strings.Join(words, " ")
+	}
+	trained := map[string]bool{}
+	for _, x := range w.Exchanges(1, 60000) {
+		if strings.HasPrefix(x.Prompt, "Question: Which is the") || strings.HasPrefix(x.Prompt, "Question: How much") {
+			trained[key(x.Prompt)] = true
+		}
+	}
+	if len(trained) < 500 {
+		t.Fatalf("only %d sets in training", len(trained))
+	}
+	for _, task := range w.Tasks(2) {
+		for _, d := range task.Docs {
+			if task.Name == "arc_challenge" && trained[key(d["question"].(string))] {
+				t.Errorf("%s: asked in training in another order", d["question"])
+			}
+		}
+	}
+}
+
+// TestSeen: there are at most 1,500 facts, and each is told 200 times or more.
+func TestSeen(t *testing.T) {
+	w := New(Seed)
+	if n := w.Facts(); n > 1500 {
+		t.Errorf("%d facts", n)
+	}
+	about := map[string][]fact{}
+	for _, s := range w.kinds() {
+		for i := range s.n {
+			facts := s.about(i)
+			about[facts[0].entity] = facts
+		}
+	}
+	told := map[string]int{}
+	for _, row := range rows(w) {
+		if strings.Contains(row, "\nA. ") {
+			continue // lists wrong values too
+		}
+		words := strings.FieldsFunc(row, func(r rune) bool { return strings.ContainsRune(" .,:?\n", r) })
+		slices.Sort(words)
+		words = slices.Compact(words)
+		for _, name := range words {
+			for i, f := range about[name] {
+				if _, found := slices.BinarySearch(words, f.value); found {
+					told[fmt.Sprint(name, i)]++
+				}
+			}
+		}
+	}
+	for _, s := range w.kinds() {
+		for i := range s.n {
+			for j, f := range s.about(i) {
+				if n := told[fmt.Sprint(f.entity, j)]; n < 200 {
+					t.Errorf("%s, %s: told %d times", f.entity, f.value, n)
+				}
+			}
+		}
+	}
+}
+
+// TestTasks: a right answer among different ones, spread over the places, each
+// document once.
+func TestTasks(t *testing.T) {
+	w := New(Seed)
+	for _, task := range w.Tasks(2) {
+		seen := map[string]bool{}
+		places := map[string]int{}
+		for _, d := range task.Docs {
+			raw := hash(t, d)
+			if seen[raw] {
+				t.Errorf("%s: %v twice", task.Name, d)
+			}
+			seen[raw] = true
+			for _, key := range []string{"label", "answer", "answerKey"} {
+				if v, ok := d[key]; ok {
+					places[fmt.Sprint(v)]++
+				}
+			}
+			answers := answersOf(d)
+			if unlike := slices.Compact(slices.Sorted(slices.Values(answers))); len(unlike) != len(answers) {
+				t.Errorf("%s: %v: two answers are the same", task.Name, d)
+			}
+		}
+		for place, n := range places {
+			if n*3*len(places) < 2*len(task.Docs) {
+				t.Errorf("%s: only %d of %d right answers at place %s", task.Name, n, len(task.Docs), place)
+			}
+		}
+		if len(places) < 2 {
+			t.Errorf("%s: right answers at places %v", task.Name, places)
+		}
+	}
+}
+
+func answersOf(d Doc) []string {
+	switch {
+	case d["sol1"] != nil:
+		return []string{d["sol1"].(string), d["sol2"].(string)}
+	case d["endings"] != nil:
+		return d["endings"].([]string)
+	case d["option1"] != nil:
+		return []string{d["option1"].(string), d["option2"].(string)}
+	}
+	if c, ok := d["choices"].(Doc); ok {
+		return c["text"].([]string)
+	}
+	return d["choices"].([]string)
+}
