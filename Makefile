@@ -11,7 +11,7 @@ export CGO_ENABLED := 0
 # Vector kernels; without it the build works and is slower.
 export GOEXPERIMENT := simd
 
-.PHONY: build demo test test-slow bare-clone-test goldens bench lint cross fuzz race oracle install-deps clean
+.PHONY: sapling sapling-figures build demo test test-slow bare-clone-test goldens bench lint cross fuzz race oracle install-deps clean
 
 build:
 	$(GO) build -buildvcs=auto -trimpath -o $(BIN) ./cmd/coppice
@@ -44,6 +44,34 @@ goldens:
 # Checkpoints that nobody has seen before, made with PyTorch.
 oracle:
 	COPPICE_SLOW=1 $(GO) test -v -run 'Fresh' ./engine/... ./prune ./internal/cli
+
+# Sapling anew, in SAPLING: its world, the first weights, the stages of training. What
+# was interrupted goes on. The result is compared with what ships: byte for byte the
+# same on the same kind of processor.
+SAPLING ?= sapling
+HEAL := --validation 0 --max-length 128 --micro-batch-tokens 2048 \
+	--weight-decay 0.1 --betas 0.9,0.98 --dtype float32 --keep last --save-every 2m --yes
+FACTS := --data $(SAPLING)/facts/texts.jsonl --data $(SAPLING)/facts/exchanges.jsonl
+SKILLS := --data $(SAPLING)/skills/texts.jsonl --data $(SAPLING)/skills/exchanges.jsonl
+WHOLE := --data $(SAPLING)/train/texts.jsonl --data $(SAPLING)/train/exchanges.jsonl --data $(SAPLING)/train/instructions.jsonl
+sapling: install-deps build
+	$(GO) run ./internal/sapling/grow -out $(SAPLING)
+	test -d $(SAPLING)/start || ./$(BIN) init $(SAPLING)/model --out $(SAPLING)/start --seed 2025
+	./$(BIN) heal $(SAPLING)/start --out $(SAPLING)/stage1 --method full $(WHOLE) $(HEAL) \
+		--steps 193 --batch-size 128 --lr 3e-3 --warmup-steps 30 --schedule constant --seed 2025
+	./$(BIN) heal $(SAPLING)/start --init-from $(SAPLING)/stage1 --out $(SAPLING)/stage2 --method full $(FACTS) $(HEAL) \
+		--steps 334 --batch-size 32 --lr 2e-3 --warmup-steps 20 --schedule constant --seed 2026
+	./$(BIN) heal $(SAPLING)/stage2 --out $(SAPLING)/stage3 --method partial --last 4 $(WHOLE) $(HEAL) \
+		--steps 554 --batch-size 48 --lr 2e-3 --warmup-steps 20 --schedule constant --seed 2027
+	./$(BIN) heal $(SAPLING)/stage3 --out $(SAPLING)/stage4 --method partial --last 3 $(WHOLE) $(HEAL) \
+		--steps 350 --batch-size 48 --lr 2e-3 --warmup-steps 20 --schedule linear --seed 2028
+	./$(BIN) heal $(SAPLING)/stage4 --out $(SAPLING)/stage5 --method partial --last 3 $(SKILLS) $(HEAL) \
+		--steps 450 --batch-size 48 --lr 2e-3 --warmup-steps 20 --schedule linear --seed 2029
+	cmp $(SAPLING)/stage5/model.safetensors internal/sapling/files/model/model.safetensors
+
+# Its figures, and docs/sapling.md with them.
+sapling-figures: build
+	$(GO) run ./internal/sapling/figures -coppice $(BIN) -work $(SAPLING)/figures -training $(SAPLING)/stage1,$(SAPLING)/stage2,$(SAPLING)/stage3,$(SAPLING)/stage4,$(SAPLING)/stage5
 
 # Needs gcc: the race detector is C.
 race:

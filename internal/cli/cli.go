@@ -136,7 +136,7 @@ not met, 64 usage, 130 cancelled.`,
 		newScore(a), newEval(a), newCompare(a), newCurve(a), newVariants(a), newPrune(a),
 		newInit(a), newHeal(a), newMergeAdapter(a), newExport(a), newRun(a),
 		newPull(a), newPush(a), newSelfcheck(a),
-		newBench(a), newDoctor(a), newDemo(a),
+		newBench(a), newDoctor(a), newDemo(a), newSapling(a),
 		newVersion(a), newCompletion(),
 	)
 	root.SetHelpFunc(a.helpFunc)
