@@ -18,6 +18,7 @@ func main() {
 	flag.StringVar(&l.coppice, "coppice", "bin/coppice", "the program")
 	flag.StringVar(&l.dir, "work", "", "directory for trials")
 	flag.StringVar(&l.losses, "training", "", "directories of the stages of training, separated by commas, whose losses are shown")
+	flag.IntVar(&l.healed, "healed", len(seeds()), "seeds with which what each metric leaves is healed; 0: it is not")
 	flag.Parse()
 	if l.dir == "" {
 		fmt.Fprintln(os.Stderr, "figures: pass -work with a directory")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/coppice-ml/coppice/internal/sapling"
@@ -112,8 +113,7 @@ func (l *lab) ways(b *strings.Builder) error {
 			}
 			all = append(all, r.mean())
 		}
-		mean, deviation := spread(all)
-		fmt.Fprintf(b, "| %s | %.1f ± %.1f |\n", h.name, 100*mean, 100*deviation)
+		fmt.Fprintf(b, "| %s | %s |\n", h.name, percent(all))
 	}
 	b.WriteString("\n")
 	return nil
@@ -126,32 +126,55 @@ func ranked() []string {
 
 // metrics shows what each metric's choice comes to.
 func (l *lab) metrics(b *strings.Builder) error {
-	b.WriteString("## Choices of metrics\n\nA quarter of the layers by each metric, with three seeds of the calibration's windows (and of `random`); healed as the guide does. Mean accuracy, mean ± standard deviation.\n\n| metric | layers dropped | cut | healed |\n|---|---|---|---|\n")
+	fmt.Fprintf(b, "## Choices of metrics\n\nA quarter of the layers by each metric, with three seeds of the calibration's windows (and of `random`); healed as the guide does, with %d of them. "+
+		"Mean accuracy, mean ± standard deviation.\n\n| metric | layers dropped | cut | healed |\n|---|---|---|---|\n", l.healed)
 	for _, m := range ranked() {
-		var cut, healed []float64
-		var lists []string
-		for _, seed := range seeds() {
-			drop, err := l.chosen(m, seed)
-			if err != nil {
-				return err
-			}
-			c, err := l.eval("cut_"+drop, l.sapling(sapling.ModelDir), "--drop", drop)
-			if err != nil {
-				return err
-			}
-			h, err := l.heal(guide(), drop, seed)
-			if err != nil {
-				return err
-			}
-			cut, healed = append(cut, c.mean()), append(healed, h.mean())
-			if len(lists) == 0 || lists[len(lists)-1] != drop {
-				lists = append(lists, drop)
-			}
+		row, err := l.metric(m)
+		if err != nil {
+			return err
 		}
-		c, cd := spread(cut)
-		h, hd := spread(healed)
-		fmt.Fprintf(b, "| %s | %s | %.1f ± %.1f | %.1f ± %.1f |\n", m, strings.Join(lists, "; "), 100*c, 100*cd, 100*h, 100*hd)
+		b.WriteString(row)
 	}
 	b.WriteString("\n")
 	return nil
+}
+
+// metric is the row of a metric.
+func (l *lab) metric(name string) (string, error) {
+	var cut, healed []float64
+	var lists []string
+	for i, seed := range seeds() {
+		drop, err := l.chosen(name, seed)
+		if err != nil {
+			return "", err
+		}
+		r, err := l.eval("cut_"+drop, l.sapling(sapling.ModelDir), "--drop", drop)
+		if err != nil {
+			return "", err
+		}
+		cut = append(cut, r.mean())
+		if !slices.Contains(lists, drop) {
+			lists = append(lists, drop)
+		}
+		if i >= l.healed {
+			continue
+		}
+		if r, err = l.heal(guide(), drop, seed); err != nil {
+			return "", err
+		}
+		healed = append(healed, r.mean())
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s |\n", name, strings.Join(lists, "; "), percent(cut), percent(healed)), nil
+}
+
+// percent writes a mean and its spread.
+func percent(xs []float64) string {
+	mean, deviation := spread(xs)
+	switch len(xs) {
+	case 0:
+		return "not measured"
+	case 1:
+		return fmt.Sprintf("%.1f", 100*mean)
+	}
+	return fmt.Sprintf("%.1f ± %.1f", 100*mean, 100*deviation)
 }
