@@ -41,14 +41,24 @@ func (l *lab) run(args ...string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// result is what an evaluation found.
-type result map[string]struct {
-	Acc    float64 `json:"acc,none"`
-	StdErr float64 `json:"acc_stderr,none"`
+// result is what an evaluation found: of each task, numbers by names such as
+// "acc,none".
+type result map[string]map[string]any
+
+func (r result) number(task, name string) float64 {
+	v, ok := r[task][name].(float64)
+	if !ok {
+		return math.NaN()
+	}
+	return v
 }
 
+// acc is the accuracy of a task, and stderr its standard error.
+func (r result) acc(task string) float64    { return r.number(task, "acc,none") }
+func (r result) stderr(task string) float64 { return r.number(task, "acc_stderr,none") }
+
 // mean is the mean accuracy of all tasks.
-func (r result) mean() float64 { return r[sapling.Group].Acc }
+func (r result) mean() float64 { return r.acc(sapling.Group) }
 
 // eval asks all tasks of a model, or of what is left of it.
 func (l *lab) eval(name, model string, more ...string) (result, error) {

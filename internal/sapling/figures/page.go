@@ -88,10 +88,11 @@ func (l *lab) tasks(b *strings.Builder) error {
 	b.WriteString("## Tasks\n\nAccuracy in percent; after ± the standard error. *cut*: without layers 9, 10 and 11. *healed*: after the guide's healing (last 3 layers, norm and head, seed 42).\n\n")
 	b.WriteString("| task | chance | whole | above chance by | cut | healed |\n|---|---|---|---|---|---|\n")
 	for _, t := range sapling.Tasks() {
-		d := dense[t]
-		fmt.Fprintf(b, "| %s | %.0f | %.1f ± %.1f | %.1f standard errors | %.1f | %.1f |\n", t, 100*chance(t), 100*d.Acc, 100*d.StdErr, (d.Acc-chance(t))/d.StdErr, 100*cut[t].Acc, 100*healed[t].Acc)
+		fmt.Fprintf(b, "| %s | %.0f | %.1f ± %.1f | %.1f standard errors | %.1f | %.1f |\n", t, 100*chance(t), 100*dense.acc(t), 100*dense.stderr(t),
+			(dense.acc(t)-chance(t))/dense.stderr(t), 100*cut.acc(t), 100*healed.acc(t))
 	}
-	fmt.Fprintf(b, "| **mean** | | **%.1f ± %.1f** | | **%.1f** | **%.1f** |\n\n", 100*dense.mean(), 100*dense[sapling.Group].StdErr, 100*cut.mean(), 100*healed.mean())
+	fmt.Fprintf(b, "| **mean** | | **%.1f ± %.1f** | | **%.1f** | **%.1f** |\n\n", 100*dense.mean(), 100*dense.stderr(sapling.Group), 100*cut.mean(), 100*healed.mean())
+	b.WriteString(short)
 	fmt.Fprintf(b, "Cutting costs %.1f points, healing brings %.0f %% of them back.\n\n", 100*(dense.mean()-cut.mean()), 100*(healed.mean()-cut.mean())/(dense.mean()-cut.mean()))
 	return nil
 }
