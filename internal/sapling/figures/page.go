@@ -32,41 +32,55 @@ func (l *lab) page() (string, error) {
 	return b.String(), nil
 }
 
-// training shows the losses of the stages.
+// event is a line of what healing leaves: a step, or the end.
+type event struct {
+	Type              string
+	Step, Threads     int
+	Loss, LR, Seconds float64
+	Provider          string
+}
+
+// events reads those of a stage of training.
+func events(dir string) ([]event, error) {
+	f, err := os.Open(filepath.Join(dir, "events.jsonl"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var all []event
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		var e event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, err)
+		}
+		all = append(all, e)
+	}
+	return all, nil
+}
+
+// training shows the losses of the stages, and how long they took.
 func (l *lab) training(b *strings.Builder) error {
 	if l.losses == "" {
 		return nil
 	}
 	b.WriteString("## Training\n\n" + recipe + "\n| stage | step | loss of the batch | learning rate |\n|---|---|---|---|\n")
+	var took float64
+	var last event
 	for i, dir := range strings.Split(l.losses, ",") {
-		f, err := os.Open(filepath.Join(dir, "events.jsonl"))
+		all, err := events(dir)
 		if err != nil {
 			return err
 		}
-		defer f.Close()
-		type event struct {
-			Type     string
-			Step     int
-			Loss, LR float64
-		}
-		var all []event
-		lines := bufio.NewScanner(f)
-		for lines.Scan() {
-			var e event
-			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-				return fmt.Errorf("%s: %w", dir, err)
-			}
-			if e.Type == "step" {
-				all = append(all, e)
-			}
-		}
-		for n, e := range all {
-			if n%max(1, len(all)/8) == 0 || n == len(all)-1 {
+		steps := slices.DeleteFunc(slices.Clone(all), func(e event) bool { return e.Type != "step" })
+		for n, e := range steps {
+			if n%max(1, len(steps)/8) == 0 || n == len(steps)-1 {
 				fmt.Fprintf(b, "| %d | %d | %.3f | %.2g |\n", i+1, e.Step, e.Loss, e.LR)
 			}
 		}
+		last = all[len(all)-1]
+		took += last.Seconds
 	}
-	b.WriteString("\n")
+	fmt.Fprintf(b, "\nThe stages took %.0f seconds together, with %d threads and %s, beside other work on the machine.\n\n", took, last.Threads, last.Provider)
 	return nil
 }
 
