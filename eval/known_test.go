@@ -63,6 +63,7 @@ func TestPublished(t *testing.T) {
 	t.Run("original files", func(t *testing.T) { originalFiles(t, d) })
 	t.Run("known answers", func(t *testing.T) { knownAnswers(t, d) })
 	t.Run("counts", func(t *testing.T) { counts(t, d) })
+	t.Run("savings", func(t *testing.T) { savings(t, d) })
 }
 
 // knownAnswers: the requests of version 0 of two tasks hash to what

@@ -35,9 +35,8 @@ func harnessTokens(seqs []Sequence) int {
 	return n
 }
 
-// TestSavings: how many fewer tokens pass every layer than in the harness.
-func TestSavings(t *testing.T) {
-	d := benchmarks(t)
+// savings: how many fewer tokens pass every layer than in the harness.
+func savings(t *testing.T, d Dir) {
 	tok, err := tokenizer.Load(testkit.Shared(t, "data", "tokenizers", "llama3"))
 	if err != nil {
 		t.Fatal(err)
