@@ -179,7 +179,7 @@ func (b *blas) run(p product) error {
 	if err != nil {
 		return err
 	}
-	chosen := new(algorithm)
+	chosen := onHeap[algorithm]()
 	*chosen = p.algorithm
 	err = b.do(b.matmul, b.handle, b.desc, uintptr(unsafe.Pointer(&b.args.alpha)), uintptr(p.w), m[0], uintptr(p.x), m[1],
 		uintptr(unsafe.Pointer(&b.args.beta)), uintptr(p.y), m[2], uintptr(p.y), m[2],

@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/engine/block"
@@ -170,11 +172,12 @@ func (d *driver) look(ordinal int) (found device, err error) {
 }
 
 func (d *driver) describe(found device) (device, error) {
-	name := make([]byte, 256)
-	if err := d.do(d.deviceName, addressOf(name), uintptr(len(name)), uintptr(found.handle)); err != nil {
+	name := onHeap[[256]byte]()
+	if err := d.do(d.deviceName, uintptr(unsafe.Pointer(name)), uintptr(len(name)), uintptr(found.handle)); err != nil {
 		return found, err
 	}
-	found.name = text(addressOf(name))
+	found.name = text(uintptr(unsafe.Pointer(name)))
+	runtime.KeepAlive(name)
 	for attribute, into := range map[uintptr]*int{attributeMajor: &found.major, attributeMinor: &found.minor} {
 		v, err := d.get(d.attribute, attribute, uintptr(found.handle))
 		if err != nil {
@@ -215,6 +218,7 @@ func (e *Engine) load(o Options, t tuning) error {
 	}
 	image = append(image, 0)
 	e.module, err = e.d.handle(e.d.moduleLoad, addressOf(image))
+	runtime.KeepAlive(image)
 	return err
 }
 

@@ -335,6 +335,9 @@ func TestSteady(t *testing.T) {
 	f := cudatest.New(t)
 	others := f.Count(t, "left") // of tests that broke their engine
 	e := start(t, f, cuda.Options{}, cuda.Tuning{Pooled: true})
+	if got := e.Info().Provider; got != "cuBLASLt 13.0.0 on fake GPU" {
+		t.Errorf("provider %q", got)
+	}
 	var want []engine.TokenScore
 	before := 0
 	for i := range 5 {

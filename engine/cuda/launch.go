@@ -5,6 +5,7 @@ package cuda
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"unsafe"
 )
 
@@ -87,6 +88,7 @@ func (e *Engine) kernel(name string) (uintptr, error) {
 	}
 	c := cstring(name)
 	f, err := e.d.handle(e.d.moduleFunction, e.module, uintptr(unsafe.Pointer(c)))
+	runtime.KeepAlive(c)
 	if err != nil {
 		return 0, fmt.Errorf("kernel %s: %w", name, err)
 	}

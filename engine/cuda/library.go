@@ -163,5 +163,14 @@ func text(p uintptr) string {
 	return string(out)
 }
 
-// cstring is a string as C wants it; the caller keeps it alive.
+// onHeap is a value that C may be given the address of: one that stays where it is.
+// What a function returns that is not inlined is never on a stack, which moves as it
+// grows. The caller keeps it alive till the call has returned.
+//
+//go:noinline
+func onHeap[T any]() *T { return new(T) }
+
+// cstring is a string as C wants it, on the heap likewise.
+//
+//go:noinline
 func cstring(s string) *byte { return &append([]byte(s), 0)[0] }

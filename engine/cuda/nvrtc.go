@@ -38,7 +38,7 @@ func openCompiler(newest int, getenv func(string) string) (*compiler, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := new([2]int32)
+	v := onHeap[[2]int32]()
 	if err := c.do(c.version, uintptr(unsafe.Pointer(&v[0])), uintptr(unsafe.Pointer(&v[1]))); err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (c *compiler) build(p program, options []string) ([]byte, error) {
 
 // bytes fetches what a pair of functions gives: its size, then itself.
 func (c *compiler) bytes(size, get symbol, handle uintptr) ([]byte, error) {
-	n := new(uint64)
+	n := onHeap[uint64]()
 	if err := c.do(size, handle, uintptr(unsafe.Pointer(n))); err != nil {
 		return nil, err
 	}

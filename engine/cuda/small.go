@@ -39,7 +39,7 @@ func (e *Engine) elapsed(begin, end uintptr) (float32, error) {
 	if err := e.d.do(e.d.streamSync, e.compute); err != nil {
 		return 0, err
 	}
-	ms := new(float32)
+	ms := onHeap[float32]()
 	err := e.d.do(e.d.eventTime, uintptr(unsafe.Pointer(ms)), begin, end)
 	return *ms, errors.Join(err, e.d.do(e.d.eventDestroy, begin), e.d.do(e.d.eventDestroy, end))
 }
