@@ -271,13 +271,13 @@ func converted(t *testing.T, name string) string {
 	case "stories260K":
 		return testkit.Shared(t, "data", "models", name)
 	case "smollm3": // every third layer of the golden is what llama.cpp takes every fourth for
-		dir := withTokenizer(t, filepath.Join("testdata", "checkpoints", name))
+		dir := withTokenizer(t, filepath.Join("..", "testdata", "goldens", name, "checkpoint"))
 		edit(t, dir, `"no_rope_layer_interval": 3`, `"no_rope_layer_interval": 4`)
 		return dir
 	case "nemotron": // the golden's heads are wider than llama.cpp takes them
 		return withTokenizer(t, testkit.Shared(t, "oracle", "transformers517", name, "checkpoint"))
 	}
-	// Those of scripts/goldens.py; chatglm is goldens/chatglm2 with 8 of each head's 12
+	// The goldens, but for chatglm, which is goldens/chatglm2 with 8 of each head's 12
 	// columns, which llama.cpp would find too many, and 4 of its layers.
 	if own := filepath.Join("testdata", "checkpoints", name); exists(own) {
 		return withTokenizer(t, own)
@@ -436,7 +436,7 @@ func TestGemma3(t *testing.T) {
 	if diff := cmp.Diff([]any{true, true, false, true}, got.keys["gemma3.attention.sliding_window_pattern"]); diff != "" || !strings.Contains(strings.Join(f.Notes, "\n"), "lists them") {
 		t.Errorf("whole: %s, notes %q", diff, f.Notes)
 	}
-	c, err := checkpoint.Open("testdata/checkpoints/gemma3_text")
+	c, err := checkpoint.Open("../testdata/goldens/gemma3_text/checkpoint")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -480,7 +480,7 @@ func TestUntied(t *testing.T) {
 // A SmolLM3 whose layers are not what their numbers say is one that llama.cpp is
 // told of layer by layer.
 func TestSmolLM3(t *testing.T) {
-	dir := withTokenizer(t, "testdata/checkpoints/smollm3")
+	dir := withTokenizer(t, "../testdata/goldens/smollm3/checkpoint")
 	got, _ := write(t, dir, export.Options{Type: gguf.BF16, Keep: []int{0, 2, 3}})
 	if got.keys["general.architecture"] != "granite_swa" {
 		t.Errorf("architecture %v", got.keys["general.architecture"])
@@ -574,7 +574,7 @@ func TestRefused(t *testing.T) {
 		is        error
 		want      string
 	}{
-		{"a family that it lacks", "testdata/checkpoints/opt", model.ErrUnsupported, "OPTForCausalLM cannot be written as GGUF: llama.cpp does not know OPT"},
+		{"a family that it lacks", "../testdata/goldens/opt/checkpoint", model.ErrUnsupported, "OPTForCausalLM cannot be written as GGUF: llama.cpp does not know OPT"},
 		{"no tokenizer", "../testdata/goldens/llama/checkpoint", tokenizer.ErrNone, "no tokenizer"},
 		{"words cut otherwise", bpe, tokenizer.ErrUnsupported, "is none of those it has registered"},
 		{"Gemma 2 without caps", config(converted(t, "gemma2"), `"attn_logit_softcapping": 3.0`, `"attn_logit_softcapping": null`), model.ErrUnsupported, "always caps"},
