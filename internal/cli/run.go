@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/coppice-ml/coppice/internal/sapling"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/run"
 	"github.com/coppice-ml/coppice/run/rundir"
@@ -116,7 +117,8 @@ func (o runOptions) options(a *app, args []string) (run.Options, error) {
 		return run.Options{}, err
 	}
 	opt := run.Options{
-		Recipe: l, Out: o.out, Only: o.only, Parallel: o.parallel, Budget: o.budget,
+		Embedded: sapling.Make,
+		Recipe:   l, Out: o.out, Only: o.only, Parallel: o.parallel, Budget: o.budget,
 		Command: append([]string{"coppice", "run"}, commandLine(o, args)...), Tell: a.tellStage,
 	}
 	if opt.Out == "" {
