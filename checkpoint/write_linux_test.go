@@ -32,7 +32,7 @@ func TestDiskFullForReal(t *testing.T) {
 	failToWrite(t, context.Background(), c, out, blind.WithoutKernelCopy(), checkpoint.ErrNoSpace, "model.safetensors", "free some")
 	made := []checkpoint.Part{{Bytes: 200_000, Step: 1000, Fill: func([]byte, int64) error { return nil }}}
 	_, err := checkpoint.WriteFile(t.Context(), filepath.Join(mount, "m.gguf"), "GGUF", made, blind)
-	if !errors.Is(err, checkpoint.ErrNoSpace) || !strings.Contains(err.Error(), "nothing was left behind") {
+	if !errors.Is(err, checkpoint.ErrNoSpace) || !strings.Contains(err.Error(), "no part of it was left behind") {
 		t.Errorf("a file that is made: %v", err)
 	}
 	if left := readDir(t, mount); len(left) > 0 {

@@ -1,5 +1,12 @@
 package report
 
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
 // States of a stage of a run.
 const (
 	StageReused  = "reused"  // it was done before
@@ -72,3 +79,52 @@ type KindPlan struct {
 
 // Typed implements Line.
 func (l RunPlan) Typed() any { l.Type = "run"; return l }
+
+// PlanOf writes the lines of a run that is not begun: its trials as a table, and
+// what all of them take together.
+func PlanOf(lines []Line) (trials *Table, all string) {
+	trials = &Table{Header: []string{"trial", "layers", "trained parameters", "stages of its own", "shared", "time alone", "disk"}}
+	for _, l := range lines {
+		switch l := l.(type) {
+		case TrialPlan:
+			trials.Add(Cell{Text: l.Trial, Plain: l.Trial}, counted(l.Layers), counted(l.Trainable), counted(l.Own), counted(l.Shared),
+				Cell{Text: Roughly(seconds(l.Seconds)), Plain: fmt.Sprint(l.Seconds), Right: true},
+				Cell{Text: FormatBytes(l.Disk), Plain: fmt.Sprint(l.Disk), Right: true})
+		case RunPlan:
+			all = l.text()
+		}
+	}
+	return trials, all
+}
+
+func counted[T any](v T) Cell { return Cell{Text: fmt.Sprint(v), Plain: fmt.Sprint(v), Right: true} }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+func (l RunPlan) text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %s (without sharing %d): about %s on this machine (without sharing %s), %s of disk, %s of memory beside what the system keeps of the weights\n",
+		Plural(l.Trials, "trial"), Plural(l.Stages, "stage"), l.Unshared, Roughly(seconds(l.Seconds)), Roughly(seconds(l.UnsharedSeconds)),
+		FormatBytes(l.Disk), FormatBytes(l.Memory))
+	for _, k := range l.Kinds {
+		fmt.Fprintf(&b, "  %-11s %4d   %s\n", k.Kind, k.Stages, Roughly(seconds(k.Seconds)))
+	}
+	if l.Guessed {
+		b.WriteString("sizes of data that are not here are taken for what they are known to be\n")
+	}
+	for _, c := range l.Cuts {
+		fmt.Fprintf(&b, "budget: %s\n", c)
+	}
+	return b.String()
+}
+
+// Roughly writes a duration with as much detail as an estimate has.
+func Roughly(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return Plural(int(math.Round(max(1, d.Seconds()))), "second")
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%.0f minutes", d.Minutes())
+	}
+	return fmt.Sprintf("%.0f hours", d.Hours())
+}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+
+	"github.com/coppice-ml/coppice/report"
 )
 
 // When somebody hears of work that goes on: on a terminal a bar appears after
@@ -93,11 +95,11 @@ func (p *progress) beat(now time.Time) {
 // line says in words how far it is.
 func (p *progress) line(gone time.Duration) string {
 	if p.done <= 0 || p.total <= 0 {
-		return fmt.Sprintf("%s: begun %s ago", p.label, roughly(gone))
+		return fmt.Sprintf("%s: begun %s ago", p.label, report.Roughly(gone))
 	}
 	share := float64(p.done) / float64(p.total)
 	left := time.Duration(float64(gone) * (1 - share) / share)
-	return fmt.Sprintf("%s: %.0f %% after %s, about %s left", p.label, 100*share, roughly(gone), roughly(left))
+	return fmt.Sprintf("%s: %.0f %% after %s, about %s left", p.label, 100*share, report.Roughly(gone), report.Roughly(left))
 }
 
 func (p *progress) update(done, total int64) {

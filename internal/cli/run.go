@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -179,10 +178,7 @@ func (a *app) summary(o *run.Outcome) error {
 	if err != nil {
 		return err
 	}
-	if err := a.printf("\n"); err != nil {
-		return err
-	}
-	if err := a.tables(t, 3); err != nil {
+	if err := errors.Join(a.printf("\n"), a.tables(t, 3)); err != nil {
 		return err
 	}
 	if o.Done+o.Failed+o.Skipped == 0 {
@@ -287,41 +283,9 @@ func (a *app) planned(p *run.Plan) error {
 	if a.json {
 		return a.lines(lines)
 	}
-	t := &report.Table{Header: []string{"trial", "layers", "trained parameters", "stages of its own", "shared", "time alone", "disk"}}
-	for _, l := range lines {
-		switch l := l.(type) {
-		case report.TrialPlan:
-			t.Add(report.Cell{Text: l.Trial, Plain: l.Trial}, right(l.Layers), right(l.Trainable), right(l.Own), right(l.Shared),
-				report.Cell{Text: roughly(time.Duration(l.Seconds * float64(time.Second))), Plain: fmt.Sprint(l.Seconds), Right: true},
-				report.Cell{Text: report.FormatBytes(l.Disk), Plain: fmt.Sprint(l.Disk), Right: true})
-		case report.RunPlan:
-			if err := a.table(t); err != nil {
-				return err
-			}
-			return a.printf("\n%s", runPlanText(l))
-		}
+	trials, all := report.PlanOf(lines)
+	if err := a.table(trials); err != nil {
+		return err
 	}
-	return nil
-}
-
-func right[T any](v T) report.Cell {
-	return report.Cell{Text: fmt.Sprint(v), Plain: fmt.Sprint(v), Right: true}
-}
-
-// runPlanText is what all trials take together.
-func runPlanText(l report.RunPlan) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s, %s (without sharing %d): about %s on this machine (without sharing %s), %s of disk, %s of memory beside what the system keeps of the weights\n",
-		report.Plural(l.Trials, "trial"), report.Plural(l.Stages, "stage"), l.Unshared, roughly(time.Duration(l.Seconds*float64(time.Second))), roughly(time.Duration(l.UnsharedSeconds*float64(time.Second))),
-		report.FormatBytes(l.Disk), report.FormatBytes(l.Memory))
-	for _, k := range l.Kinds {
-		fmt.Fprintf(&b, "  %-11s %4d   %s\n", k.Kind, k.Stages, roughly(time.Duration(k.Seconds*float64(time.Second))))
-	}
-	if l.Guessed {
-		b.WriteString("sizes of data that are not here are taken for what they are known to be\n")
-	}
-	for _, c := range l.Cuts {
-		fmt.Fprintf(&b, "budget: %s\n", c)
-	}
-	return b.String()
+	return a.printf("\n%s", all)
 }

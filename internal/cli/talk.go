@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"strings"
 	"time"
 
@@ -60,7 +59,7 @@ const askAbove = time.Hour
 // Consent says how long work takes and wants --yes, or an answer on a terminal, for
 // what takes longer than an hour.
 func (t talk) Consent(ctx context.Context, e stage.Estimate) error {
-	t.a.note("this takes about %s", roughly(e.Time))
+	t.a.note("this takes about %s", report.Roughly(e.Time))
 	if e.Time < askAbove || t.a.yes {
 		return nil
 	}
@@ -70,23 +69,12 @@ func (t talk) Consent(ctx context.Context, e stage.Estimate) error {
 			return err
 		}
 	}
-	return usage("this takes about %s", roughly(e.Time)).withHint("pass --yes to go on, or ask for less: fewer sequences, layers protected, fewer --rounds")
-}
-
-// roughly writes a duration with as much detail as an estimate has.
-func roughly(d time.Duration) string {
-	switch {
-	case d < 2*time.Minute:
-		return report.Plural(int(math.Round(max(1, d.Seconds()))), "second")
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%.0f minutes", d.Minutes())
-	}
-	return fmt.Sprintf("%.0f hours", d.Hours())
+	return usage("this takes about %s", report.Roughly(e.Time)).withHint("pass --yes to go on, or ask for less: fewer sequences, layers protected, fewer --rounds")
 }
 
 // ask wants a yes on the terminal; a signal ends the waiting for it.
 func (a *app) ask(ctx context.Context, estimate time.Duration) (yes bool, err error) {
-	_, _ = fmt.Fprintf(a.stderr, "go on for about %s? [y/N] ", roughly(estimate))
+	_, _ = fmt.Fprintf(a.stderr, "go on for about %s? [y/N] ", report.Roughly(estimate))
 	answers := make(chan string, 1)
 	go func() {
 		line, err := bufio.NewReader(a.sys.In).ReadString('\n')

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/coppice-ml/coppice/internal/testkit"
+	"github.com/coppice-ml/coppice/report"
 )
 
 // TestRoughly: durations as people say them.
@@ -15,7 +16,7 @@ func TestRoughly(t *testing.T) {
 		time.Millisecond: "1 second", time.Second: "1 second", 1400 * time.Millisecond: "1 second", 2 * time.Second: "2 seconds",
 		119 * time.Second: "119 seconds", 2 * time.Minute: "2 minutes", 119 * time.Minute: "119 minutes", 27 * time.Hour: "27 hours",
 	} {
-		if got := roughly(d); got != want {
+		if got := report.Roughly(d); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)
 		}
 	}
