@@ -65,8 +65,10 @@ func printDoctor(a *app, r report.Doctor) error {
 	for _, d := range r.Disks {
 		add("disk", "%s: %s, %s free", d.Purpose, d.Path, report.FormatBytes(d.Free))
 	}
-	add("matrix products", "%s, bfloat16: %s", r.Kernels.Provider, yesNo(r.Kernels.BFloat16))
-	add("other kernels", "%s", r.Kernels.ElementWise)
+	if r.Kernels.Error == "" {
+		add("matrix products", "%s, bfloat16: %s", r.Kernels.Provider, yesNo(r.Kernels.BFloat16))
+		add("other kernels", "%s", r.Kernels.ElementWise)
+	}
 	for _, n := range r.Kernels.Notes {
 		add("note", "%s", n)
 	}
