@@ -99,6 +99,24 @@ func (b *Batch) Choices(r model.Rope, list []int) ([]int, error) {
 	return list, nil
 }
 
+// Continues makes sure that a batch continues what a cache holds: so many tokens in
+// each slot of a capacity.
+func (b *Batch) Continues(used []int, capacity int) error {
+	for i, s := range b.Segments {
+		switch {
+		case s.Parent != NoParent:
+			return fmt.Errorf("segment %d has a parent: with a cache, segments continue slots", i)
+		case s.Slot < 0 || s.Slot >= len(used):
+			return fmt.Errorf("segment %d: cache slot %d does not exist, there are %d", i, s.Slot, len(used))
+		case s.Past != used[s.Slot]:
+			return fmt.Errorf("segment %d continues slot %d after %d tokens, but it holds %d", i, s.Slot, s.Past, used[s.Slot])
+		case s.Past+s.Len > capacity:
+			return fmt.Errorf("segment %d: %d tokens do not fit cache slot %d of %d", i, s.Past+s.Len, s.Slot, capacity)
+		}
+	}
+	return nil
+}
+
 // Reach fails where a token lies past the positions that a model learned.
 func (b *Batch) Reach(positions int) error {
 	for i, p := range b.Positions {

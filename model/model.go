@@ -52,6 +52,22 @@ type Model struct {
 	Warnings []string
 }
 
+// Stored is a weight's bytes, as long as its shape says, and their dtype.
+func (m *Model) Stored(w Weight) ([]byte, safetensors.DType, error) {
+	t, ok := m.Source.Tensor(w.Name)
+	if !ok {
+		return nil, "", fmt.Errorf("tensor %s is missing", w.Name)
+	}
+	raw, err := m.Source.Data(w.Name)
+	if err != nil {
+		return nil, "", fmt.Errorf("tensor %s: %w", w.Name, err)
+	}
+	if int64(len(raw)) != w.Elements()*int64(t.DType.Size()) {
+		return nil, "", fmt.Errorf("tensor %s: %d bytes for shape %v of %s", w.Name, len(raw), w.Shape, t.DType)
+	}
+	return raw, t.DType, nil
+}
+
 // Open validates the checkpoint's config and tensors and returns the model. Every
 // missing and misshapen tensor is named in one *TensorError; what can be cut but
 // not run is refused with ErrUnsupported. Of a model whose head is tied, a head in

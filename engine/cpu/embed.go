@@ -48,7 +48,7 @@ func (e *Engine) table(m *model.Model, w model.Weight, o engine.EmbeddingOptions
 	if t != nil {
 		return &embedding{e: e, trained: t, width: m.Spec.Hidden, scale: 1}, nil
 	}
-	raw, d, err := load(m, w)
+	raw, d, err := m.Stored(w)
 	if err != nil {
 		return nil, err
 	}

@@ -50,7 +50,7 @@ func (f *forward) take(l *layer, c *engine.Call, x, y engine.Hidden) error {
 	}
 	if c.KV != nil {
 		f.cache = c.KV.(*kvCache)
-		if err := f.cache.check(c.Batch); err != nil {
+		if err := c.Batch.Continues(f.cache.used, f.cache.rows); err != nil {
 			return err
 		}
 	}

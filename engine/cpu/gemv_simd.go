@@ -56,7 +56,7 @@ func group(a, b, dst []float32, r runs, ahead int) {
 	}
 }
 
-// turn transposes four words of eight rows, given as four loads them:
+// turn transposes four words of eight rows, of which r and r+4 share a vector:
 // one vector a word, one lane a row.
 func turn(b0, b1, b2, b3 archsimd.Uint32x8) (w0, w1, w2, w3 archsimd.Uint64x4) {
 	lo01, hi01 := b0.InterleaveLoGrouped(b1).AsUint64x4(), b0.InterleaveHiGrouped(b1).AsUint64x4()

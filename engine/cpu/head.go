@@ -74,7 +74,7 @@ func (h *head) loadProjection(m *model.Model, w model.Weight, trained *engine.Tr
 		h.version = -1
 		return nil
 	}
-	if h.raw, h.dtype, err = load(m, w); err == nil {
+	if h.raw, h.dtype, err = m.Stored(w); err == nil {
 		h.whole, _ = h.e.view(h.raw, h.dtype)
 	}
 	return err

@@ -35,23 +35,6 @@ func (c *kvCache) Release() { c.k, c.v, c.used = nil, nil, nil }
 // at is where the keys or values of one head of a slot start.
 func (c *kvCache) at(slot, head int) int { return (slot*c.heads + head) * c.rows * c.width }
 
-// check makes sure that a batch continues what the cache holds.
-func (c *kvCache) check(b *engine.Batch) error {
-	for i, s := range b.Segments {
-		switch {
-		case s.Parent != engine.NoParent:
-			return fmt.Errorf("segment %d has a parent: with a cache, segments continue slots", i)
-		case s.Slot < 0 || s.Slot >= len(c.used):
-			return fmt.Errorf("segment %d: cache slot %d does not exist, there are %d", i, s.Slot, len(c.used))
-		case s.Past != c.used[s.Slot]:
-			return fmt.Errorf("segment %d continues slot %d after %d tokens, but it holds %d", i, s.Slot, s.Past, c.used[s.Slot])
-		case s.Past+s.Len > c.rows:
-			return fmt.Errorf("segment %d: %d tokens do not fit cache slot %d of %d", i, s.Past+s.Len, s.Slot, c.rows)
-		}
-	}
-	return nil
-}
-
 // append stores a segment's keys and values, its rows of [N, K*HeadDim].
 func (c *kvCache) append(s engine.Segment, k, v []float32) {
 	stride := c.heads * c.width

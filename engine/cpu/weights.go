@@ -65,7 +65,7 @@ func (e *Engine) matrix(m *model.Model, w model.Weight, t *trainable, a *adapter
 	if t != nil {
 		return &matrix{operand: t.weight, out: w.Shape[0], in: w.Shape[1], grad: t.grad, adapter: a, copied: true}, nil
 	}
-	raw, d, err := load(m, w)
+	raw, d, err := m.Stored(w)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +138,7 @@ func (e *Engine) vector(m *model.Model, from block.Vector, trained *engine.Train
 		last := from.First + from.Len
 		return t.plus(from.Offset)[from.First:last:last], t.grad[from.First:last:last], nil
 	}
-	raw, d, err := load(m, from.Weight)
+	raw, d, err := m.Stored(from.Weight)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -150,22 +150,6 @@ func (e *Engine) vector(m *model.Model, from block.Vector, trained *engine.Train
 		}
 	}
 	return v, nil, nil
-}
-
-// load finds a weight's bytes and dtype.
-func load(m *model.Model, w model.Weight) ([]byte, safetensors.DType, error) {
-	t, ok := m.Source.Tensor(w.Name)
-	if !ok {
-		return nil, "", fmt.Errorf("tensor %s is missing", w.Name)
-	}
-	raw, err := m.Source.Data(w.Name)
-	if err != nil {
-		return nil, "", fmt.Errorf("tensor %s: %w", w.Name, err)
-	}
-	if int64(len(raw)) != w.Elements()*int64(t.DType.Size()) {
-		return nil, "", fmt.Errorf("tensor %s: %d bytes for shape %v of %s", w.Name, len(raw), w.Shape, t.DType)
-	}
-	return raw, t.DType, nil
 }
 
 func (e *Engine) elementBytes() int64 {

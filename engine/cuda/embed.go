@@ -47,7 +47,7 @@ func (e *Engine) Embedding(m *model.Model, o engine.EmbeddingOptions) (engine.Em
 // table brings a stored matrix to the device.
 func (e *Engine) table(m *model.Model, w model.Weight, t *table) error {
 	const name = "Embedding"
-	raw, d, err := load(m, w)
+	raw, d, err := m.Stored(w)
 	if err != nil {
 		return err
 	}

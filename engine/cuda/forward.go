@@ -25,7 +25,7 @@ func (l *layer) Forward(ctx context.Context, c *engine.Call, x, y engine.Hidden)
 	defer e.calls.Unlock()
 	if c.KV != nil {
 		p.kv = c.KV.(*kvCache)
-		if err := p.kv.check(c.Batch); err != nil {
+		if err := c.Batch.Continues(p.kv.used, p.kv.capacity); err != nil {
 			return err
 		}
 	}

@@ -59,7 +59,7 @@ func (h *head) load(m *model.Model) error {
 	if err != nil {
 		return err
 	}
-	stored, d, err := load(m, made.Projection)
+	stored, d, err := m.Stored(made.Projection)
 	if err != nil {
 		return err
 	}

@@ -51,23 +51,6 @@ func (c *kvCache) Release() {
 	c.used = nil
 }
 
-// check makes sure that a batch continues what the cache holds.
-func (c *kvCache) check(b *engine.Batch) error {
-	for i, s := range b.Segments {
-		switch {
-		case s.Parent != engine.NoParent:
-			return fmt.Errorf("segment %d has a parent: with a cache, segments continue slots", i)
-		case s.Slot < 0 || s.Slot >= len(c.used):
-			return fmt.Errorf("segment %d: cache slot %d does not exist, there are %d", i, s.Slot, len(c.used))
-		case s.Past != c.used[s.Slot]:
-			return fmt.Errorf("segment %d continues slot %d after %d tokens, but it holds %d", i, s.Slot, s.Past, c.used[s.Slot])
-		case s.Past+s.Len > c.capacity:
-			return fmt.Errorf("segment %d: %d tokens do not fit cache slot %d of %d", i, s.Past+s.Len, s.Slot, c.capacity)
-		}
-	}
-	return nil
-}
-
 // grow takes note of a batch that was queued.
 func (c *kvCache) grow(b *engine.Batch) {
 	for _, s := range b.Segments {

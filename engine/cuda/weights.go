@@ -4,7 +4,6 @@ package cuda
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/coppice-ml/coppice/engine/block"
 	"github.com/coppice-ml/coppice/internal/number"
@@ -77,22 +76,6 @@ func (e *Engine) letGo(b buffer) (err error) {
 	return e.pool.give(b)
 }
 
-// load finds a weight's bytes and dtype.
-func load(m *model.Model, w model.Weight) ([]byte, safetensors.DType, error) {
-	t, ok := m.Source.Tensor(w.Name)
-	if !ok {
-		return nil, "", fmt.Errorf("tensor %s is missing", w.Name)
-	}
-	raw, err := m.Source.Data(w.Name)
-	if err != nil {
-		return nil, "", fmt.Errorf("tensor %s: %w", w.Name, err)
-	}
-	if int64(len(raw)) != w.Elements()*int64(t.DType.Size()) {
-		return nil, "", fmt.Errorf("tensor %s: %d bytes for shape %v of %s", w.Name, len(raw), w.Shape, t.DType)
-	}
-	return raw, t.DType, nil
-}
-
 // bring copies stored values [rows, in] to the device as products take them. also, if
 // not nil, is queued behind each run of rows, which lie stored at a place.
 func (e *Engine) bring(ctx context.Context, name string, to address, raw []byte, d safetensors.DType, in int, also func(stored address, row, rows int) error) error {
@@ -129,7 +112,7 @@ func (e *Engine) ready(name string) error {
 func (e *Engine) bringMatrix(ctx context.Context, name string, m *model.Model, x matrix) error {
 	to := x.at
 	for _, p := range x.parts {
-		raw, d, err := load(m, p.Weight)
+		raw, d, err := m.Stored(p.Weight)
 		if err != nil {
 			return err
 		}
@@ -162,7 +145,7 @@ func (v *vectors) add(m *model.Model, lengths []int, list ...block.Vector) (int,
 			v.values = append(v.values, make([]float32, lengths[i])...)
 			continue
 		}
-		raw, d, err := load(m, x.Weight)
+		raw, d, err := m.Stored(x.Weight)
 		if err != nil {
 			return -1, err
 		}
