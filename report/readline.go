@@ -43,7 +43,7 @@ func readers() map[string]func([]byte) (Line, error) {
 		"doctor": as(Doctor{}), "done": as(Healed{}), "error": as(Error{}), "eval": as(HealEval{}), "file": as(File{}),
 		"generated": as(Generated{}), "gguf": as(GGUF{}), "key": as(GGUFKey{}), "tensor": as(GGUFTensor{}), "generation": as(Generation{}), "layer": as(Layer{}), "logprobs": as(LogProbs{}), "model": as(Model{}), "note": as(Note{}),
 		"perplexity": as(Perplexity{}), "plan": as(Plan{}), "preview": as(Preview{}), "pulled": as(Pulled{}), "pushed": as(Pushed{}), "ranking": as(Ranking{}), "request": as(Shown{}),
-		"result": as(Result{StdErr: nan()}), "selfcheck": as(Selfcheck{}), "recipe": as(Recipe{}), "run": as(RunPlan{}), "stage": as(Stage{}), "trial": as(TrialPlan{}), "step": as(HealStep{}), "summary": as(Summary{}), "text": as(Text{}),
+		"result": as(Result{StdErr: nan()}), "selfcheck": as(Selfcheck{}), "recipe": as(Recipe{}), "run": as(RunPlan{}), "sizes": as(Sizes{}), "stage": as(Stage{}), "trial": as(TrialPlan{}), "step": as(HealStep{}), "summary": as(Summary{}), "text": as(Text{}),
 		"tokens": as(Tokens{}), "variant": as(Variant{}), "version": as(Version{}), "warning": as(Warning{}), "written": as(Written{}),
 	}
 }

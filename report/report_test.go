@@ -32,6 +32,7 @@ func TestLines(t *testing.T) {
 		{Blocks{}, `{"type":"blocks","metric":"","direction":"","block":0,"scores":[],"best":0,"order":[],"protected":[],"sequences":0,"tokens":0}`},
 		{Curve{}, `{"type":"curve","metric":"","order":[],"dropped":[],"loss":[],"perplexity":[],"sequences":0,"tokens":0,"device":"","dtype":"","provider":"","threads":0}`},
 		{Variant{}, `{"type":"variant","plan":"","drop":[],"loss":0,"perplexity":0,"tokens":0,"parameters":0,"macs_per_token":0,"device":"","dtype":"","provider":"","threads":0}`},
+		{Sizes{}, `{"type":"sizes","layers":0,"parameters":0,"bytes":0,"float32_bytes":0,"kv_bytes_per_token":0,"tokens":0,"macs":0,"attention_macs":0,"paper_macs":0}`},
 		{Plan{}, `{"type":"plan","layers":0,"keep":[],"drop":[],"parameters":0,"parameters_before":0,"bytes":0,"bytes_before":0,"source":""}`},
 		{Written{}, `{"type":"written","path":"","bytes":0,"seconds":0}`},
 		{Selfcheck{MaxError: Number(math.NaN())}, `{"type":"selfcheck","max_error":null,"mean_error":0,"tolerance":0,"greedy":0,"ok":false,"sequences":0,"positions":0,"reference":"","reference_dtype":"","reference_versions":null,"device":"","dtype":"","provider":"","threads":0}`},

@@ -68,6 +68,33 @@ type RunPlan struct {
 	Kinds           []KindPlan `json:"kinds"`
 	Guessed         bool       `json:"guessed,omitempty"` // sizes of data that are not here
 	Cuts            []string   `json:"cuts,omitempty"`    // of a budget
+	Sizes           []Sizes    `json:"sizes,omitempty"`   // where the recipe measures them
+}
+
+// Sizes are what a model takes, by its config alone.
+type Sizes struct {
+	Type            string `json:"type"` // "sizes"
+	Trial           string `json:"trial,omitempty"`
+	State           string `json:"state,omitempty"` // dense or cut
+	Layers          int    `json:"layers"`
+	Parameters      int64  `json:"parameters"`
+	Bytes           int64  `json:"bytes"` // in the dtype that the config names
+	Float32Bytes    int64  `json:"float32_bytes"`
+	KVBytesPerToken int64  `json:"kv_bytes_per_token"` // of caches of 16 bits
+	Tokens          int    `json:"tokens"`             // of the sequence whose multiply-accumulates follow
+	MACs            int64  `json:"macs"`               // of linear maps, the head for every token, and attention
+	AttentionMACs   int64  `json:"attention_macs"`     // of them
+	PaperMACs       int64  `json:"paper_macs"`         // as the paper counts: linear maps, and two an element of a norm
+}
+
+// Typed implements Line.
+func (l Sizes) Typed() any { l.Type = "sizes"; return l }
+
+func (l Sizes) text() string {
+	const g = 1e9
+	return fmt.Sprintf("  %-5s %s, %d parameters, %s (%.1f MiB in float32), %s of cache a token; %.4f G multiply-accumulates at %s, %.4f G by the paper's count\n",
+		l.State, Plural(l.Layers, "layer"), l.Parameters, FormatBytes(l.Bytes), float64(l.Float32Bytes)/(1<<20), FormatBytes(l.KVBytesPerToken),
+		float64(l.MACs)/g, Plural(l.Tokens, "token"), float64(l.PaperMACs)/g)
 }
 
 // KindPlan is the work of one kind.
@@ -108,6 +135,9 @@ func (l RunPlan) text() string {
 		FormatBytes(l.Disk), FormatBytes(l.Memory))
 	for _, k := range l.Kinds {
 		fmt.Fprintf(&b, "  %-11s %4d   %s\n", k.Kind, k.Stages, Roughly(seconds(k.Seconds)))
+	}
+	for _, z := range l.Sizes {
+		b.WriteString(z.text())
 	}
 	if l.Guessed {
 		b.WriteString("sizes of data that are not here are taken for what they are known to be\n")

@@ -274,6 +274,17 @@ func doSpeed(c *call, stages []*Stage) error {
 	return nil
 }
 
+func doSizes(c *call, stages []*Stage) error {
+	s := stages[0]
+	v := s.spec.(sizing).Sizes
+	c.cut(&v.Cut)
+	r, err := v.Run(c.ctx, c.env)
+	if err != nil {
+		return err
+	}
+	return c.lines(s, rundir.SizesFile, r)
+}
+
 func doCurve(c *call, stages []*Stage) error {
 	s := stages[0]
 	v := s.spec.(stage.Curve)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/run/rundir"
 	"github.com/coppice-ml/coppice/stage"
 )
@@ -36,17 +37,25 @@ func (w *way) measure(state string) error {
 	if m.Speed != nil {
 		w.speed(state, *m.Speed)
 	}
+	if m.Sizes != nil {
+		w.sizes(state, *m.Sizes)
+	}
 	return nil
 }
 
 // measurement begins a stage that measures.
 func (w *way) measurement(kind, state string, do func(*call, []*Stage) error) *Stage {
-	s := &Stage{Kind: kind, Title: kind + " of " + w.t.Model.Name + ", " + state, Inputs: w.inputs(), Needs: w.needs(), do: do}
-	if state != rundir.Dense {
-		s.Title = kind + " of " + w.t.Name + ", " + state
-	}
+	s := &Stage{Kind: kind, Title: w.titled(kind, state), Inputs: w.inputs(), Needs: w.needs(), do: do}
 	w.engineInputs(s)
 	return s
+}
+
+// titled says what of which model is measured.
+func (w *way) titled(kind, state string) string {
+	if state == rundir.Dense {
+		return kind + " of " + w.t.Model.Name + ", " + state
+	}
+	return kind + " of " + w.t.Name + ", " + state
 }
 
 // tasks are the benchmark tasks, and what identifies them.
@@ -135,4 +144,30 @@ func (w *way) speed(state string, of Speed) {
 	s.Inputs["measure.speed"] = fmt.Sprintf("%d, %d", v.Prefill, v.Decode)
 	s.spec, s.Work = v, w.decodeWork(2*v.Decode)
 	w.add(state+"."+rundir.KindSpeed, s)
+}
+
+// sizing is what a model takes: counted where the layers that go are known, and
+// before that by how many they are.
+type sizing struct {
+	stage.Sizes
+	foreseen report.Sizes
+}
+
+// sizes of a healed model are those of the cut one.
+func (w *way) sizes(state string, of Sizes) {
+	if state == rundir.Healed {
+		return
+	}
+	v := stage.DefaultSizes()
+	v.Model, v.Tokens = w.m.dir, cmp.Or(of.Tokens, v.Tokens)
+	w.cutInto(&v.Layers)
+	first := make([]int, w.m.shape.Layers()-w.gone)
+	for i := range first {
+		first[i] = i
+	}
+	z := sizing{v, w.m.shape.Sizes(first, v.Tokens)}
+	z.foreseen.Trial, z.foreseen.State = w.t.Name, state
+	s := &Stage{Kind: rundir.KindSizes, Title: w.titled(rundir.KindSizes, state), Inputs: w.inputs(), Needs: w.needs(), do: doSizes, spec: z}
+	s.Inputs["measure.sizes"] = strconv.Itoa(v.Tokens)
+	w.add(state+"."+rundir.KindSizes, s)
 }

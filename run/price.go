@@ -274,6 +274,9 @@ func (p *Plan) Lines() []report.Line {
 			kinds[s.Kind], order = k, append(order, s.Kind)
 		}
 		k.Stages, k.Seconds = k.Stages+1, k.Seconds+s.Work.seconds
+		if z, ok := s.spec.(sizing); ok {
+			all.Sizes = append(all.Sizes, z.foreseen.Typed().(report.Sizes))
+		}
 		all.Guessed = all.Guessed || s.Work.Guessed
 	}
 	for _, name := range order {

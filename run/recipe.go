@@ -156,6 +156,7 @@ type Measure struct {
 	Prompts    Prompts      `yaml:"prompts" doc:"texts to go on from: default, none, or a list"`
 	MaxTokens  int          `yaml:"max_tokens" doc:"made after each prompt"`
 	Speed      *Speed       `yaml:"speed" doc:"tokens a second"`
+	Sizes      *Sizes       `yaml:"sizes" doc:"parameters, bytes and multiply-accumulates, by the config"`
 }
 
 // Perplexity is one text's.
@@ -171,6 +172,11 @@ type Perplexity struct {
 type Speed struct {
 	Prefill int `yaml:"prefill" doc:"tokens of the prompt"`
 	Decode  int `yaml:"decode" doc:"tokens made after it"`
+}
+
+// Sizes is what multiply-accumulates are counted of.
+type Sizes struct {
+	Tokens int `yaml:"tokens" doc:"of the sequence; the paper has 64"`
 }
 
 // Keep says what stays of a trial.

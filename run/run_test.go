@@ -96,6 +96,7 @@ const all = `  perplexity: [{data: text.txt, windows: joined, length: 32}]
   prompts: [the tree]
   max_tokens: 4
   speed: {prefill: 16, decode: 4}
+  sizes: {tokens: 8}
 `
 
 // whole is base with all.
@@ -152,7 +153,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err, w.lines)
 	}
-	check(t, "first", got, `{"checkpoint":1,"heal":1,"perplexity":3,"plan":1,"prompts":3,"score":1,"speed":2,"tasks":3}`)
+	check(t, "first", got, `{"checkpoint":1,"heal":1,"perplexity":3,"plan":1,"prompts":3,"score":1,"sizes":2,"speed":2,"tasks":3}`)
 	d, err := rundir.Open(outcome.Dir)
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +186,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("through the link: %v", err)
 	}
 	got, outcome, err = w.run(t, context.Background(), whole(), "out", nil)
-	if err != nil || len(got) > 0 || outcome.Reused != 15 {
+	if err != nil || len(got) > 0 || outcome.Reused != 17 {
 		t.Errorf("again: %v, %+v, %v", got, outcome, err)
 	}
 	w.theCheckpoint(t, d, trial)

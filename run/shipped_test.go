@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,5 +50,28 @@ func TestDryRuns(t *testing.T) {
 		if slices.ContainsFunc(p.Trials, func(trial Trial) bool { return len(p.refs[trial.Name]) == 0 }) {
 			t.Errorf("%s: a trial without stages", name)
 		}
+	}
+}
+
+// TestEfficiency: Table 9 of the paper from the config alone, by the paper's count;
+// and what that leaves out, by hand: 24 layers of 32 heads of 128, in which token t of
+// 64 meets t keys and t values.
+func TestEfficiency(t *testing.T) {
+	lines := planned(t, "efficiency", llama).Lines()
+	sizes := lines[len(lines)-1].(report.RunPlan).Sizes
+	if len(sizes) != 2 || sizes[0].State != "dense" || sizes[0].Layers != 32 || sizes[0].Parameters != 8_030_261_248 {
+		t.Fatalf("%+v", sizes)
+	}
+	cut := sizes[1]
+	if cut.State != "cut" || cut.Layers != 24 || cut.Parameters != 6_285_365_248 || cut.PaperMACs != 368_654_680_064 || cut.Tokens != 64 {
+		t.Errorf("%+v", cut)
+	}
+	if mib := math.Round(float64(cut.Float32Bytes)/(1<<20)*10) / 10; mib != 23_976.8 {
+		t.Errorf("%v MiB in float32", mib)
+	}
+	attention := int64(24 * 2 * 32 * 128 * (64 * 65 / 2))
+	norms := int64(2 * 64 * 4096 * (2*24 + 1))
+	if cut.AttentionMACs != attention || cut.MACs != cut.PaperMACs-norms+attention {
+		t.Errorf("attention %d, want %d; in all %d", cut.AttentionMACs, attention, cut.MACs)
 	}
 }

@@ -34,6 +34,7 @@ const (
 	ResultsFile     = "results.json"        // tasks: a report.EvalFile
 	PerplexityFile  = "perplexity.jsonl"    // perplexity: one report.Perplexity
 	GenerationsFile = "generations.jsonl"   // prompts: a Generation a line
+	SizesFile       = "sizes.jsonl"         // sizes: one report.Sizes
 	CurveFile       = "curve.jsonl"         // curve: one report.Curve
 	ModelDir        = "model"               // checkpoint: a directory that transformers loads
 )
@@ -48,6 +49,7 @@ const (
 	KindPerplexity = "perplexity"
 	KindPrompts    = "prompts"
 	KindSpeed      = "speed" // its manifest is all it has
+	KindSizes      = "sizes"
 	KindCurve      = "curve"
 )
 

@@ -57,7 +57,7 @@ type Axis struct {
 }
 
 // Ref names a stage of a trial. Roles are: score, plan, heal, checkpoint, curve, and
-// STATE.tasks, STATE.prompts, STATE.speed, STATE.perplexity or STATE.perplexity.N of
+// STATE.tasks, STATE.prompts, STATE.speed, STATE.sizes, STATE.perplexity or STATE.perplexity.N of
 // the states dense, cut and healed. Where pruning is iterative score, plan and heal
 // are those of the last round, and score.K, plan.K, heal.K those of round K, from 1.
 type Ref struct {
