@@ -63,7 +63,7 @@ const importRule = `
 	stage       < internal/cli
 	report internal/wholefile < run/rundir
 	run/rundir  < run
-	stage prune internal/strictyaml internal/nearest internal/filelock < run
+	stage prune generate internal/strictyaml internal/nearest internal/filelock < run
 	run         < internal/cli
 
 	# what surrounds them

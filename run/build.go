@@ -182,7 +182,7 @@ func (w *way) score(role string, p Prune, n int) *Stage {
 	group := []string{"score", w.m.id, w.state(), strconv.FormatUint(w.t.Seed, 10)}
 	seeded := stage.NeedsSeed(by)
 	if stage.RunsModel(by) {
-		w.dataInputs(s, v.Data)
+		w.dataInputs(s, "score.data", v.Data)
 		seeded = seeded || v.Data.Windows != "joined" || v.Data.Samples > 0
 		group = append(group, s.Inputs["score.data"], fmt.Sprint(v.Data.Samples, v.Data.Length, v.Data.Windows, v.Data.AddBOS, v.Data.Field, v.Batch))
 		w.engineInputs(s)
@@ -262,9 +262,14 @@ func (w *way) engineInputs(s *Stage) {
 	s.Inputs["engine.device"], s.Inputs["engine.dtype"] = w.b.engine(w.t.Settings.Engine)
 }
 
+// defaultTexts are those that nobody describes.
+func defaultTexts() Texts {
+	return Texts{Windows: "drawn", Samples: Count{N: 10, Given: true}, Length: 128, AddBOS: "false"}
+}
+
 // texts are what a metric is computed on.
 func (w *way) texts(metric string) Texts {
-	out := Texts{Windows: "drawn", Samples: Count{N: 10, Given: true}, Length: 128, AddBOS: "false"}
+	out := defaultTexts()
 	if s := w.t.Settings.Score; s != nil {
 		out = s.Data.over(out)
 		if of, ok := s.PerMetric[metric]; ok {
@@ -294,11 +299,11 @@ func (w *way) batch(metric string) int {
 	return max(1, cmp.Or(s.PerMetric[metric].Batch, s.Batch))
 }
 
-func (w *way) dataInputs(s *Stage, d stage.Data) {
-	s.Inputs["score.data"] = w.b.material.identity(d.Source)
-	s.Inputs["score.data.windows"], s.Inputs["score.data.field"] = d.Windows, d.Field
-	s.Inputs["score.data.samples"], s.Inputs["score.data.length"] = strconv.Itoa(d.Samples), strconv.Itoa(d.Length)
-	s.Inputs["score.data.add_bos"] = d.AddBOS
+func (w *way) dataInputs(s *Stage, key string, d stage.Data) {
+	s.Inputs[key] = w.b.material.identity(d.Source)
+	s.Inputs[key+".windows"], s.Inputs[key+".field"] = d.Windows, d.Field
+	s.Inputs[key+".samples"], s.Inputs[key+".length"] = strconv.Itoa(d.Samples), strconv.Itoa(d.Length)
+	s.Inputs[key+".add_bos"] = d.AddBOS
 }
 
 // planned decides which layers go.
@@ -443,7 +448,7 @@ func (w *way) curve() error {
 	} else {
 		v.Data = w.b.material.data(w.texts(""))
 		v.Data.Seed = w.t.Seed
-		w.dataInputs(s, v.Data)
+		w.dataInputs(s, "score.data", v.Data)
 		s.seed(w.t.Seed)
 	}
 	dense.engineInto(&v.Engine)

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/coppice-ml/coppice/generate"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/run/rundir"
 	"github.com/coppice-ml/coppice/stage"
@@ -250,7 +251,7 @@ func doPrompts(c *call, stages []*Stage) error {
 	e.SetEscapeHTML(false)
 	for i, g := range made {
 		s.result.compute, s.result.tokens = &made[i].Compute, s.result.tokens+int64(len(g.IDs))
-		out := rundir.Generation{Prompt: p.texts[i], Tokens: len(g.IDs), Finish: g.Finish}
+		out := rundir.Generation{Prompt: p.texts[i], Tokens: len(g.IDs), Finish: g.Finish, Repetition: generate.Repetition(g.IDs, repeated)}
 		if g.Text != nil {
 			out.Text = *g.Text
 		}
@@ -260,6 +261,9 @@ func doPrompts(c *call, stages []*Stage) error {
 	}
 	return rundir.WriteFile(c.file(s, rundir.GenerationsFile), b.Bytes())
 }
+
+// repeated is how many tokens in a row count as a repetition.
+const repeated = 4
 
 func doSpeed(c *call, stages []*Stage) error {
 	s := stages[0]
@@ -272,6 +276,21 @@ func doSpeed(c *call, stages []*Stage) error {
 	}
 	s.result = result{compute: &r.Compute, prefill: &rundir.Rate{Tokens: r.PrefillTokens, TokensPerSecond: r.Prefill}, decode: &rundir.Rate{Tokens: r.DecodeTokens, TokensPerSecond: r.Decode}}
 	return nil
+}
+
+func doSimilarity(c *call, stages []*Stage) error {
+	s := stages[0]
+	v := s.spec.(stage.Score)
+	c.cut(&v.Cut)
+	c.engine(&v.Engine)
+	lines, err := v.Run(c.ctx, c.env)
+	if err != nil {
+		return err
+	}
+	l := lines[0].(report.Ranking)
+	s.result = result{compute: l.Compute, tokens: int64(l.Tokens)}
+	l.Seconds = 0
+	return c.lines(s, rundir.SimilarityFile, l)
 }
 
 func doSizes(c *call, stages []*Stage) error {

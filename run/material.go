@@ -118,6 +118,9 @@ func sources(t Trial) (out []string) {
 			out = append(out, p.Data)
 		}
 		out = append(out, s.Measure.DataDir, s.Measure.TaskDir)
+		if x := s.Measure.Similarity; x != nil {
+			out = append(out, x.Data.From)
+		}
 	}
 	return slices.DeleteFunc(out, func(s string) bool { return s == "" })
 }
@@ -141,6 +144,9 @@ func (w *way) needed() (out []string) {
 	if s.Measure != nil {
 		for _, p := range s.Measure.Perplexity {
 			out = append(out, m.path(p.Data))
+		}
+		if x := s.Measure.Similarity; x != nil {
+			out = append(out, m.path(x.Data.From))
 		}
 	}
 	return out

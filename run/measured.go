@@ -40,6 +40,9 @@ func (w *way) measure(state string) error {
 	if m.Sizes != nil {
 		w.sizes(state, *m.Sizes)
 	}
+	if m.Similarity != nil {
+		w.similarity(state, *m.Similarity)
+	}
 	return nil
 }
 
@@ -171,3 +174,22 @@ func (w *way) sizes(state string, of Sizes) {
 	s.Inputs["measure.sizes"] = strconv.Itoa(v.Tokens)
 	w.add(state+"."+rundir.KindSizes, s)
 }
+
+// similarity compares the hidden states before, between and after the layers that the
+// model has by now.
+func (w *way) similarity(state string, of Similarity) {
+	v := stage.DefaultScore()
+	v.Model, v.Metrics, v.CKARows = w.m.dir, []string{similarityMetric}, cmp.Or(of.Rows, v.CKARows)
+	v.Data = w.b.material.data(of.Data.over(defaultTexts()))
+	v.Data.Seed = w.t.Seed
+	w.cutInto(&v.Layers)
+	w.engineInto(&v.Engine)
+	s := w.measurement(rundir.KindSimilarity, state, doSimilarity)
+	w.dataInputs(s, "measure.similarity.data", v.Data)
+	s.Inputs["measure.similarity.rows"] = v.CKARows
+	s.seed(w.t.Seed)
+	s.spec, s.Work = v, w.scoreWork(similarityMetric, v, 0)
+	w.add(state+"."+rundir.KindSimilarity, s)
+}
+
+const similarityMetric = "cka"

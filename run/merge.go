@@ -108,12 +108,19 @@ func clone(n *yaml.Node) *yaml.Node {
 // isNone says that a stage is removed.
 func isNone(n *yaml.Node) bool { return n != nil && n.Kind == yaml.ScalarNode && n.Value == None }
 
-// withoutNone leaves out the stages that are removed, for decoding.
+// withoutNone leaves out the stages that are removed, and what else none removes, for
+// decoding.
 func withoutNone(n *yaml.Node) *yaml.Node {
 	out := clone(n)
-	for _, k := range stageKeys() {
-		if isNone(value(out, k)) {
-			remove(out, k)
+	for place, keys := range map[string][]string{"": stageKeys(), "measure": {"speed", "sizes", "similarity"}} {
+		in := out
+		if place != "" {
+			in = value(out, place)
+		}
+		for _, k := range keys {
+			if isNone(value(in, k)) {
+				remove(in, k)
+			}
 		}
 	}
 	return out

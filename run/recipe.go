@@ -157,6 +157,7 @@ type Measure struct {
 	MaxTokens  int          `yaml:"max_tokens" doc:"made after each prompt"`
 	Speed      *Speed       `yaml:"speed" doc:"tokens a second"`
 	Sizes      *Sizes       `yaml:"sizes" doc:"parameters, bytes and multiply-accumulates, by the config"`
+	Similarity *Similarity  `yaml:"similarity" doc:"linear CKA of the hidden states at every two depths"`
 }
 
 // Perplexity is one text's.
@@ -177,6 +178,12 @@ type Speed struct {
 // Sizes is what multiply-accumulates are counted of.
 type Sizes struct {
 	Tokens int `yaml:"tokens" doc:"of the sequence; the paper has 64"`
+}
+
+// Similarity is what hidden states are compared on.
+type Similarity struct {
+	Data Texts  `yaml:"data" doc:"the texts"`
+	Rows string `yaml:"rows" doc:"what is compared: states of tokens, or of whole sequences, side by side" enum:"token,sequence"`
 }
 
 // Keep says what stays of a trial.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -97,6 +98,7 @@ const all = `  perplexity: [{data: text.txt, windows: joined, length: 32}]
   max_tokens: 4
   speed: {prefill: 16, decode: 4}
   sizes: {tokens: 8}
+  similarity: {data: {from: text.txt, samples: 6, length: 8}, rows: sequence}
 `
 
 // whole is base with all.
@@ -153,7 +155,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err, w.lines)
 	}
-	check(t, "first", got, `{"checkpoint":1,"heal":1,"perplexity":3,"plan":1,"prompts":3,"score":1,"sizes":2,"speed":2,"tasks":3}`)
+	check(t, "first", got, `{"checkpoint":1,"heal":1,"perplexity":3,"plan":1,"prompts":3,"score":1,"similarity":3,"sizes":2,"speed":2,"tasks":3}`)
 	d, err := rundir.Open(outcome.Dir)
 	if err != nil {
 		t.Fatal(err)
@@ -178,6 +180,7 @@ func TestRun(t *testing.T) {
 	if err != nil || results.Results["pair"] == nil {
 		t.Errorf("results %+v, %v", results.Results, err)
 	}
+	w.measured(t, d, trial)
 	model, _ := trial.Stage(rundir.KindCheckpoint)
 	if _, err := os.Stat(d.File(model, "model/model.safetensors")); err != nil {
 		t.Error(err)
@@ -186,10 +189,45 @@ func TestRun(t *testing.T) {
 		t.Errorf("through the link: %v", err)
 	}
 	got, outcome, err = w.run(t, context.Background(), whole(), "out", nil)
-	if err != nil || len(got) > 0 || outcome.Reused != 17 {
+	if err != nil || len(got) > 0 || outcome.Reused != 20 {
 		t.Errorf("again: %v, %+v, %v", got, outcome, err)
 	}
 	w.theCheckpoint(t, d, trial)
+}
+
+// measured: sizes are those of the plan, maps of similarity have a row for every depth
+// that is left, and texts say how much of them is repeated.
+func (w *world) measured(t *testing.T, d *rundir.Dir, trial rundir.Trial) {
+	t.Helper()
+	ref, _ := trial.Stage(rundir.KindPlan)
+	plan, err := d.Plan(ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, _ = trial.Stage("cut.sizes")
+	lines, err := d.Lines(ref, rundir.SizesFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if z := lines[0].(report.Sizes); z.Parameters != plan.Parameters || z.Layers != len(plan.Keep) || z.MACs <= z.AttentionMACs {
+		t.Errorf("sizes %+v of the plan %+v", z, plan)
+	}
+	for state, depths := range map[string]int{rundir.Dense: plan.Layers + 1, rundir.Cut: len(plan.Keep) + 1, rundir.Healed: len(plan.Keep) + 1} {
+		ref, _ := trial.Stage(state + "." + rundir.KindSimilarity)
+		lines, err := d.Lines(ref, rundir.SimilarityFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := lines[0].(report.Ranking).Matrix
+		if len(m) != depths || len(m[0]) != depths || math.Abs(float64(m[0][0])-1) > 1e-9 || math.IsNaN(float64(m[0][depths-1])) {
+			t.Errorf("%s: a map of %d depths, want %d: %v", state, len(m), depths, m)
+		}
+	}
+	ref, _ = trial.Stage("healed.prompts")
+	texts, err := d.Generations(ref)
+	if err != nil || len(texts) != 1 || texts[0].Tokens != 4 || texts[0].Repetition != 0 {
+		t.Errorf("%+v, %v", texts, err)
+	}
 }
 
 // theCheckpoint: the tasks asked of dense model, plan and trained tensors are what the

@@ -2,7 +2,6 @@ package run
 
 import (
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 )
@@ -97,7 +96,7 @@ func addProperties(t reflect.Type, properties map[string]any) {
 			s["enum"] = strings.Split(values, ",")
 			delete(s, "type")
 		}
-		if f.Type.Kind() == reflect.Pointer && slices.Contains(stageKeys(), name) {
+		if f.Type.Kind() == reflect.Pointer && f.Type.Elem().Kind() == reflect.Struct {
 			s = oneOf(s, constant(None))
 		}
 		if doc := f.Tag.Get("doc"); doc != "" {

@@ -35,6 +35,7 @@ const (
 	PerplexityFile  = "perplexity.jsonl"    // perplexity: one report.Perplexity
 	GenerationsFile = "generations.jsonl"   // prompts: a Generation a line
 	SizesFile       = "sizes.jsonl"         // sizes: one report.Sizes
+	SimilarityFile  = "similarity.jsonl"    // similarity: one report.Ranking by cka; its matrix has a row for each depth, [kept+1]
 	CurveFile       = "curve.jsonl"         // curve: one report.Curve
 	ModelDir        = "model"               // checkpoint: a directory that transformers loads
 )
@@ -50,6 +51,7 @@ const (
 	KindPrompts    = "prompts"
 	KindSpeed      = "speed" // its manifest is all it has
 	KindSizes      = "sizes"
+	KindSimilarity = "similarity"
 	KindCurve      = "curve"
 )
 

@@ -57,7 +57,7 @@ type Axis struct {
 }
 
 // Ref names a stage of a trial. Roles are: score, plan, heal, checkpoint, curve, and
-// STATE.tasks, STATE.prompts, STATE.speed, STATE.sizes, STATE.perplexity or STATE.perplexity.N of
+// STATE.tasks, STATE.prompts, STATE.speed, STATE.sizes, STATE.similarity, STATE.perplexity or STATE.perplexity.N of
 // the states dense, cut and healed. Where pruning is iterative score, plan and heal
 // are those of the last round, and score.K, plan.K, heal.K those of round K, from 1.
 type Ref struct {
@@ -134,6 +134,9 @@ type Generation struct {
 	Text   string `json:"text"`
 	Tokens int    `json:"tokens"`
 	Finish string `json:"finish"` // eos_token or length
+	// Repetition is the share of the text's four-token sequences that it had before;
+	// 0 where it has fewer tokens.
+	Repetition float64 `json:"repetition"`
 }
 
 func (r *Run) format() int      { return r.Format }
