@@ -78,7 +78,6 @@ const importRule = `
 	forest             < internal/selfcheck
 	safetensors     < internal/synth
 	internal/synth  < internal/bench internal/testkit
-	internal/demo   < internal/cli
 	internal/sapling < internal/cli
 	internal/sapling internal/sapling/bpe internal/sapling/world < internal/sapling/grow
 	internal/sapling < internal/sapling/figures

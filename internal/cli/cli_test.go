@@ -7,8 +7,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/stage"
 )
@@ -49,13 +47,6 @@ func TestRemedies(t *testing.T) {
 	}
 	if explained(nil) != nil {
 		t.Error("an error out of nothing")
-	}
-}
-
-func TestShellLine(t *testing.T) {
-	got := shellLine([]string{"a", "two words", "it's", "", "--x=1"})
-	if diff := cmp.Diff(`a 'two words' 'it'\''s' '' --x=1`, got); diff != "" {
-		t.Error(diff)
 	}
 }
 

@@ -174,12 +174,15 @@ func (a *app) summary(o *run.Outcome) error {
 	if err != nil {
 		return err
 	}
-	t, err := run.Summary(d)
+	t, words, err := run.Summary(d)
 	if err != nil {
 		return err
 	}
 	if err := errors.Join(a.printf("\n"), a.tables(t, 3)); err != nil {
 		return err
+	}
+	for _, line := range words {
+		a.note("%s", line)
 	}
 	if o.Done+o.Failed+o.Skipped == 0 {
 		a.note("nothing to do: all of %s are done, in %s", report.Plural(o.Reused, "stage"), o.Dir)
