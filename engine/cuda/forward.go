@@ -5,6 +5,8 @@ package cuda
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/model"
@@ -182,8 +184,12 @@ func (p *pass) attention() (att buffer, err error) {
 	if err := errors.Join(p.give(x), p.heads(qkv)); err != nil {
 		return att, err
 	}
+	if qkv, err = p.asInputs(qkv); err != nil {
+		return att, err
+	}
+	size := e.inputBytes()
 	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
-	keys, values, stride := qkv.from(int64(4*q)), qkv.from(int64(4*(q+kv))), l.qkv.out
+	keys, values, stride := qkv.from(size*int64(q)), qkv.from(size*int64(q+kv)), l.qkv.out
 	if p.kv != nil {
 		for cache, part := range map[address]address{p.kv.k.at: keys, p.kv.v.at: values} {
 			if err := e.each("append", p.n*kv, cache, part, p.n, l.qkv.out, kv, p.list(p.t.places)); err != nil {
@@ -195,12 +201,49 @@ func (p *pass) attention() (att buffer, err error) {
 	if p.t.outputs == 0 {
 		return att, nil
 	}
-	if att, err = p.take(room(p.t.outputs)*q, e.inputBytes()); err != nil {
+	if att, err = p.take(room(p.t.outputs)*q, size); err != nil {
 		return att, err
 	}
-	err = e.launch(e.compute, "attend", p.t.cut, s.Heads, att, qkv, l.qkv.out, keys, values, stride,
-		p.list(p.t.rows), p.list(p.t.tiles), p.list(p.t.runs), s.Heads/s.KVHeads, s.HeadDim, l.window, float32(s.AttnScale), float32(s.AttnSoftCap))
-	return att, errors.Join(err, p.give(qkv))
+	return att, errors.Join(p.attend(att, qkv, keys, values, stride), p.give(qkv))
+}
+
+// asInputs rounds queries, keys and values to what products take.
+func (p *pass) asInputs(qkv buffer) (buffer, error) {
+	if !p.e.half {
+		return qkv, nil
+	}
+	n := p.n * p.l.qkv.out
+	x, err := p.take(n, 2)
+	if err != nil {
+		return x, err
+	}
+	return x, errors.Join(p.e.spread("convert", n, x, qkv, 0, uint64(n)), p.give(qkv))
+}
+
+// attend queues attention of wanted rows: on tensor cores where there is a kernel for
+// heads of the model's width.
+func (p *pass) attend(att, q buffer, keys, values address, stride int) error {
+	s := p.l.s
+	if kernel, ok := p.e.tensorCores(s.HeadDim); ok {
+		return p.e.launch(p.e.compute, kernel, p.t.cut, s.Heads, att, q, p.l.qkv.out, keys, values, stride,
+			p.list(p.t.rows), p.list(p.t.tiles), p.list(p.t.runs), s.Heads/s.KVHeads, p.l.window, float32(s.AttnScale), float32(s.AttnSoftCap))
+	}
+	return p.e.launch(p.e.compute, "attend", p.t.cut, s.Heads, att, q, p.l.qkv.out, keys, values, stride,
+		p.list(p.t.rows), p.list(p.t.tiles), p.list(p.t.runs), s.Heads/s.KVHeads, s.HeadDim, p.l.window, float32(s.AttnScale), float32(s.AttnSoftCap))
+}
+
+// tensorCores names the kernel of tensor.cu for heads of a width, if there is one.
+func (e *Engine) tensorCores(width int) (string, bool) {
+	return fmt.Sprintf("attend_%d", width), e.half && slices.Contains([]int{64, 80, 96, 128}, width)
+}
+
+// queryTile is how many queries a tile of attention has: TILE of attend.cu, or four
+// warps' 16 of tensor.cu.
+func (e *Engine) queryTile(width int) int {
+	if _, ok := e.tensorCores(width); ok {
+		return 64
+	}
+	return 16
 }
 
 // heads makes of the product [N, q+2kv] rotated queries and keys, and values.

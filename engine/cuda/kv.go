@@ -10,7 +10,8 @@ import (
 	"github.com/coppice-ml/coppice/model"
 )
 
-// kvCache holds one layer's keys and values [slots * capacity, K*HeadDim], rotated.
+// kvCache holds one layer's keys and values [slots * capacity, K*HeadDim], rotated, as
+// products take them.
 // What is in use is known as calls are queued.
 type kvCache struct {
 	e        *Engine
@@ -27,7 +28,7 @@ func (e *Engine) NewKV(m *model.Model, slots, capacity int) (engine.KV, error) {
 	}
 	c := &kvCache{e: e, width: m.Spec.KVHeads * m.Spec.HeadDim, capacity: capacity, used: make([]int, slots)}
 	err := e.w.do("NewKV", func() (err error) {
-		bytes := int64(4 * slots * capacity * c.width)
+		bytes := int64(slots*capacity*c.width) * e.inputBytes()
 		if c.k, err = e.pool.take(work, bytes); err != nil {
 			return err
 		}

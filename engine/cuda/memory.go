@@ -22,6 +22,9 @@ func (e *Engine) Memory(m *model.Model, _ engine.LayerOptions) engine.Memory {
 	if s.Parallel {
 		call += d * in
 	}
+	if e.half {
+		call += (q + 2*kv) * in // rounded
+	}
 	lists := int64(4 * (5 + 5 + 4)) // positions, tables, rows, places, tiles and runs
 	scores := int64(16 + 4*5)       // softmax, targets
 	columns := int64(min(headBlock, s.Vocab))
@@ -30,7 +33,7 @@ func (e *Engine) Memory(m *model.Model, _ engine.LayerOptions) engine.Memory {
 		Row:       9 * (call + lists + scores) / 8,
 		Fixed:     workspaceBytes + int64(e.stage.size) + 9*(64*call+headTile*2*(columns*4+d*in))/8 + 9*e.probeBytes(s)/8 + 1<<20,
 		Hidden:    9 * d * 4 / 8,
-		KVToken:   9 * 2 * kv * 4 / 8,
+		KVToken:   9 * 2 * kv * in / 8,
 		Head:      e.headBytes(s),
 		Embedding: 512,
 	}

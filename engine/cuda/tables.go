@@ -12,9 +12,6 @@ import (
 	"github.com/coppice-ml/coppice/engine/block"
 )
 
-// queryTile is how many queries a tile of attention has: TILE of attend.cu.
-const queryTile = 16
-
 // tables is what kernels read of a batch: lists of 32-bit numbers, one behind the
 // other in one copy to the device.
 type tables struct {
@@ -58,7 +55,7 @@ func (t *tables) take(l *layer, c *engine.Call, kv *kvCache) error {
 			}
 		}
 	}
-	t.attention(b, kv)
+	t.attention(b, kv, l.e.queryTile(l.s.HeadDim))
 	return nil
 }
 
@@ -97,8 +94,9 @@ func (t *tables) rotaries(l *layer, b *engine.Batch) error {
 	return nil
 }
 
-// attention cuts the wanted rows into tiles, and says where keys lie.
-func (t *tables) attention(b *engine.Batch, kv *kvCache) {
+// attention cuts the wanted rows into tiles of at most so many, and says where keys
+// lie.
+func (t *tables) attention(b *engine.Batch, kv *kvCache, tile int) {
 	type span struct{ run, runs int }
 	spans := make([]span, len(b.Segments))
 	var runs, tiles []int32
@@ -117,7 +115,7 @@ func (t *tables) attention(b *engine.Batch, kv *kvCache) {
 		shift := b.Context(i) - s.Start
 		for at < len(wanted) && int(wanted[at]) < s.Start+s.Len {
 			end := at
-			for end < len(wanted) && end < at+queryTile && int(wanted[end]) < s.Start+s.Len {
+			for end < len(wanted) && end < at+tile && int(wanted[end]) < s.Start+s.Len {
 				end++
 			}
 			tiles = append(tiles, int32(at), int32(end-at), int32(shift), int32(spans[i].run), int32(spans[i].runs))

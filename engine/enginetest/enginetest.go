@@ -41,6 +41,7 @@ func RunForward(t *testing.T, build New) {
 	t.Run("BFloat16", func(t *testing.T) { testBFloat16(t, build) })
 	t.Run("Lengths", func(t *testing.T) { testLengths(t, build) })
 	t.Run("Trained", func(t *testing.T) { testTrained(t, build) })
+	t.Run("Widths", func(t *testing.T) { testWidths(t, build) })
 	runParts(t, build, "gemma2", "mistral", "chatglm")
 }
 
@@ -51,7 +52,7 @@ func RunSome(t *testing.T, build New) {
 		t.Run("Goldens/"+family, func(t *testing.T) { Golden(t, build, testkit.Golden(t, family)) })
 	}
 	t.Run("Reference/odd vocabulary", func(t *testing.T) {
-		againstReference(t, build, Open(t, testkit.Llama(t, testkit.Options{Layers: 2, Seed: 11, Vocab: 1100, FF: 77})))
+		againstReference(t, build, Open(t, testkit.Llama(t, testkit.Options{Layers: 2, Seed: 11, Vocab: 4111, FF: 77, Heads: 2, KVHeads: 1, HeadDim: 128})))
 	})
 	t.Run("Reference/gemma2", func(t *testing.T) { againstReference(t, build, Pico(t, "gemma2")) })
 	runParts(t, build, "gemma2")
@@ -91,6 +92,11 @@ func Open(t testing.TB, dir string) *model.Model {
 // pico is a small seeded model on which every part of the block has work to do.
 func pico(t testing.TB) *model.Model {
 	return Open(t, testkit.Llama(t, testkit.Options{Layers: 3, Hidden: 48, Heads: 6, KVHeads: 2, FF: 80, Vocab: 600, DType: "BF16", AttnBias: true, MLPBias: true, Seed: 7}))
+}
+
+// wide is a small model with heads of a width that published ones have.
+func wide(t testing.TB, width int) *model.Model {
+	return Open(t, testkit.Llama(t, testkit.Options{Layers: 2, Hidden: 48, Heads: 2, KVHeads: 1, HeadDim: width, FF: 77, Vocab: 301, DType: "BF16", Seed: 7}))
 }
 
 // resident is a model with all its parts loaded.

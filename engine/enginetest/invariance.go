@@ -11,15 +11,24 @@ import (
 	"testing"
 
 	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/internal/testkit"
 )
 
 func dtypes() []engine.DType { return []engine.DType{engine.Float32, engine.BFloat16} }
 
 // eachVariant runs a test in every dtype, and on models whose attention differs:
-// windows in some layers or in all, soft caps, other rotary embeddings.
+// windows in some layers or in all, soft caps, other rotary embeddings, heads as wide
+// as those for which an engine may have other kernels.
 func eachVariant(t *testing.T, build New, picos []string, test func(t *testing.T, r *resident)) {
 	for _, dtype := range dtypes() {
 		t.Run(string(dtype), func(t *testing.T) { test(t, load(t, build(t, dtype), pico(t))) })
+	}
+	widths := []int{64}
+	if testkit.IsSlow() {
+		widths = append(widths, 128)
+	}
+	for _, width := range widths {
+		t.Run(fmt.Sprintf("bfloat16, heads of %d", width), func(t *testing.T) { test(t, load(t, build(t, engine.BFloat16), wide(t, width))) })
 	}
 	for _, name := range picos {
 		t.Run(name, func(t *testing.T) { test(t, load(t, build(t, engine.Float32), Pico(t, name))) })

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/coppice-ml/coppice/engine"
+	"github.com/coppice-ml/coppice/internal/testkit"
 	"github.com/coppice-ml/coppice/model"
 )
 
@@ -17,6 +18,9 @@ import (
 // long: of more rows, keys and tokens of the vocabulary than kernels and engines
 // take at a time.
 const shapeTolerance = 1e-5
+
+// widthTolerance bounds the mean error of log-probabilities in bfloat16.
+const widthTolerance = 0.03
 
 // shapes are models whose heads are as wide as those people have, with windows,
 // soft caps, head norms and interleaved pairs among them.
@@ -93,4 +97,34 @@ func shaped(t testing.TB, config map[string]any) *model.Model {
 		t.Fatal(err)
 	}
 	return Open(t, dir)
+}
+
+// testWidths holds logits of those models, over several blocks of keys, to the
+// float64 reference: in float32, and what bfloat16 costs in log-probability.
+func testWidths(t *testing.T, build New) {
+	testkit.Slow(t)
+	for name, config := range shapes() {
+		t.Run(name, func(t *testing.T) {
+			m := shaped(t, config)
+			ids := tokens(200, m.Spec.Vocab, 3)
+			want := Logits(t, m, ids)
+			r := load(t, build(t, engine.Float32), m)
+			_, logits := r.forward(t, pack(ids), nil)
+			within(t, "logits", logits, want, logitTolerance)
+
+			r = load(t, build(t, engine.BFloat16), m)
+			_, logits = r.forward(t, pack(ids), nil)
+			var sum float64
+			v := m.Spec.Vocab
+			for i, next := range ids[1:] {
+				got, exact := logits[i*v:(i+1)*v], want[i*v:(i+1)*v]
+				sum += math.Abs(float64(got[next]) - logSum(got) - float64(exact[next]) + logSum(exact))
+			}
+			mean := sum / float64(len(ids)-1)
+			t.Logf("mean error in bfloat16 %.2g", mean)
+			if !(mean <= widthTolerance) {
+				t.Errorf("mean error of log-probabilities in bfloat16 = %g, want at most %g", mean, widthTolerance)
+			}
+		})
+	}
 }

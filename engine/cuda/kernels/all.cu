@@ -4,6 +4,6 @@
 #include "convert.cu"
 #include "residual.cu"
 #include "heads.cu"
-#include "attend.cu"
+#include "tensor.cu"
 #include "gate.cu"
 #include "head.cu"

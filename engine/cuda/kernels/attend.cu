@@ -4,7 +4,8 @@
 // keys with a running maximum (Dao et al. 2022, FlashAttention, algorithm 1).
 // Blocks lie at absolute positions of a sequence, each query's sums are its own
 // warp's, and keys that it does not see are left out: a query's bits depend on its
-// place in its own sequence alone. The reference is engine/cpu's tile.
+// place in its own sequence alone. tensor.cu does the same for heads of some widths
+// in bfloat16. The reference is engine/cpu's tile.
 
 #define TILE 16   // queries of one head that a block of threads takes
 #define WARPS 4   // of which each warp takes TILE / WARPS
@@ -33,7 +34,7 @@ DEVICE int row_of(const run *runs, int count, int position) {
 // attend: out [W, H*width] of queries q (rows of the batch, q_stride apart), keys k
 // and values v (rows kv_stride apart); width is of a head, group how many query
 // heads share keys. A block of threads a tile (x) and query head (y).
-KERNEL(attend, input *out, const float *q, int q_stride, const float *k, const float *v, int kv_stride,
+KERNEL(attend, input *out, const input *q, int q_stride, const input *k, const input *v, int kv_stride,
 	const int *rows, const tile *tiles, const run *all_runs, int group, int width, int window, float scale, float cap) {
 	SHARED(float, queries, TILE * WIDEST);
 	SHARED(float, keys, KEYS * (CHUNK + 1));
@@ -45,10 +46,11 @@ KERNEL(attend, input *out, const float *q, int q_stride, const float *k, const f
 	k += head / group * width;
 	v += head / group * width;
 	for (int i = threadIdx.x; i < t.count * width; i += blockDim.x)
-		queries[i] = q[(size_t)rows[t.first + i / width] * q_stride + (size_t)head * width + i % width];
+		queries[i] = of_input(q[(size_t)rows[t.first + i / width] * q_stride + (size_t)head * width + i % width]);
 
 	float acc[EACH][WIDEST / 32], top[EACH], sum[EACH];
 	int from[EACH], to[EACH]; // keys that each of the warp's queries sees
+	UNROLL
 	for (int i = 0; i < EACH; i++) {
 		top[i] = float_of(0xff800000);
 		sum[i] = 0.0f;
@@ -57,6 +59,7 @@ KERNEL(attend, input *out, const float *q, int q_stride, const float *k, const f
 			to[i] = rows[t.first + mine + i] + t.shift + 1;
 			if (window > 0 && to[i] > window) from[i] = to[i] - window;
 		}
+		UNROLL
 		for (int c = 0; c < WIDEST / 32; c++) acc[i][c] = 0.0f;
 	}
 	int first = rows[t.first] + t.shift + 1 - window, end = rows[t.first + t.count - 1] + t.shift + 1;
@@ -73,15 +76,17 @@ KERNEL(attend, input *out, const float *q, int q_stride, const float *k, const f
 				int key = low + i / columns;
 				if (key < end)
 					keys[i / columns * (CHUNK + 1) + i % columns] =
-						k[(size_t)row_of(runs, t.runs, key) * kv_stride + column + i % columns];
+						of_input(k[(size_t)row_of(runs, t.runs, key) * kv_stride + column + i % columns]);
 			}
 			barrier();
+			UNROLL
 			for (int i = 0; i < EACH; i++) {
 				if (low + lane < from[i] || low + lane >= to[i]) continue;
 				const float *query = &queries[(mine + i) * width + column], *key = &keys[lane * (CHUNK + 1)];
 				for (int c = 0; c < columns; c++) scores[i] = fmaf(query[c], key[c], scores[i]);
 			}
 		}
+		UNROLL
 		for (int i = 0; i < EACH; i++) {
 			if (low >= to[i] || low + KEYS <= from[i]) continue;
 			int seen = low + lane >= from[i] && low + lane < to[i];
@@ -92,21 +97,27 @@ KERNEL(attend, input *out, const float *q, int q_stride, const float *k, const f
 			sum[i] = sum[i] * shrink + warp_sum(weight);
 			top[i] = most;
 			weights[(mine + i) * KEYS + lane] = weight;
+			UNROLL
 			for (int c = 0; c < WIDEST / 32; c++) acc[i][c] *= shrink;
 		}
 		warp_barrier();
+		UNROLL
 		for (int i = 0; i < EACH; i++) {
 			int start = max(from[i] - low, 0), stop = min(to[i] - low, KEYS);
 			for (int j = start; j < stop; j++) {
 				float weight = weights[(mine + i) * KEYS + j];
-				const float *value = v + (size_t)key_rows[j] * kv_stride;
+				const input *value = v + (size_t)key_rows[j] * kv_stride;
+				UNROLL
 				for (int c = 0; c < WIDEST / 32; c++)
-					if (lane + 32 * c < width) acc[i][c] = fmaf(weight, value[lane + 32 * c], acc[i][c]);
+					if (lane + 32 * c < width) acc[i][c] = fmaf(weight, of_input(value[lane + 32 * c]), acc[i][c]);
 			}
 		}
 	}
-	for (int i = 0; i < EACH && mine + i < t.count; i++) {
+	UNROLL
+	for (int i = 0; i < EACH; i++) {
+		if (mine + i >= t.count) continue;
 		input *to_row = out + ((size_t)(t.first + mine + i) * gridDim.y + head) * width;
+		UNROLL
 		for (int c = 0; c < WIDEST / 32; c++)
 			if (lane + 32 * c < width) to_row[lane + 32 * c] = to_input(acc[i][c] * (1.0f / sum[i]));
 	}

@@ -16,10 +16,11 @@ typedef unsigned int u32;
 #ifdef __CUDACC__
 #define KERNEL(name, ...) extern "C" __global__ void name(__VA_ARGS__)
 #define DEVICE static __device__ __forceinline__
-#define SHARED(type, name, count) __shared__ type name[count]
+#define SHARED(type, name, count) __shared__ __align__(16) type name[count]
 #define barrier() __syncthreads()
 #define warp_barrier() __syncwarp()
 #define FULL 0xffffffffu
+#define UNROLL _Pragma("unroll") // loops whose arrays are registers
 
 DEVICE u32 bits_of(float x) { return __float_as_uint(x); }
 DEVICE float float_of(u32 bits) { return __uint_as_float(bits); }
@@ -41,6 +42,11 @@ DEVICE int warp_min(int x) {
 	for (int by = 16; by > 0; by /= 2) x = min(x, __shfl_xor_sync(FULL, x, by));
 	return x;
 }
+
+// load_as and store_as move several values at once, from a place that is a multiple
+// of their size.
+template <class T> DEVICE T load_as(const void *from) { return *(const T *)from; }
+template <class T> DEVICE void store_as(void *to, T x) { *(T *)to = x; }
 #else
 #include "fake.h"
 #endif
@@ -53,6 +59,11 @@ typedef u16 input;
 typedef float input;
 #endif
 
+// sixteen are 16 bytes, the most that a thread loads at once.
+struct alignas(16) sixteen {
+	u32 words[4];
+};
+
 DEVICE float of_bfloat16(u16 bits) { return float_of((u32)bits << 16); }
 
 // to_bfloat16 rounds to the nearest, ties to even; NaN stays NaN.
@@ -64,8 +75,10 @@ DEVICE u16 to_bfloat16(float x) {
 
 #ifdef BFLOAT16
 DEVICE input to_input(float x) { return to_bfloat16(x); }
+DEVICE float of_input(input x) { return of_bfloat16(x); }
 #else
 DEVICE input to_input(float x) { return x; }
+DEVICE float of_input(input x) { return x; }
 #endif
 
 // of_half widens an IEEE half-precision number.

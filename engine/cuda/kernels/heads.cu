@@ -37,7 +37,7 @@ KERNEL(rotate, float *x, int count, int stride, int heads, int width, int dim, i
 
 // append copies a part [N, width] of rows of x, stride apart, to rows places[i] of
 // a cache [slots * capacity, width].
-KERNEL(append, float *cache, const float *x, int count, int stride, int width, const int *places) {
+KERNEL(append, input *cache, const input *x, int count, int stride, int width, const int *places) {
 	size_t i = thread_of_grid();
 	if (i >= (size_t)count * width) return;
 	int j = (int)(i % width), row = (int)(i / width);

@@ -15,7 +15,7 @@ struct FakeThread {
 };
 
 // Functions of a warp.
-enum FakeWarp { FAKE_SYNC, FAKE_SUM, FAKE_SUM_DOUBLE, FAKE_MAX, FAKE_MIN, FAKE_MMA };
+enum FakeWarp { FAKE_SYNC, FAKE_SUM, FAKE_SUM_DOUBLE, FAKE_MAX, FAKE_MIN, FAKE_QUAD_SUM, FAKE_QUAD_MAX, FAKE_MMA, FAKE_LOAD, FAKE_LOAD_TURNED };
 
 // FakeRuntime is what the driver lends to kernels.
 struct FakeRuntime {
@@ -24,6 +24,8 @@ struct FakeRuntime {
 	void (*warp)(int line, FakeWarp what, const void *in, void *out);
 	void *(*shared)(const void *id, size_t bytes); // a block's, NaN at first
 	void (*fault)(const char *what, int line);     // does not return
+	void (*copy)(void *to, const void *from, int there, int line); // 16 bytes to shared memory, before the thread has waited
+	void (*copy_wait)();
 };
 
 // FakeParam and FakeKernel describe a kernel to the driver.
@@ -94,6 +96,36 @@ template <class T> static inline T fake_warp(int line, FakeWarp what, T x) {
 #define warp_sum_double(x) fake_warp<double>(__LINE__, FAKE_SUM_DOUBLE, x)
 #define warp_max(x) fake_warp<float>(__LINE__, FAKE_MAX, x)
 #define warp_min(x) fake_warp<int>(__LINE__, FAKE_MIN, x)
+
+#define quad_sum(x) fake_warp<float>(__LINE__, FAKE_QUAD_SUM, x)
+#define quad_max(x) fake_warp<float>(__LINE__, FAKE_QUAD_MAX, x)
+
+struct FakeMma {
+	float c[4];
+	unsigned a[4], b[2];
+};
+static inline void fake_mma(int line, float *c, const unsigned *a, unsigned low, unsigned high) {
+	FakeMma m = {{c[0], c[1], c[2], c[3]}, {a[0], a[1], a[2], a[3]}, {low, high}};
+	fake_runtime->warp(line, FAKE_MMA, &m, c);
+}
+#define mma16816(c, a, low, high) fake_mma(__LINE__, c, a, low, high)
+#define load_matrices(out, tile, i) fake_runtime->warp(__LINE__, FAKE_LOAD, &tile[i], out)
+#define load_matrices_turned(out, tile, i) fake_runtime->warp(__LINE__, FAKE_LOAD_TURNED, &tile[i], out)
+#define copy_async(tile, i, from, there) fake_runtime->copy(&tile[i], from, there, __LINE__)
+#define copy_wait() fake_runtime->copy_wait()
+#define UNROLL
+static inline float exp2_fast(float x) { return exp2f(x); }
+
+template <class T> static inline T load_as(const void *from) {
+	if ((size_t)from % sizeof(T)) fake_runtime->fault("a load from a place that is no multiple of its size", 0);
+	T x;
+	memcpy(&x, from, sizeof x);
+	return x;
+}
+template <class T> static inline void store_as(void *to, T x) {
+	if ((size_t)to % sizeof(T)) fake_runtime->fault("a store to a place that is no multiple of its size", 0);
+	memcpy(to, &x, sizeof x);
+}
 
 static inline unsigned bits_of(float x) {
 	unsigned bits;

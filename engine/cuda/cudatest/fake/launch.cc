@@ -18,6 +18,12 @@ static const size_t MAX_SHARED = 48 << 10; // static shared memory of a block
 
 enum Why { READY, AT_BARRIER, IN_WARP, ENDED };
 
+// Copy is 16 bytes on their way to shared memory.
+struct Copy {
+	void *to;
+	const void *from; // null: zeros
+};
+
 struct Lane {
 #ifdef __x86_64__
 	void *stack_pointer;
@@ -30,6 +36,7 @@ struct Lane {
 	FakeWarp what;
 	const void *in;
 	void *out;
+	std::vector<Copy> copies; // that the thread has not waited for
 };
 
 static Lane lanes[MAX_THREADS];
@@ -90,6 +97,7 @@ static void on_signal(int number, siginfo_t *info, void *where) {
 
 static void start() {
 	kernel->call(arguments);
+	if (!lanes[current].copies.empty()) fault("ends before what it copies has come", 0);
 	lanes[current].why = ENDED;
 	leave();
 	__builtin_trap();
@@ -112,6 +120,7 @@ static void prepare(int i) {
 	(void)top;
 #endif
 	lanes[i].why = READY;
+	lanes[i].copies.clear();
 }
 
 static void block_barrier(int line) {
@@ -122,11 +131,11 @@ static void block_barrier(int line) {
 
 static std::vector<int> ready;
 
-// reduce is what a butterfly over lanes gives each of them.
-template <class T, class F> static void reduce(int first, F f) {
+// reduce is what a butterfly over lanes gives each of them, as many as twice by.
+template <class T, class F> static void reduce(int first, F f, int by = 16) {
 	T v[32], w[32];
 	for (int i = 0; i < 32; i++) v[i] = *(const T *)lanes[first + i].in;
-	for (int by = 16; by > 0; by /= 2) {
+	for (; by > 0; by /= 2) {
 		for (int i = 0; i < 32; i++) w[i] = f(v[i], v[i ^ by]);
 		memcpy(v, w, sizeof v);
 	}
@@ -135,10 +144,6 @@ template <class T, class F> static void reduce(int first, F f) {
 
 // mma16816 of lanes, as the PTX manual lays it out: a lane's place is row lane / 4
 // and columns 2 (lane % 4) on.
-struct Mma {
-	float c[4];
-	unsigned a[4], b[2];
-};
 static float half_of(unsigned pair, int high) {
 	unsigned bits = high ? pair & 0xffff0000u : pair << 16;
 	float f;
@@ -148,7 +153,7 @@ static float half_of(unsigned pair, int high) {
 static void mma(int first) {
 	float a[16][16], b[16][8];
 	for (int l = 0; l < 32; l++) {
-		const Mma *m = (const Mma *)lanes[first + l].in;
+		const FakeMma *m = (const FakeMma *)lanes[first + l].in;
 		int row = l / 4, column = l % 4 * 2;
 		for (int h = 0; h < 2; h++) {
 			a[row][column + h] = half_of(m->a[0], h);
@@ -160,7 +165,7 @@ static void mma(int first) {
 		}
 	}
 	for (int l = 0; l < 32; l++) {
-		const Mma *m = (const Mma *)lanes[first + l].in;
+		const FakeMma *m = (const FakeMma *)lanes[first + l].in;
 		float *out = (float *)lanes[first + l].out;
 		for (int i = 0; i < 4; i++) {
 			int row = l / 4 + i / 2 * 8, column = l % 4 * 2 + i % 2;
@@ -169,6 +174,45 @@ static void mma(int first) {
 			out[i] = sum;
 		}
 	}
+}
+
+static bool in_shared(const void *p) {
+	for (auto &m : shared_memory)
+		if (p >= m.second.data() && (const char *)p + 16 <= m.second.data() + m.second.size()) return (size_t)p % 16 == 0;
+	return false;
+}
+
+// load_matrices of lanes, as the PTX manual says of ldmatrix.
+static void load(int first, bool turned, int line) {
+	const unsigned short *rows[32];
+	for (int l = 0; l < 32; l++) {
+		rows[l] = (const unsigned short *)lanes[first + l].in;
+		if (!in_shared(rows[l])) fault("a row of a matrix that is not 16 whole bytes of shared memory", line);
+	}
+	for (int l = 0; l < 32; l++)
+		for (int m = 0; m < 4; m++) {
+			unsigned pair[2];
+			for (int h = 0; h < 2; h++) pair[h] = turned ? rows[8 * m + l % 4 * 2 + h][l / 4] : rows[8 * m + l / 4][l % 4 * 2 + h];
+			((unsigned *)lanes[first + l].out)[m] = pair[0] | pair[1] << 16;
+		}
+}
+
+static void land(const Copy &c) {
+	if (c.from) memcpy(c.to, c.from, 16);
+	else memset(c.to, 0, 16);
+}
+
+// copy begins a copy, which comes at once or when the thread waits for it.
+static void begin_copy(void *to, const void *from, int there, int line) {
+	if (!in_shared(to)) fault("a copy to what is not 16 whole bytes of shared memory", line);
+	if ((size_t)from % 16 || (there && !on_device(from, 16))) fault("a copy from what is not 16 whole bytes of the device's memory", line);
+	Copy c = {to, there ? from : nullptr};
+	if (randomly() % 2) land(c);
+	else lanes[current].copies.push_back(c);
+}
+static void wait_for_copies() {
+	for (auto &c : lanes[current].copies) land(c);
+	lanes[current].copies.clear();
 }
 
 static void warp(int line, FakeWarp what, const void *in, void *out) {
@@ -182,7 +226,11 @@ static void warp(int line, FakeWarp what, const void *in, void *out) {
 	case FAKE_SUM_DOUBLE: reduce<double>(first, [](double a, double b) { return a + b; }); break;
 	case FAKE_MAX: reduce<float>(first, [](float a, float b) { return fmaxf(a, b); }); break;
 	case FAKE_MIN: reduce<int>(first, [](int a, int b) { return a < b ? a : b; }); break;
+	case FAKE_QUAD_SUM: reduce<float>(first, [](float a, float b) { return a + b; }, 2); break;
+	case FAKE_QUAD_MAX: reduce<float>(first, [](float a, float b) { return fmaxf(a, b); }, 2); break;
 	case FAKE_MMA: mma(first); break;
+	case FAKE_LOAD: load(first, false, line); break;
+	case FAKE_LOAD_TURNED: load(first, true, line); break;
 	default: break;
 	}
 	for (int i = first; i < first + 32; i++) {
@@ -323,6 +371,6 @@ int run_launch(const Launch &l) {
 }
 
 void bind_module(void *handle) {
-	runtime = {nullptr, block_barrier, warp, shared, fault};
+	runtime = {nullptr, block_barrier, warp, shared, fault, begin_copy, wait_for_copies};
 	if (auto bind = (void (*)(FakeRuntime *))dlsym(handle, "fake_bind")) bind(&runtime);
 }

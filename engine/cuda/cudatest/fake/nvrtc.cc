@@ -61,7 +61,7 @@ API int nvrtcCompileProgram(Program *p, int count, const char **options) {
 	std::string in = folder;
 	for (auto &h : p->headers) write(in + "/" + h.first, h.second);
 	write(in + "/program.cc", p->source);
-	std::string command = std::string(FAKE_COMPILER) + " -shared -fPIC -std=gnu++17 -O2 -ffp-contract=off -Wall -Wextra -Werror -Wno-unused-function -I" FAKE_INCLUDE " -I" + in + defines +
+	std::string command = std::string(FAKE_COMPILER) + " -shared -fPIC -std=gnu++17 -O2 -march=native -ffp-contract=off -Wall -Wextra -Werror -Wno-unused-function -I" FAKE_INCLUDE " -I" + in + defines +
 		" -o " + in + "/kernels.so " + in + "/program.cc 2>&1";
 	FILE *run = popen(command.c_str(), "r");
 	if (!run) return INPUT;
