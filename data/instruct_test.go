@@ -54,6 +54,39 @@ func TestSchemas(t *testing.T) {
 	}
 }
 
+// TestChoices: the prompt is what MMLU's tasks ask, and the letter is what is learnt,
+// whatever way a file has the answer.
+func TestChoices(t *testing.T) {
+	rows := rowsOf(t, "a.jsonl", `{"question":" 1+1? ","subject":"sums","choices":["1","2",3],"answer":1}
+{"question":"1+1?","choices":["1","2","3"],"answer":"B"}
+{"question":"1+1?","choices":["1","2","3"],"answer":"1"}
+{"question":"1+1?","choices":["1","2","3"],"answer":3}
+{"question":"1+1?","choices":["1"],"answer":0}
+{"question":"1+1?","choices":["1","2","3"]}
+`)
+	for _, r := range rows[:3] {
+		s, err := data.DetectSchema(r, nil)
+		if err != nil || s != data.SchemaChoice {
+			t.Fatal(s, err)
+		}
+		if x, err := s.Read(r, nil); err != nil || x.Prompt != "1+1?\nA. 1\nB. 2\nC. 3\nAnswer:" || x.Answer != " B" {
+			t.Errorf("%+v, %v", x, err)
+		}
+	}
+	for i, want := range map[int]string{3: `holds 3, and there are 3 choices`, 4: "at least two texts"} {
+		if _, err := data.SchemaChoice.Read(rows[i], nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("row %d: %v, want %q", i, err, want)
+		}
+	}
+	s, asked, err := data.Schema("").AsPrompt(rows[5], nil)
+	if err != nil || s != data.SchemaChoice {
+		t.Fatal(s, err)
+	}
+	if x, err := s.Read(asked, nil); err != nil || x.Answer != "" {
+		t.Errorf("without an answer: %+v, %v", x, err)
+	}
+}
+
 func TestReadLabelled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.jsonl")
 	read := func(content string) ([]data.Labelled, error) {

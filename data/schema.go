@@ -17,12 +17,13 @@ const (
 	SchemaAlpaca     Schema = "alpaca"            // instruction, input, output: the output is learnt
 	SchemaDolly      Schema = "dolly"             // instruction, context, response: the response is learnt
 	SchemaCompletion Schema = "prompt-completion" // the completion is learnt; each a text or messages
+	SchemaChoice     Schema = "multiple-choice"   // question, choices, answer, as MMLU's: the letter of the answer is learnt
 	SchemaText       Schema = "text"              // one column of text, all of it learnt
 )
 
 // Schemas lists them, in the order in which they are looked for.
 func Schemas() []Schema {
-	return []Schema{SchemaMessages, SchemaShareGPT, SchemaAlpaca, SchemaDolly, SchemaCompletion, SchemaText}
+	return []Schema{SchemaMessages, SchemaShareGPT, SchemaAlpaca, SchemaDolly, SchemaCompletion, SchemaChoice, SchemaText}
 }
 
 // columns that a schema must have, a bar between names of the same one, and those
@@ -39,6 +40,8 @@ func (s Schema) columns() (must, may []string) {
 		return []string{"instruction", "response"}, []string{"context"}
 	case SchemaCompletion:
 		return []string{"prompt", "completion|response"}, []string{"tools"}
+	case SchemaChoice:
+		return []string{"choices", "answer", "question"}, nil
 	}
 	return []string{DefaultField}, nil
 }
@@ -167,6 +170,8 @@ func (s Schema) Read(r Row, m Renames) (Example, error) {
 		return s.conversation(r, m)
 	case SchemaCompletion:
 		return s.completion(r, m)
+	case SchemaChoice:
+		return s.choice(r, m)
 	case SchemaDolly:
 		return s.instruction(r, m, "context", "response")
 	}

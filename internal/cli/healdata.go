@@ -28,7 +28,7 @@ func (o *healOptions) trainDataFlags(f *pflag.FlagSet) {
 
 // schemaFlags say what the columns of rows mean.
 func schemaFlags(f *pflag.FlagSet, schema *string, names *[]string) {
-	f.StringVar(schema, "schema", "", "what the columns mean: messages, sharegpt, alpaca, dolly, prompt-completion or text (default: recognised)")
+	f.StringVar(schema, "schema", "", "what the columns mean: messages, sharegpt, alpaca, dolly, prompt-completion, multiple-choice or text (default: recognised)")
 	f.StringSliceVar(names, "map", nil, "a column that is called otherwise than in the schema: output=answer (repeatable)")
 }
 
