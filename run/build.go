@@ -362,6 +362,14 @@ func (w *way) heal(role string, h Heal, last bool) error {
 	if s.Work, err = w.healWork(v, h); err != nil {
 		return err
 	}
+	if h.Data.Answers != nil {
+		answered, rows, err := w.answers(h, v.Data)
+		if err != nil {
+			return err
+		}
+		v.Data, s.Needs = rows, append(s.Needs, answered)
+		s.spec = v
+	}
 	s = w.add(role, s)
 	if v.Method != "lora" {
 		w.heals = append(w.heals, s)

@@ -116,6 +116,10 @@ func doHeal(c *call, stages []*Stage) error {
 	s := stages[0]
 	v := s.spec.(stage.Heal)
 	v.Out = c.path(s.Dir)
+	v.Data.Sources = slices.Clone(v.Data.Sources)
+	for i, source := range v.Data.Sources {
+		v.Data.Sources[i] = c.path(source)
+	}
 	c.cut(&v.Layers)
 	c.engine(&v.Engine)
 	done, err := v.Run(c.ctx, c.env, func(report.Line) error { return nil })
@@ -158,6 +162,9 @@ func (c *call) losses(s *Stage) error {
 func leftovers(kind string) []string {
 	if kind == rundir.KindHeal {
 		return []string{".coppice", "events.jsonl", "coppice_heal.json"}
+	}
+	if kind == rundir.KindAnswers {
+		return []string{rundir.AnswersFile + ".settings.json"}
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func exclusive(place string) [][]string {
 	case "heal":
 		return [][]string{{"epochs", "steps"}}
 	case "heal.data":
-		return [][]string{{"from", "train_tokens"}, {"validation", "validation_data"}}
+		return [][]string{{"from", "train_tokens"}, {"answers", "train_tokens"}, {"validation", "validation_data"}}
 	}
 	return nil
 }
@@ -112,10 +112,10 @@ func isNone(n *yaml.Node) bool { return n != nil && n.Kind == yaml.ScalarNode &&
 // decoding.
 func withoutNone(n *yaml.Node) *yaml.Node {
 	out := clone(n)
-	for place, keys := range map[string][]string{"": stageKeys(), "measure": {"speed", "sizes", "similarity"}} {
+	for place, keys := range map[string][]string{"": stageKeys(), "measure": {"speed", "sizes", "similarity"}, "heal.data": {"answers"}} {
 		in := out
-		if place != "" {
-			in = value(out, place)
+		for _, k := range strings.FieldsFunc(place, func(r rune) bool { return r == '.' }) {
+			in = value(in, k)
 		}
 		for _, k := range keys {
 			if isNone(value(in, k)) {

@@ -124,6 +124,13 @@ func (w *way) curveWork(v stage.Curve) Work {
 	return k
 }
 
+// rowsOfAll is the extent of all rows, however few are drawn.
+func (w *way) rowsOfAll(all stage.TrainData) stage.Extent {
+	all.Samples = 0
+	key := "rows " + strings.Join(append(slices.Clone(all.Sources), all.Tokens), " ")
+	return w.sized(key, func() (stage.Extent, error) { return all.Extent(w.b.ctx, w.b.env, w.m.shape) })
+}
+
 // healWork counts the products of training: forwards, back to the lowest layer that
 // trains, and once more for the weights that do.
 func (w *way) healWork(v stage.Heal, h Heal) (Work, error) {
@@ -131,10 +138,7 @@ func (w *way) healWork(v stage.Heal, h Heal) (Work, error) {
 	if err != nil {
 		return Work{}, err
 	}
-	all := v.Data
-	all.Samples = 0
-	key := "rows " + strings.Join(append(slices.Clone(all.Sources), all.Tokens), " ")
-	x := w.sized(key, func() (stage.Extent, error) { return all.Extent(w.b.ctx, w.b.env, w.m.shape) })
+	x := w.rowsOfAll(v.Data)
 	k := Work{model: w.m.from, Trainable: trains, Guessed: x.Guessed}
 	rows := float64(x.Rows)
 	if v.Data.Samples > 0 {

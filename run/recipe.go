@@ -135,6 +135,13 @@ type Rows struct {
 	Samples        Count    `yaml:"samples" doc:"rows drawn by seed, or all"`
 	Validation     *int     `yaml:"validation" doc:"rows held out"`
 	ValidationData string   `yaml:"validation_data" doc:"held-out rows of their own"`
+	Answers        *Answers `yaml:"answers" doc:"the whole model's answers to the rows in place of their own (self-data distillation)"`
+}
+
+// Answers is how the whole model answers rows before it is cut.
+type Answers struct {
+	MaxTokens   int     `yaml:"max_tokens" doc:"of an answer; unless given max_length, so that none is learnt to end where it ran out"`
+	Temperature float64 `yaml:"temperature" doc:"0: the likeliest token"`
 }
 
 // Curve measures the loss, or tasks, as more and more layers go in the order that

@@ -55,7 +55,7 @@ func names(t *testing.T, l *Loaded) (out []string) {
 // is read from what it was resolved to.
 func TestShipped(t *testing.T) {
 	counts := map[string]int{"guide": 1, "sapling": 1, "metrics": 4 * (1 + 2*11), "healing": 21, "control": 21, "iterative": 6, "curve": 5, "cost": 5,
-		"metrics-half": 4 * 2 * 11, "healing-half": 21, "calibration": 4 * 3 * 5, "sota": 9, "samples": 1, "sweep": 40, "depth": 8, "budget": 7, "efficiency": 1, "similarity": 6, "data": 4}
+		"metrics-half": 4 * 2 * 11, "healing-half": 21, "calibration": 4 * 3 * 5, "sota": 9, "samples": 1, "sweep": 40, "depth": 8, "budget": 7, "efficiency": 1, "similarity": 6, "data": 4, "reasoning": 3}
 	for _, name := range Shipped() {
 		l, err := Load(name)
 		if err != nil {

@@ -24,7 +24,8 @@ type question struct {
 	row    int // of the data, from 0
 }
 
-func permutation(seed uint64, n int) []int { return rand.New(rand.NewPCG(seed, 0x61736b)).Perm(n) }
+// permutation draws as heal does, so that of the same rows both take the same.
+func permutation(seed uint64, n int) []int { return rand.New(rand.NewPCG(seed, drawStream)).Perm(n) }
 
 // read makes prompts of the rows.
 func (a *answers) read(ctx context.Context) error {

@@ -206,8 +206,13 @@ func (d TrainData) Extent(ctx context.Context, env Env, shape *Shape) (Extent, e
 	_, err := tokenizer.Load(shape.Dir)
 	if !local || err != nil && d.Tokens == "" {
 		x := Extent{Rows: 51_760, Guessed: true} // Alpaca's rows, cleaned
-		if len(d.Sources) > 0 && filepath.Base(d.Sources[0]) == "databricks-dolly-15k" {
-			x.Rows = 15_011
+		if len(d.Sources) > 0 {
+			switch filepath.Base(d.Sources[0]) {
+			case "databricks-dolly-15k":
+				x.Rows = 15_011
+			case "auxiliary_train": // MMLU's
+				x.Rows = 99_842
+			}
 		}
 		if d.Samples > 0 {
 			x.Rows = min(x.Rows, d.Samples)

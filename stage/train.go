@@ -259,10 +259,14 @@ func (s *trainSet) divide(pools []pool, d TrainData) error {
 	return nil
 }
 
+// drawStream is the stream of random numbers that rows are drawn by, those of the
+// first pool.
+const drawStream = 0x76616c6964
+
 // draw takes samples of a pool by seed, some of them to hold out. More than it has
 // are the others over again.
 func (s *trainSet) draw(p pool, stream uint64, count, hold int, d TrainData) error {
-	order := rand.New(rand.NewPCG(d.Seed, 0x76616c6964+stream)).Perm(len(p.made))
+	order := rand.New(rand.NewPCG(d.Seed, drawStream+stream)).Perm(len(p.made))
 	if count > len(order) && hold >= len(order) {
 		return wrong("{validation} %d: %s has only %s", d.Validation, p.source, report.Plural(len(order), "sample")).with("hold fewer out")
 	}

@@ -36,6 +36,7 @@ const (
 	GenerationsFile = "generations.jsonl"   // prompts: a Generation a line
 	SizesFile       = "sizes.jsonl"         // sizes: one report.Sizes
 	SimilarityFile  = "similarity.jsonl"    // similarity: one report.Ranking by cka; its matrix has a row for each depth, [kept+1]
+	AnswersFile     = "answers.jsonl"       // answers: rows to train on, as generate --data writes them
 	CurveFile       = "curve.jsonl"         // curve: one report.Curve
 	ModelDir        = "model"               // checkpoint: a directory that transformers loads
 )
@@ -52,6 +53,7 @@ const (
 	KindSpeed      = "speed" // its manifest is all it has
 	KindSizes      = "sizes"
 	KindSimilarity = "similarity"
+	KindAnswers    = "answers"
 	KindCurve      = "curve"
 )
 

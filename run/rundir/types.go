@@ -56,7 +56,7 @@ type Axis struct {
 	Value string `json:"value"`
 }
 
-// Ref names a stage of a trial. Roles are: score, plan, heal, checkpoint, curve, and
+// Ref names a stage of a trial. Roles are: score, plan, answers, heal, checkpoint, curve, and
 // STATE.tasks, STATE.prompts, STATE.speed, STATE.sizes, STATE.similarity, STATE.perplexity or STATE.perplexity.N of
 // the states dense, cut and healed. Where pruning is iterative score, plan and heal
 // are those of the last round, and score.K, plan.K, heal.K those of round K, from 1.
