@@ -2,6 +2,7 @@ package eval
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"strconv"
 
@@ -101,6 +102,15 @@ func (o Outcomes) File(asked []*Asked, origin Origin) (report.EvalFile, error) {
 	}
 	for _, g := range o.Groups {
 		addGroup(&f, g)
+	}
+	guessing := chancesOf(asked)
+	f.Coppice.Chance = maps.Clone(guessing)
+	for _, g := range o.Groups {
+		for _, m := range g.Metrics {
+			if v := guessing.of(m); v > 0 {
+				f.Coppice.Chance[g.Name] = v
+			}
+		}
 	}
 	return f, nil
 }

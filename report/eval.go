@@ -146,6 +146,9 @@ type EvalOrigin struct {
 	Truncated map[string]int         `json:"truncated,omitempty"` // by task: requests whose contexts lost their beginnings
 	Datasets  map[string]EvalDataset `json:"datasets"`            // by task
 	Means     map[string]EvalMean    `json:"means"`               // by group: how its metrics come from tasks
+	// Chance is what guessing among the choices comes to, by task and group, in acc and
+	// acc_norm.
+	Chance map[string]float64 `json:"chance,omitempty"`
 }
 
 // EvalDataset is where a task's documents came from.

@@ -65,8 +65,8 @@ type TaskCurve struct {
 	HigherIsBetter bool     `json:"higher_is_better"`
 	Partial        bool     `json:"partial"` // not all documents of the published split
 
-	Members []string `json:"-"` // of a group
-	Chance  float64  `json:"-"` // what guessing among the choices comes to; 0: not known
+	Members []string `json:"-"`                // of a group
+	Chance  float64  `json:"chance,omitempty"` // what guessing among the choices comes to; 0: not known
 }
 
 // Typed implements Line.

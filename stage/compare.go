@@ -1,12 +1,11 @@
 package stage
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/coppice-ml/coppice/eval/compare"
 	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/report/stat"
 )
 
 // Compare says whether two results of Eval differ by more than chance.
@@ -84,86 +83,29 @@ func (c Compare) differences(x, y *report.EvalFile) ([]report.Difference, error)
 			return nil, failed("task %s: the two results are of different documents (%d and %d)", task, x.Samples[task].Effective, y.Samples[task].Effective).with("run both with the same data and the same {limit}")
 		}
 	}
-	var out []report.Difference
-	for _, group := range shared(x.Coppice.Means, y.Coppice.Means) {
-		for _, key := range x.Coppice.Means[group].Metrics {
-			l, ok, err := c.compare(group, key, x.Coppice.Means[group].Weights, x, y)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
-				l.Members = x.GroupSubtasks[group]
-				out = append(out, l)
-			}
-		}
-	}
+	means := stat.Means(x)
 	for _, task := range tasks {
 		for _, key := range shared(x.Documents[task], y.Documents[task]) {
-			l, ok, err := c.compare(task, key, map[string]float64{task: 1}, x, y)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
-				out = append(out, l)
-			}
+			means = append(means, stat.Task(task, key))
+		}
+	}
+	var out []report.Difference
+	for _, of := range means {
+		metric, _, _ := strings.Cut(of.Key, ",")
+		if c.Metric != "" && metric != c.Metric {
+			continue
+		}
+		l, ok, err := stat.Between(x, y, of, stat.Options{Resamples: c.Resamples, Seed: c.Seed})
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			l.Members = x.GroupSubtasks[of.Name]
+			out = append(out, l)
 		}
 	}
 	if len(out) == 0 {
 		return nil, failed("the two results have no metric %q in common", c.Metric)
-	}
-	return out, nil
-}
-
-// compare is one metric, of a task or of the weighted mean of several.
-func (c Compare) compare(name, key string, weights map[string]float64, x, y *report.EvalFile) (l report.Difference, ok bool, err error) {
-	metric, filter, _ := strings.Cut(key, ",")
-	if c.Metric != "" && metric != c.Metric {
-		return l, false, nil
-	}
-	var sets [][]compare.Pair
-	var shares []float64
-	var list report.EvalList
-	for _, task := range sortedKeys(weights) {
-		a, okA := x.Documents[task][key]
-		b, okB := y.Documents[task][key]
-		if !okA || !okB {
-			return l, false, nil
-		}
-		set, err := pairs(a, b)
-		if err != nil {
-			return l, false, fmt.Errorf("task %s, metric %s: %w", task, key, err)
-		}
-		list, sets, shares = a, append(sets, set), append(shares, weights[task])
-	}
-	d := compare.Strata(sets, shares, transform(list.Aggregation), compare.Options{Resamples: c.Resamples, Seed: c.Seed})
-	return report.Difference{
-		Task: name, Metric: metric, Filter: filter, A: report.Number(d.A), B: report.Number(d.B), Difference: report.Number(d.Difference),
-		Low: report.Number(d.Low), High: report.Number(d.High), N: d.Documents, OnlyA: d.OnlyA, OnlyB: d.OnlyB, P: report.Number(d.P),
-		Significant: d.Significant(), Worse: d.Worse(list.HigherIsBetter), HigherIsBetter: list.HigherIsBetter,
-		Partial: x.Coppice.Partial || y.Coppice.Partial, Sentence: d.Sentence(name+" "+metric, list.HigherIsBetter),
-	}, true, nil
-}
-
-func transform(aggregation string) compare.Transform {
-	switch aggregation {
-	case "perplexity", "weighted_perplexity":
-		return compare.Perplexity
-	case "bits_per_byte":
-		return compare.Bits
-	}
-	return compare.Mean
-}
-
-func pairs(a, b report.EvalList) ([]compare.Pair, error) {
-	if len(a.Values) != len(b.Values) || len(a.Values) == 0 {
-		return nil, fmt.Errorf("%d values in A and %d in B", len(a.Values), len(b.Values))
-	}
-	out := make([]compare.Pair, len(a.Values))
-	for i := range out {
-		out[i] = compare.Pair{A: float64(a.Values[i]), B: float64(b.Values[i]), Weight: 1}
-		if len(a.Weights) == len(out) {
-			out[i].Weight = a.Weights[i]
-		}
 	}
 	return out, nil
 }

@@ -123,14 +123,11 @@ func means(set []Pair) (a, b float64) {
 func interval(sets [][]Pair, weights []float64, transform Transform, opt Options) (low, high float64) {
 	random := rand.New(rand.NewPCG(opt.Seed, 0x636f6d70617265))
 	differences := make([]float64, opt.Resamples)
-	for r := range differences {
-		for i, set := range sets {
-			var sa, sb, w float64
-			for range set {
-				p := &set[random.IntN(len(set))]
-				sa, sb, w = sa+p.A, sb+p.B, w+p.Weight
-			}
-			differences[r] += weights[i] * (transform(sb/w) - transform(sa/w))
+	for i, set := range sets {
+		again := resampling(random, set)
+		for r := range differences {
+			a, b := again()
+			differences[r] += weights[i] * (transform(b) - transform(a))
 		}
 	}
 	slices.Sort(differences)
@@ -152,17 +149,11 @@ func quantile(sorted []float64, q float64) float64 {
 func (d *Difference) test(sets [][]Pair, weights []float64, opt Options) {
 	onlyA, onlyB := make([]int, len(sets)), make([]int, len(sets))
 	for i, set := range sets {
-		for _, p := range set {
-			if p.Weight != 1 || p.A != 0 && p.A != 1 || p.B != 0 && p.B != 1 {
-				return
-			}
-			switch {
-			case p.A > p.B:
-				onlyA[i]++
-			case p.B > p.A:
-				onlyB[i]++
-			}
+		c, ok := count(set)
+		if !ok {
+			return
 		}
+		onlyA[i], onlyB[i] = c.onlyA, c.onlyB
 	}
 	d.OnlyA, d.OnlyB = 0, 0
 	for i := range sets {
