@@ -89,6 +89,7 @@ func (m Matrix) addNumbers(out *picture, sorted []float64) error {
 			}
 			style := &label.TextStyle[0]
 			style.XAlign, style.YAlign, style.Font.Size = text.XCenter, text.YCenter, vg.Points(8)
+			style.Font.Variant = "Sans"
 			if rank(v, sorted) > .5 {
 				style.Color = color.White
 			}
@@ -101,7 +102,8 @@ func (m Matrix) addNumbers(out *picture, sorted []float64) error {
 // scale is the strip of greys with the values they stand for.
 func scale(sorted []float64) *plot.Plot {
 	p := plot.New()
-	p.BackgroundColor = color.White
+	p.BackgroundColor = nil
+	p.Y.Tick.Label.Font.Variant = "Sans"
 	p.HideX()
 	strip := plotter.NewHeatMap(strip{}, greys{})
 	strip.Min, strip.Max = 0, 1
@@ -139,7 +141,7 @@ type greys struct{}
 func (greys) Colors() []color.Color {
 	colors := make([]color.Color, 256)
 	for i := range colors {
-		colors[i] = color.Gray{Y: uint8(255 - i)}
+		colors[i] = color.Gray{Y: min(uint8(255-i)|1, 253)} // odd: never the ink and paper of a page
 	}
 	return colors
 }

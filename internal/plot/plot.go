@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -32,11 +33,14 @@ type picture struct {
 	*plot.Plot
 	legend []mark
 	bar    *plot.Plot
+	first  []plot.Plotter // below everything else
+	notes  []note
 }
 
 // mark is a sign and what it means.
 type mark struct {
 	shape draw.GlyphDrawer // nil: a line
+	color color.Color      // of the shape; nil: black
 	line  draw.LineStyle
 	text  string
 }
@@ -78,8 +82,8 @@ func encode(w io.Writer, extension, caption string, panels []Panel) error {
 	if _, err := canvas.WriteTo(&raw); err != nil {
 		return err
 	}
-	// Whoever has no Liberation Serif has another serif.
-	_, err = w.Write(bytes.ReplaceAll(raw.Bytes(), []byte("font-family:Liberation Serif;"), []byte("font-family:Liberation Serif,Times New Roman,Times,serif;")))
+	// Whoever has no Liberation Sans has one that is as wide.
+	_, err = w.Write(bytes.ReplaceAll(raw.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;")))
 	return err
 }
 
@@ -91,6 +95,8 @@ type Profile struct {
 	Scores   []float64 // [L]; NaN is left out
 	First    []int     // layers to mark as first to drop
 	FirstFew string    // what they are called in the legend; "": first to drop
+
+	Protected []int // layers that may not drop: shaded
 }
 
 func (Profile) height(width vg.Length) vg.Length { return max(width*.42, 2.4*vg.Inch) }
@@ -104,6 +110,9 @@ func (p Profile) draw() (*picture, error) {
 		few = "first to drop"
 	}
 	out := blank(p.Title, x, p.Label)
+	if err := shade(out, p.Protected); err != nil {
+		return nil, err
+	}
 	line, first, rest := plotter.XYs{}, plotter.XYs{}, plotter.XYs{}
 	for l, v := range p.Scores {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
@@ -133,6 +142,32 @@ func (p Profile) draw() (*picture, error) {
 	out.X.Tick.Marker, out.Y.Tick.Marker = whole{}, decimal{}
 	room(out)
 	return out, nil
+}
+
+// shade puts a grey band behind layers that may not drop.
+func shade(out *picture, layers []int) error {
+	for _, l := range layers {
+		band, err := plotter.NewPolygon(plotter.XYs{{X: float64(l) - .5}, {X: float64(l) + .5}, {X: float64(l) + .5}, {X: float64(l) - .5}})
+		if err != nil {
+			return err
+		}
+		band.Color, band.LineStyle.Width = faint(), 0
+		out.first = append(out.first, &column{Polygon: band})
+	}
+	if len(layers) > 0 {
+		out.legend = append(out.legend, mark{line: draw.LineStyle{Color: faint(), Width: vg.Points(8)}, text: "protected"})
+	}
+	return nil
+}
+
+// column is a polygon from the bottom of a plot to its top.
+type column struct{ *plotter.Polygon }
+
+// Plot implements plot.Plotter.
+func (c *column) Plot(canvas draw.Canvas, p *plot.Plot) {
+	at := c.XYs[0]
+	at[0].Y, at[1].Y, at[2].Y, at[3].Y = p.Y.Min, p.Y.Min, p.Y.Max, p.Y.Max
+	c.Polygon.Plot(canvas, p)
 }
 
 // Curve is a value for n = 0, 1, …
@@ -243,7 +278,10 @@ func blank(title, x, y string) *picture {
 	p.Title.TextStyle.Font.Size = vg.Points(11)
 	p.Title.Padding = vg.Points(6)
 	p.X.Label.TextStyle.Font.Size, p.Y.Label.TextStyle.Font.Size = vg.Points(10), vg.Points(10)
-	p.BackgroundColor = color.White
+	for _, f := range []*font.Font{&p.Title.TextStyle.Font, &p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font, &p.X.Tick.Label.Font, &p.Y.Tick.Label.Font} {
+		f.Variant = "Sans"
+	}
+	p.BackgroundColor = nil // the sheet is white, and a page has a colour of its own
 	return &picture{Plot: p}
 }
 

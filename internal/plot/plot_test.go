@@ -115,7 +115,7 @@ func TestSheet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Model: pico", "seed 42", "2026-11-26", "first to drop", "guessing", "± one standard error", "a quarter", "serif", "2 (7.39)"} {
+	for _, want := range []string{"Model: pico", "seed 42", "2026-11-26", "first to drop", "guessing", "± one standard error", "a quarter", "sans-serif", "2 (7.39)"} {
 		if !strings.Contains(string(raw), want) {
 			t.Errorf("no %q", want)
 		}

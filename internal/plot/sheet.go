@@ -1,6 +1,7 @@
 package plot
 
 import (
+	"cmp"
 	"fmt"
 	"image/color"
 	"strings"
@@ -97,8 +98,9 @@ func (s *sheet) draw(c draw.Canvas) error {
 	return nil
 }
 
-// drawOn draws the plot, and its legend in a strip of its own below, where no data are.
-func (p *picture) drawOn(c draw.Canvas) {
+// drawOn draws the plot, and its legend in a strip of its own below, where no data
+// are, and returns where the data lie.
+func (p *picture) drawOn(c draw.Canvas) draw.Canvas {
 	if len(p.legend) > 0 {
 		strip := legendSize * 1.6
 		p.drawLegend(draw.Crop(c, 0, 0, 0, -(c.Max.Y - c.Min.Y - strip)))
@@ -109,7 +111,11 @@ func (p *picture) drawOn(c draw.Canvas) {
 		p.bar.Draw(draw.Crop(c, c.Max.X-c.Min.X-width, 0, 24, -24))
 		c = draw.Crop(c, 0, -width-gap, 0, 0)
 	}
+	for _, under := range p.first {
+		under.Plot(p.DataCanvas(c), p.Plot)
+	}
 	p.Draw(c)
+	return p.DataCanvas(c)
 }
 
 // drawLegend draws the marks one beside the other, with room for fonts that are wider.
@@ -126,7 +132,7 @@ func (p *picture) drawLegend(c draw.Canvas) {
 		if m.shape == nil {
 			c.StrokeLine2(m.line, x, middle, x+sign, middle)
 		} else {
-			c.DrawGlyph(draw.GlyphStyle{Color: color.Black, Radius: vg.Points(3), Shape: m.shape}, vg.Point{X: x + sign/2, Y: middle})
+			c.DrawGlyph(draw.GlyphStyle{Color: cmp.Or[color.Color](m.color, color.Black), Radius: vg.Points(3), Shape: m.shape}, vg.Point{X: x + sign/2, Y: middle})
 		}
 		c.FillText(style, vg.Point{X: x + sign + gap/2, Y: y}, m.text)
 		x += sign + gap + style.Width(m.text)*1.2
@@ -136,7 +142,7 @@ func (p *picture) drawLegend(c draw.Canvas) {
 // styled is text of a size, at the left of its point and above it.
 func styled(size vg.Length) text.Style {
 	return text.Style{
-		Color: color.Black, Font: font.From(font.Font{Typeface: "Liberation", Variant: "Serif"}, size),
+		Color: color.Black, Font: font.From(font.Font{Typeface: "Liberation", Variant: "Sans"}, size),
 		XAlign: text.XLeft, YAlign: text.YBottom, Handler: text.Plain{Fonts: font.DefaultCache},
 	}
 }
