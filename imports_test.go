@@ -33,7 +33,7 @@ const importRule = `
 	chat/jinja/syntax  < chat/jinja
 	chat/jinja         < chat eval
 	data        < eval
-	report      < eval stage internal/bench internal/cli
+	report      < eval stage internal/bench internal/plot internal/cli
 
 	# forms of other programs
 	gguf chat tokenizer checkpoint model engine/block internal/number < export
@@ -62,7 +62,11 @@ const importRule = `
 	internal/doctor internal/nearest internal/selfcheck internal/bench < stage
 	stage       < internal/cli
 	report internal/wholefile < run/rundir
-	run/rundir  < run
+	run/rundir  < run report/digest
+	report eval/compare        < report/stat
+	report/stat                < stage report/digest
+	report/digest internal/plot internal/wholefile < report/page
+	report/page < internal/cli
 	stage prune generate internal/strictyaml internal/nearest internal/filelock < run
 	run         < internal/cli
 
@@ -105,6 +109,7 @@ const neverRule = `
 	generate    -> forest
 	engine/block -> engine
 	run/rundir  -> engine model stage
+	report/page -> engine model stage run
 	safetensors -> checkpoint
 	torchfile   -> checkpoint
 	tokenizer   -> model engine checkpoint

@@ -134,7 +134,7 @@ not met, 64 usage, 130 cancelled.`,
 	root.AddCommand(
 		newInspect(a), newTokenize(a), newLogProbs(a), newPPL(a), newGenerate(a),
 		newScore(a), newEval(a), newCompare(a), newCurve(a), newVariants(a), newPrune(a),
-		newInit(a), newHeal(a), newMergeAdapter(a), newExport(a), newRun(a),
+		newInit(a), newHeal(a), newMergeAdapter(a), newExport(a), newRun(a), newReport(a),
 		newPull(a), newPush(a), newSelfcheck(a),
 		newBench(a), newDoctor(a), newDemo(a), newSapling(a),
 		newVersion(a), newCompletion(),

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/coppice-ml/coppice/internal/plot"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/stage"
 )
@@ -86,7 +87,7 @@ func (o curveOptions) run(ctx context.Context, a *app) error {
 	if len(result.Tasks) > 0 && o.Limit > 0 {
 		more = append(more, fmt.Sprintf("the first %d documents of each task", o.Limit))
 	}
-	return o.plot.draw(a, caption(o.Model, result.Data, &result.Compute, more...), curvePanels(result, o.all))
+	return o.plot.draw(a, caption(o.Model, result.Data, &result.Compute, more...), plot.Curves(result, outline(curveEntries(result), o.all).rows))
 }
 
 func printCurve(a *app, c report.Curve, all bool) error {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/coppice-ml/coppice/internal/sapling"
 	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/report/page"
 	"github.com/coppice-ml/coppice/run"
 	"github.com/coppice-ml/coppice/run/rundir"
 	"github.com/coppice-ml/coppice/stage"
@@ -159,14 +161,15 @@ func (o runOptions) do(ctx context.Context, a *app, opt run.Options) error {
 	if outcome == nil {
 		return err
 	}
-	if shown := a.summary(outcome); shown != nil && err == nil {
-		err = shown
+	path, wrote := page.Report("", outcome.Dir)
+	if wrote == nil {
+		wrote = a.summary(outcome, path)
 	}
-	return err
+	return cmp.Or(err, wrote)
 }
 
 // summary is the end of a run, on one screen.
-func (a *app) summary(o *run.Outcome) error {
+func (a *app) summary(o *run.Outcome, page string) error {
 	if a.json {
 		return nil
 	}
@@ -181,6 +184,7 @@ func (a *app) summary(o *run.Outcome) error {
 	if err := errors.Join(a.printf("\n"), a.tables(t, 3)); err != nil {
 		return err
 	}
+	a.note("report: %s", page)
 	for _, line := range words {
 		a.note("%s", line)
 	}

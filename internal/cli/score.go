@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/coppice-ml/coppice/internal/plot"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/stage"
 )
@@ -84,7 +85,7 @@ func (o scoreOptions) run(ctx context.Context, a *app) error {
 	if err := printRankings(a, rankings); err != nil {
 		return err
 	}
-	return o.plot.draw(a, rankingCaption(o.Model, rankings), rankingPanels(rankings))
+	return o.plot.draw(a, rankingCaption(o.Model, rankings), plot.Rankings(rankings))
 }
 
 // printRankings writes a JSON line a metric, or a table: it has a row for every

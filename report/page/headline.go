@@ -1,0 +1,210 @@
+package page
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/report/digest"
+	"github.com/coppice-ml/coppice/report/stat"
+	"github.com/coppice-ml/coppice/run/rundir"
+)
+
+// headline is a trial in one sentence.
+func headline(t *digest.Trial, dense *digest.Comparison) string {
+	parts := []string{cutText(t)}
+	if h := t.Heal; h != nil {
+		parts = append(parts, fmt.Sprintf("healed %s on %s rows of %s", duration(h.Measured.Seconds), thousands(int64(h.Samples)), base(h.Data)))
+	}
+	s := strings.Join(parts, ", ")
+	if numbers := numbersText(t); numbers != "" {
+		s += ": " + numbers
+	}
+	if dense != nil && dense.Mean != nil {
+		d := dense.Mean
+		s += fmt.Sprintf("; %s points [%s, %s] against dense", points(d.Difference), points(d.Low), points(d.High))
+		if d.A != 0 && d.HigherIsBetter {
+			s += fmt.Sprintf(", %s kept", percent(float64(d.B)/float64(d.A)))
+		}
+		if r := recovery(t); r.Finite() {
+			s += fmt.Sprintf(", %s of the loss recovered", percent(float64(r)))
+		}
+	}
+	return s + "."
+}
+
+// recovery is how much of what the cut took healing brought back, in the mean.
+func recovery(t *digest.Trial) report.Number {
+	dense, okD := meanOf(t, rundir.Dense)
+	cut, okC := meanOf(t, rundir.Cut)
+	healed, okH := meanOf(t, rundir.Healed)
+	if !okD || !okC || !okH || cut.Value >= dense.Value {
+		return digest.NaN()
+	}
+	return stat.Recovery(dense.Value, cut.Value, healed.Value)
+}
+
+func meanOf(t *digest.Trial, state string) (digest.Value, bool) {
+	s := t.State(state)
+	if s == nil {
+		return digest.Value{}, false
+	}
+	v, _, ok := s.Mean()
+	return v, ok
+}
+
+// cutText says what of the model is left: 24 of 32 layers of it, 8 cut: 24-31.
+func cutText(t *digest.Trial) string {
+	p := t.Plan
+	switch {
+	case p == nil:
+		return fmt.Sprintf("%s, all %d layers", t.Of.Name, t.Of.Facts.Layers)
+	case len(p.Drop) == 0:
+		return fmt.Sprintf("%s, none of %d layers cut", t.Of.Name, p.Layers)
+	}
+	return fmt.Sprintf("%d of %d layers of %s, %s", len(p.Keep), p.Layers, t.Of.Name, dropText(p))
+}
+
+func dropText(p *report.Plan) string {
+	n := len(p.Drop)
+	last := true
+	for i, l := range p.Drop {
+		last = last && l == p.Layers-n+i
+	}
+	if last {
+		return fmt.Sprintf("the last %d cut", n)
+	}
+	return fmt.Sprintf("%s cut", report.FormatLayers(p.Drop))
+}
+
+// numbersText gives the mean of the tasks, or else the perplexity, of every state.
+func numbersText(t *digest.Trial) string {
+	last := t.Last()
+	if last == nil {
+		return perplexityText(t)
+	}
+	v, _, ok := last.Mean()
+	if !ok {
+		return ""
+	}
+	name := "mean accuracy"
+	if !v.Group {
+		name = v.Task + " " + v.Metric
+	} else if v.Metric != "acc" {
+		name = "mean " + v.Metric
+	}
+	s := name + " " + share(v.Value, 3)
+	if v.StdErr.Finite() {
+		s += " ± " + share(v.StdErr, 3)
+	}
+	for _, state := range []string{rundir.Dense, rundir.Cut} {
+		if other, ok := meanOf(t, state); ok && state != last.Name {
+			s += fmt.Sprintf(", %s %s", state, share(other.Value, 3))
+		}
+	}
+	return s
+}
+
+func perplexityText(t *digest.Trial) string {
+	var parts []string
+	for i := len(t.States) - 1; i >= 0; i-- {
+		if s := t.States[i]; len(s.Perplexity) > 0 {
+			parts = append(parts, fmt.Sprintf("%s %.4g", s.Name, float64(s.Perplexity[0].Perplexity)))
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "perplexity " + strings.Join(parts, ", ")
+}
+
+// lead is the first sentence of a report.
+func (v *view) lead() string {
+	t := v.best
+	switch {
+	case t == nil:
+		return "There is no trial here."
+	case len(v.d.Trials) == 1 && t.Curve != nil && t.Last() == nil:
+		return curveText(t)
+	case len(v.d.Trials) == 1:
+		return headline(t, v.dense[t])
+	case t.Last() == nil && t.Curve != nil:
+		return v.curvesText()
+	}
+	s := fmt.Sprintf("%s, %d of %d with all they were to have.", plural(len(v.d.Trials), "trial"), v.complete(), len(v.d.Trials))
+	if t.Last() == nil {
+		return s
+	}
+	return fmt.Sprintf("%s Best is %s: %s", s, t.Label, headline(t, v.dense[t]))
+}
+
+func plural(n int, noun string) string { return report.Plural(n, noun) }
+
+func (v *view) complete() (n int) {
+	for _, t := range v.d.Trials {
+		if len(t.Gaps) == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// curveText says how far a model can be cut.
+func curveText(t *digest.Trial) string {
+	n, of, name := holds(t.Curve)
+	return fmt.Sprintf("%s, layers cut in the order of %s: up to %d of %d keep nine tenths of the whole model's %s.", t.Of.Name, t.Curve.Metric, n, of, name)
+}
+
+func (v *view) curvesText() string {
+	best, most, of, name := v.best, -1, 0, ""
+	for _, t := range v.d.Trials {
+		if t.Curve == nil {
+			continue
+		}
+		if n, all, what := holds(t.Curve); n > most {
+			best, most, of, name = t, n, all, what
+		}
+	}
+	return fmt.Sprintf("%s; %s goes furthest: up to %d of %d layers cut keep nine tenths of the whole model's %s.", plural(len(v.d.Trials), "trial"), best.Label, most, of, name)
+}
+
+// holds is the largest number of layers up to which every cut keeps nine tenths of
+// what the whole model has: of accuracy its value; of loss no more than its tenth is
+// added.
+func holds(c *report.Curve) (n, layers int, name string) {
+	values, name, up := curveValues(c)
+	layers = len(c.Dropped) - 1
+	if len(values) == 0 {
+		return 0, layers, name
+	}
+	for n = 0; n+1 < len(values); n++ {
+		next := values[n+1]
+		if up && next < .9*values[0] || !up && next > 1.1*values[0] || !next.Finite() {
+			break
+		}
+	}
+	return n, layers, name
+}
+
+// curveValues are the one line of a curve that says most: the last group of its tasks,
+// or the loss.
+func curveValues(c *report.Curve) (values []report.Number, name string, higherIsBetter bool) {
+	if len(c.Tasks) == 0 {
+		return c.Loss, "loss", false
+	}
+	best := c.Tasks[0]
+	for _, t := range c.Tasks {
+		if t.Group && (!best.Group || t.N > best.N) {
+			best = t
+		}
+	}
+	return best.Values, best.Task + " " + best.Metric, best.HigherIsBetter
+}
+
+func base(path string) string {
+	path = strings.TrimRight(path, "/")
+	if at := strings.IndexByte(path, '@'); at > 0 {
+		path = path[:at]
+	}
+	return path[strings.LastIndexByte(path, '/')+1:]
+}
