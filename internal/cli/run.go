@@ -162,10 +162,8 @@ func (o runOptions) do(ctx context.Context, a *app, opt run.Options) error {
 		return err
 	}
 	path, wrote := page.Report("", outcome.Dir)
-	if wrote == nil {
-		wrote = a.summary(outcome, path)
-	}
-	return cmp.Or(err, wrote)
+	shown := a.summary(outcome, path)
+	return cmp.Or(err, wrote, shown)
 }
 
 // summary is the end of a run, on one screen.

@@ -57,24 +57,6 @@ func RankCorrelation(a, b []int) float64 {
 	return 1 - 6*sum/float64(n*(n*n-1))
 }
 
-// Repetition is the share of a text's word pairs that it has had before: 0 where all
-// are new. NaN: there are no two words.
-func Repetition(words []string) float64 {
-	if len(words) < 2 {
-		return math.NaN()
-	}
-	seen := map[[2]string]bool{}
-	again := 0
-	for i := 1; i < len(words); i++ {
-		pair := [2]string{words[i-1], words[i]}
-		if seen[pair] {
-			again++
-		}
-		seen[pair] = true
-	}
-	return float64(again) / float64(len(words)-1)
-}
-
 // Pareto are the places of the points that no other one beats: none has at most its
 // cost and more worth, or less cost and as much. They come by cost.
 func Pareto(cost, worth []float64) (front []int) {

@@ -40,6 +40,8 @@ type State struct {
 	Perplexity []report.Perplexity
 	Texts      []rundir.Generation
 	Speed      *rundir.Measured
+	Sizes      *report.Sizes
+	Similarity report.Matrix // [kept+1][kept+1] of the states before and after every layer
 }
 
 // Heal is a training.
@@ -176,8 +178,12 @@ func (t *Trial) take(s *Stage, role string) {
 		t.state(state).Speed = &v
 	case report.Curve:
 		t.Curve = &v
+	case report.Sizes:
+		t.state(state).Sizes = &v
 	case report.Ranking, report.Blocks:
-		if role == rundir.KindScore {
+		if r, ok := v.(report.Ranking); ok && s.Kind == rundir.KindSimilarity {
+			t.state(state).Similarity = r.Matrix
+		} else if role == rundir.KindScore {
 			t.Score = v.(report.Line)
 		}
 	case report.Plan:
@@ -269,6 +275,10 @@ func (s *Stage) result() (any, error) {
 		return s.line(rundir.PerplexityFile)
 	case rundir.KindCurve:
 		return s.line(rundir.CurveFile)
+	case rundir.KindSizes:
+		return s.line(rundir.SizesFile)
+	case rundir.KindSimilarity:
+		return s.line(rundir.SimilarityFile)
 	}
 	return struct{}{}, nil // of other kinds that it is done is all there is to know
 }

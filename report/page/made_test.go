@@ -191,7 +191,7 @@ func (m *maker) heal(t *rundir.Trial, method, data string) {
 }
 
 func (m *maker) texts(t *rundir.Trial, state, prompt, text string) {
-	g := fmt.Sprintf("{\"prompt\":%q,\"text\":%q,\"tokens\":9,\"finish\":\"length\"}\n", prompt, text)
+	g := fmt.Sprintf("{\"prompt\":%q,\"text\":%q,\"tokens\":9,\"finish\":\"length\",\"repetition\":0.37}\n", prompt, text)
 	m.stage(t, state+".prompts", rundir.KindPrompts, rundir.GenerationsFile, g)
 }
 

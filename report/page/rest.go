@@ -16,7 +16,7 @@ const textTrials = 6
 
 // textSection sets what the states make of each prompt side by side.
 func (v *view) textSection() (section, error) {
-	s := section{ID: "texts", Title: "Generations", Intro: "Greedy, as long as the recipe says. The number is the share of word pairs that the text has had before."}
+	s := section{ID: "texts", Title: "Generations", Intro: "Greedy, as long as the recipe says. In brackets: how much of the text it had before, in sequences of four tokens."}
 	shown, more := 0, 0
 	for _, t := range v.ordered() {
 		table := textTable(t)
@@ -90,8 +90,8 @@ func generation(texts []rundir.Generation, prompt string) Cell {
 	if strings.TrimSpace(g.Text) == "" {
 		c.Text, c.Weak = "(nothing)", true
 	}
-	if r := digest.Repetition(strings.Fields(g.Text)); !math.IsNaN(r) && g.Tokens >= 8 {
-		c.Text += fmt.Sprintf("  [%s]", percent(r))
+	if g.Tokens >= 8 {
+		c.Text += fmt.Sprintf("  [%s]", percent(g.Repetition))
 	}
 	return c
 }
