@@ -30,6 +30,16 @@ func TestDocsName(t *testing.T) {
 			t.Errorf("docs/metrics.md lacks %s", m.Name)
 		}
 	}
+	paper := readDoc(t, "docs/paper.md")
+	recipes, err := os.ReadDir("run/recipes")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range recipes {
+		if !strings.Contains(paper, "`"+strings.TrimSuffix(r.Name(), ".yaml")+"`") {
+			t.Errorf("docs/paper.md lacks %s", r.Name())
+		}
+	}
 	families := readDoc(t, "docs/families.md")
 	for _, name := range model.Architectures() {
 		if name == "ChatGLMForConditionalGeneration" { // another name of ChatGLMModel

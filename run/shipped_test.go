@@ -9,12 +9,18 @@ import (
 	"testing"
 
 	"github.com/coppice-ml/coppice/internal/sapling"
+	"github.com/coppice-ml/coppice/internal/testkit"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/stage"
 )
 
 // llama is a directory with the config of Llama 3.1 8B, and nothing else.
 const llama = "../model/testdata/configs/llama-3.1-8b"
+
+// env is an environment to plan and run in.
+func env(t *testing.T) stage.Env {
+	return stage.Env{Getenv: os.Getenv, Cache: t.TempDir(), Version: "test", Talk: stage.Silent{}}
+}
 
 // planned is what a shipped recipe would do with a model, at a made-up pace.
 func planned(t *testing.T, name, model string, changes ...Change) *Plan {
@@ -26,13 +32,18 @@ func planned(t *testing.T, name, model string, changes ...Change) *Plan {
 	if l, err = l.With([]string{model}, changes); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	env := stage.Env{Getenv: os.Getenv, Cache: t.TempDir(), Version: "test", Talk: stage.Silent{}}
-	o := Options{Recipe: l, Out: filepath.Join(t.TempDir(), "out"), Embedded: sapling.Make, Pace: map[string]stage.Pace{model: {Layer: 1e-6, Head: 1e-6, Alone: 1e-5}}}
-	p, err := Prepare(context.Background(), env, o)
+	p, err := Prepare(context.Background(), env(t), shippedOptions(t, l, model))
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
 	return p
+}
+
+func shippedOptions(t *testing.T, l *Loaded, model string) Options {
+	return Options{
+		Recipe: l, Out: filepath.Join(t.TempDir(), "out"), Command: []string{"coppice", "run"}, Embedded: sapling.Make,
+		Pace: map[string]stage.Pace{model: {Layer: 1e-6, Head: 1e-6, Alone: 1e-5}}, Tell: func(report.Stage) error { return nil },
+	}
 }
 
 // TestDryRuns: every recipe that ships can be planned for Llama 3.1 8B by its config
@@ -73,5 +84,84 @@ func TestEfficiency(t *testing.T) {
 	norms := int64(2 * 64 * 4096 * (2*24 + 1))
 	if cut.AttentionMACs != attention || cut.MACs != cut.PaperMACs-norms+attention {
 		t.Errorf("attention %d, want %d; in all %d", cut.AttentionMACs, attention, cut.MACs)
+	}
+}
+
+// little cuts the axes of recipes down to what shows that they run.
+func little() map[string][]string {
+	metrics := []string{"matrix.metric=[reverse, taylor]", "matrix.lr={set: heal.lr, values: [1e-3]}", "score.per_metric.ppl.data.from=sapling:validation.txt"}
+	healing := "matrix.healing=[{name: none, heal: none}, {name: LoRA, heal: {method: lora, rank: 2}}, {name: last1, heal: {last: 1}}]"
+	return map[string][]string{
+		"metrics": metrics, "metrics-half": metrics, "healing": {healing}, "control": {healing}, "healing-half": {healing, "matrix.cut=[{name: half, prune: {by: taylor, ratio: 0.5}}]"},
+		"cost":        {healing},
+		"iterative":   {`matrix.rounds=[{name: once, prune: {count: 2}}, {name: twice, prune: {iterative: "1:2"}}]`, "matrix.metric=[taylor]"},
+		"calibration": {"matrix.metric=[bi, taylor]", "matrix.data=[{name: own, score: {data: {from: sapling:calibration.txt}}}]", "matrix.samples={set: score.data.samples, values: [2, 4]}"},
+		"data":        {"matrix.data=[{name: none, heal: none}, {name: own, heal: {data: {from: sapling:instructions.json}}}]"},
+		"curve":       {"measure={task_dir: sapling:tasks, data_dir: sapling:data}", "matrix.metric=[reverse]", "curve.tasks=[sapling_piqa]", "curve.limit=4"},
+		"similarity":  {"matrix.metric=[reverse]", "measure.similarity={data: {from: sapling:calibration.txt, samples: 4, length: 16}, rows: sequence}", "measure.tasks=[]"},
+		"efficiency":  {"measure.tasks=[]"},
+		"samples":     {"measure.tasks=[]", "measure.max_tokens=8"},
+		"sweep":       {"matrix.metric=[bi]", "matrix.ratio={set: prune.ratio, values: [0.25, 0.5]}"},
+		"depth":       {"matrix.trained=[{name: lm_head, heal: {last: 0}}, {name: full, heal: {method: full}}]"},
+		"budget":      {"matrix.rows=[{name: few, heal: {data: {samples: 16}}}, {name: more, heal: {data: {samples: 24}}}]"},
+		"reasoning":   {"heal.data.samples=24"},
+	}
+}
+
+// onSapling are the changes that make any recipe run on the model that ships, in seconds.
+func onSapling(l *Loaded, name string) []string {
+	r := l.Recipe
+	out := []string{"score.data.from=sapling:calibration.txt", "score.data.samples=4", "score.data.length=32"}
+	if m := r.Measure; m != nil {
+		out = append(out, "measure.task_dir=sapling:tasks", "measure.data_dir=sapling:data", "measure.limit=4", "measure.tasks=[sapling_piqa]",
+			"measure.speed={prefill: 16, decode: 4}", "measure.max_tokens=4")
+		if len(m.Perplexity) > 0 {
+			out = append(out, "measure.perplexity=[{data: sapling:validation.txt, windows: joined, length: 128}]")
+		}
+	}
+	if r.Heal != nil {
+		out = append(out, "heal.data.from=sapling:instructions.json", "heal.data.max_length=64", "heal.data.validation=4", "heal.data.samples=24",
+			"heal.steps=2", "heal.batch_size=4", "heal.eval_every=0", "heal.keep=last", "heal.warmup_steps=0")
+	}
+	return append(out, little()[name]...)
+}
+
+// TestOnSapling: the recipes run, cut down, on the model that ships; a second time
+// there is nothing to do.
+func TestOnSapling(t *testing.T) {
+	const model = "sapling:model"
+	for _, name := range Shipped() {
+		t.Run(name, func(t *testing.T) {
+			if !slices.Contains([]string{"efficiency", "samples"}, name) {
+				testkit.Slow(t)
+			}
+			whole, err := Load(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var changes []Change
+			for _, text := range onSapling(whole, name) {
+				c, err := ParseChange(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				changes = append(changes, c)
+			}
+			l, err := whole.With([]string{model}, changes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, e := shippedOptions(t, l, model), env(t)
+			for again := range 2 {
+				p, err := Prepare(context.Background(), e, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := p.Do(context.Background(), e, o)
+				if err != nil || got.Failed > 0 || (got.Done == 0) != (again == 1) {
+					t.Fatalf("%+v, %v", got, err)
+				}
+			}
+		})
 	}
 }
