@@ -37,7 +37,7 @@ func (w *way) answers(h Heal, d stage.TrainData) (*Stage, stage.TrainData, error
 		s.seed(w.t.Seed)
 	}
 	rows := w.rowsOf(d)
-	s.spec, s.Work = v, dense.decodeWork(int(rows.Rows)*v.MaxTokens/atOnce)
+	s.spec, s.Work = v, dense.decodeWork(rows.Rows*v.MaxTokens/atOnce)
 	s.Work.Disk, s.Work.Guessed = int64(rows.Tokens*8), true
 	s = w.b.graph.add(s)
 	if !slices.Contains(w.refs, s.ref(rundir.KindAnswers)) {
@@ -54,9 +54,8 @@ const templateAlpaca = "alpaca"
 
 // rowsOf is the extent of the rows that are trained on.
 func (w *way) rowsOf(d stage.TrainData) stage.Extent {
-	n := d.Samples
 	x := w.rowsOfAll(d)
-	if n > 0 && n < x.Rows {
+	if n := d.Samples; n > 0 && n < x.Rows {
 		share := float64(n) / float64(x.Rows)
 		x.Rows, x.Tokens, x.Scored = n, share*x.Tokens, share*x.Scored
 	}
