@@ -281,6 +281,7 @@ func blank(title, x, y string) *picture {
 	for _, f := range []*font.Font{&p.Title.TextStyle.Font, &p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font, &p.X.Tick.Label.Font, &p.Y.Tick.Label.Font} {
 		f.Variant = "Sans"
 	}
+	p.X.Label.Padding, p.Y.Label.Padding = vg.Points(3), vg.Points(3)
 	p.BackgroundColor = nil // the sheet is white, and a page has a colour of its own
 	return &picture{Plot: p}
 }

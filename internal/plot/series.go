@@ -44,7 +44,7 @@ func signs() []sign {
 		return out
 	}
 	return []sign{
-		{draw.RingGlyph{}, color.Black, nil},
+		{ring{}, color.Black, nil},
 		{draw.PyramidGlyph{}, color.RGBA{R: 0xd5, G: 0x5e, A: 255}, pt(6, 3)},
 		{draw.CircleGlyph{}, color.RGBA{G: 0x72, B: 0xb2, A: 255}, nil},
 		{draw.BoxGlyph{}, color.RGBA{G: 0x9e, B: 0x73, A: 255}, pt(2, 2)},
@@ -53,6 +53,21 @@ func signs() []sign {
 		{draw.TriangleGlyph{}, color.RGBA{R: 0x56, G: 0xb4, B: 0xe9, A: 255}, pt(1, 2)},
 		{draw.PlusGlyph{}, color.RGBA{R: 0x8c, G: 0x51, B: 0x0a, A: 255}, pt(10, 3)},
 	}
+}
+
+// ring is a circle that can be seen over lines.
+type ring struct{}
+
+// DrawGlyph implements draw.GlyphDrawer.
+func (ring) DrawGlyph(c *draw.Canvas, style draw.GlyphStyle, at vg.Point) {
+	path := vg.Path{}
+	path.Move(vg.Point{X: at.X + style.Radius, Y: at.Y})
+	path.Arc(at, style.Radius, 0, 2*math.Pi)
+	path.Close()
+	c.SetColor(color.White)
+	c.Fill(path)
+	c.SetLineStyle(draw.LineStyle{Color: style.Color, Width: vg.Points(1.2)})
+	c.Stroke(path)
 }
 
 // Signs is how many series can be told apart.

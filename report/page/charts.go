@@ -64,7 +64,7 @@ func (v *view) mainChart() (*chart, error) {
 	case v.best.Last() == nil:
 		return nil, nil
 	case len(v.d.Trials) == 1:
-		c, err = taskChart(v.best)
+		c, err = v.taskChart(v.best)
 	default:
 		c, err = v.trialChart()
 	}
@@ -72,25 +72,25 @@ func (v *view) mainChart() (*chart, error) {
 }
 
 // taskChart has a row a task, with a point for each state.
-func taskChart(t *digest.Trial) (chart, error) {
+func (v *view) taskChart(t *digest.Trial) (chart, error) {
 	p := plot.Dots{X: "accuracy"}
 	place := map[string]int{}
 	for _, s := range t.States {
-		for _, v := range s.Rows() {
-			if _, ok := place[v.Task]; ok {
+		for _, row := range s.Rows() {
+			if _, ok := place[row.Task]; ok {
 				continue
 			}
-			place[v.Task] = len(p.Rows)
-			p.Rows, p.Chance = append(p.Rows, shorten(v.Task, 26)), append(p.Chance, v.Chance)
-			if v.Metric != "acc" {
+			place[row.Task] = len(p.Rows)
+			p.Rows, p.Chance = append(p.Rows, shorten(v.label(row.Task), 26)), append(p.Chance, row.Chance)
+			if row.Metric != "acc" {
 				p.X = "value of each task's first metric"
 			}
 		}
 	}
 	for _, s := range t.States {
 		one := plot.Series{Name: s.Name, Sign: signOf(s.Name)}
-		for _, v := range s.Rows() {
-			one.Points = append(one.Points, interval(v, float64(v.Value), float64(place[v.Task]), v.Task+", "+s.Name))
+		for _, row := range s.Rows() {
+			one.Points = append(one.Points, interval(row, float64(row.Value), float64(place[row.Task]), row.Task+", "+s.Name))
 		}
 		if len(one.Points) > 0 {
 			p.Series = append(p.Series, one)
@@ -284,7 +284,11 @@ func profile(t *digest.Trial) (*chart, error) {
 	case report.Blocks:
 		p = plot.Profile{Label: s.Metric, X: "first layer of the block", Scores: floats(s.Scores), First: []int{s.Best}, FirstFew: "block to drop"}
 	}
-	if !slices.ContainsFunc(p.Scores, func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }) {
+	places := true // of a metric that measures nothing, such as reverse
+	for i, score := range p.Scores {
+		places = places && score == float64(i)
+	}
+	if places || !slices.ContainsFunc(p.Scores, func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }) {
 		return nil, nil
 	}
 	c, err := drawn("Scores: "+p.Label, t.Label, p, chartWidth)
@@ -301,12 +305,12 @@ func matrixOf(t *digest.Trial) report.Matrix {
 	return nil
 }
 
-func matrixChart(t *digest.Trial) (chart, error) {
+func matrixChart(name string, m report.Matrix) (chart, error) {
 	var values [][]float64
-	for _, row := range matrixOf(t) {
+	for _, row := range m {
 		values = append(values, floats(row))
 	}
-	return drawn("Every two depths: "+t.Label, "Greys follow the rank among the values.", plot.Matrix{Label: "layers passed", Values: values}, chartWidth)
+	return drawn("Every two depths: "+name, "Greys follow the rank among the values.", plot.Matrix{Label: "layers passed", Values: values}, chartWidth)
 }
 
 func floats(values []report.Number) []float64 {

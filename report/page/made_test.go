@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,14 +21,15 @@ type maker struct {
 	run    rundir.Run
 	trials []rundir.Trial
 	stages int
-	drop   []int // by whole
+	drop   []int                   // by whole
+	shared map[string][]rundir.Ref // stages of whole that trials have in common
 	random *rand.Rand
 }
 
 const madeLayers = 12
 
 func newMaker(t *testing.T, name string) *maker {
-	m := &maker{t: t, dir: filepath.Join(t.TempDir(), "run"), drop: []int{8, 9, 10}, random: rand.New(rand.NewPCG(1, 2))}
+	m := &maker{t: t, dir: filepath.Join(t.TempDir(), "run"), drop: []int{8, 9, 10}, shared: map[string][]rundir.Ref{}, random: rand.New(rand.NewPCG(1, 2))}
 	m.run = rundir.Run{Format: rundir.Format, Name: name, About: "made up", Version: "test", Command: []string{"coppice", "run", name}}
 	m.model("sapling")
 	return m
@@ -202,6 +204,15 @@ func (m *maker) perplexity(t *rundir.Trial, state, data string, v float64) {
 // whole adds everything a guide's trial has.
 func (m *maker) whole(t *rundir.Trial, documents int, quality float64) {
 	for i, state := range []string{rundir.Dense, rundir.Cut, rundir.Healed} {
+		common := fmt.Sprint(t.Model, state, m.drop)
+		if state == rundir.Dense {
+			common = t.Model
+		}
+		if known := m.shared[common]; state != rundir.Healed && known != nil {
+			t.Stages = append(t.Stages, known...)
+			continue
+		}
+		first := len(t.Stages)
 		if state == rundir.Cut {
 			m.score(t, "bi", 0, 11)
 			m.plan(t, m.drop...)
@@ -214,6 +225,7 @@ func (m *maker) whole(t *rundir.Trial, documents int, quality float64) {
 		m.stage(t, state+".tasks", rundir.KindTasks, rundir.ResultsFile, m.tasks(documents, []float64{.8, .4, quality}[i]))
 		m.perplexity(t, state, "/data/validation.txt", []float64{12, 40, 17}[i])
 		m.texts(t, state, "Once upon a time", "there was a there was a there was a mole")
+		m.shared[common] = slices.Clone(t.Stages[first:])
 	}
 }
 

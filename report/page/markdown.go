@@ -22,7 +22,7 @@ func (v *view) markdown() []byte {
 		if i == 0 {
 			b.WriteString("| | before | after | |\n|---|--:|--:|--:|\n")
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", md(strings.TrimSpace(t.Name+" "+t.Unit)), md(t.Before), md(t.After), md(t.Change))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", md(t.Name), md(t.Before), md(t.After), md(t.Change))
 	}
 	if v.Machine != "" {
 		fmt.Fprintf(&b, "\nSpeed: %s.\n", md(v.Machine))

@@ -246,6 +246,23 @@ func TestPublished(t *testing.T) {
 	}
 }
 
+// TestFigures: sizes and costs stand beside the paper's.
+func TestFigures(t *testing.T) {
+	m := newMaker(t, "efficiency")
+	m.run.Report = rundir.Report{Published: "table-9"}
+	m.run.Models[0].From = "meta-llama/Llama-3.1-8B-Instruct"
+	trial := m.trial()
+	m.plan(trial, 8)
+	m.stage(trial, "cut.sizes", rundir.KindSizes, rundir.SizesFile, lines(t, report.Sizes{State: "cut", Layers: 24, Parameters: 6285365248, Float32Bytes: 25141460992, Tokens: 64, PaperMACs: 368654680064, MACs: 368700000000}))
+	contains(t, "the page", reported(t, m.done())[HTMLFile], "6,285,365,248", "368.6547 G by the paper", "23976.8 MiB", "23,984 MiB with buffers", "Size and work")
+	m = newMaker(t, "cost")
+	m.run.Report = rundir.Report{Published: "table-4"}
+	m.run.Models[0].From = "/models/Llama-3.1-8B-Instruct"
+	trial = m.trial(rundir.Axis{Name: "healing", Value: "LoRA"})
+	m.heal(trial, "lora", "rows.json")
+	contains(t, "the page", reported(t, m.done())[HTMLFile], "15.73 M", "648 K", "45.83 G", "13 s, 20 steps")
+}
+
 func TestForms(t *testing.T) {
 	for _, tt := range []struct{ got, want string }{
 		{share(.581, 3), ".581"}, {share(1, 3), "1.000"}, {share(0, 2), ".00"}, {share(-.25, 2), "−.25"}, {share(12.345, 1), "12.3"},

@@ -25,6 +25,14 @@ type published struct {
 		Only        map[string]string
 		Rows        []publishedRow
 	}
+	Figures []publishedFigures
+}
+
+// publishedFigures are numbers of other kinds than accuracy, by what they are.
+type publishedFigures struct {
+	Name, About, Model string
+	Is                 []string
+	Of                 map[string]string
 }
 
 type publishedRow struct {
@@ -69,6 +77,61 @@ func (p published) of(t *digest.Trial) *publishedRow {
 		}
 	}
 	return nil
+}
+
+// figures are those of a trial.
+func (p published) figures(t *digest.Trial) (out []publishedFigures) {
+	var is []string
+	for _, a := range t.Axes {
+		is = append(is, a.Value)
+	}
+	for _, f := range p.Figures {
+		if f.Name == t.Run.Run.Report.Published && sameModel(p.Models[f.Model], t.Of.From) && within(f.Is, is) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// ours is the trial's own figure of a name that the file has; "" where it has none.
+func ours(t *digest.Trial, name string) string {
+	last := t.Last()
+	if last == nil && len(t.States) > 0 {
+		last = t.States[len(t.States)-1]
+	}
+	perplexity := func(i int) string {
+		if last == nil || i >= len(last.Perplexity) {
+			return ""
+		}
+		return fmt.Sprintf("%.2f", float64(last.Perplexity[i].Perplexity))
+	}
+	switch h := t.Heal; {
+	case name == "trained parameters" && h != nil:
+		return report.FormatCount(h.Trainable)
+	case name == "peak memory" && h != nil:
+		return report.FormatBytes(h.Measured.PeakMemory)
+	case name == "time" && h != nil:
+		return fmt.Sprintf("%s, %s", duration(h.Measured.Seconds), plural(h.Healed.Steps, "step"))
+	case name == "first perplexity":
+		return perplexity(0)
+	case name == "second perplexity":
+		return perplexity(1)
+	case name == "mean" && t.Last() != nil:
+		m, _, _ := t.Last().Mean()
+		return share(m.Value, 4)
+	}
+	if last == nil || last.Sizes == nil {
+		return ""
+	}
+	switch z := last.Sizes; name {
+	case "parameters":
+		return thousands(z.Parameters)
+	case "multiply-accumulates":
+		return fmt.Sprintf("%.4f G by the paper's count, %.4f G with attention", float64(z.PaperMACs)/1e9, float64(z.MACs)/1e9)
+	case "float32 weights":
+		return fmt.Sprintf("%.1f MiB", float64(z.Float32Bytes)/(1<<20))
+	}
+	return ""
 }
 
 // guide says that a trial is cut and healed as the paper advises.

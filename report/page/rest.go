@@ -108,7 +108,7 @@ func (v *view) everythingSection() (section, error) {
 		Column{Name: "prefill", Number: true}, Column{Name: "decode", Number: true})
 	tasks, texts := v.tasks(), v.texts()
 	for _, name := range append(slices.Clone(tasks), texts...) {
-		table.Columns = append(table.Columns, Column{Name: name, Number: true})
+		table.Columns = append(table.Columns, Column{Name: v.label(name), Number: true})
 	}
 	for _, t := range v.d.Trials {
 		for _, state := range t.States {

@@ -1,9 +1,11 @@
 package page
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/report/digest"
@@ -21,7 +23,7 @@ func (v *view) results() *Table {
 	t := &Table{Caption: "Results", Filter: len(v.d.Trials) > 8, Note: v.marks()}
 	t.Columns = []Column{{Name: "trial"}, {Name: "state"}, {Name: "layers", Number: true}}
 	for i, task := range tasks {
-		t.Columns = append(t.Columns, Column{Name: task, Number: true, Rule: i == 0})
+		t.Columns = append(t.Columns, Column{Name: v.label(task), Number: true, Rule: i == 0})
 	}
 	compared := len(v.dense) > 0
 	if compared {
@@ -141,6 +143,31 @@ func (v *view) texts() (names []string) {
 	}
 	return names
 }
+
+// labels shorten the names of tasks: those of a group do without its name, and the group
+// is its mean.
+func labels(d *digest.Digest) map[string]string {
+	out := map[string]string{}
+	for _, t := range d.Trials {
+		for _, s := range t.States {
+			rows := s.Rows()
+			for _, g := range rows {
+				if !g.Group {
+					continue
+				}
+				out[g.Task] = "mean (" + g.Task + ")"
+				for _, v := range rows {
+					if short, ok := strings.CutPrefix(v.Task, g.Task+"_"); ok {
+						out[v.Task] = short
+					}
+				}
+			}
+		}
+	}
+	return out
+}
+
+func (v *view) label(task string) string { return cmp.Or(v.labels[task], task) }
 
 func layersCell(r row) Cell {
 	n := r.trial.Of.Facts.Layers

@@ -1,7 +1,9 @@
 package page
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -19,7 +21,7 @@ import (
 func (v *view) sections() (out []section, err error) {
 	for _, part := range []func() (section, error){
 		v.comparisonSection, v.publishedSection, v.missingSection, v.layersSection, v.agreementSection, v.curveSection,
-		v.lossSection, v.costSection, v.matrixSection, v.seedSection, v.textSection, v.everythingSection, v.howSection,
+		v.lossSection, v.sizeSection, v.costSection, v.matrixSection, v.seedSection, v.textSection, v.everythingSection, v.howSection,
 	} {
 		s, err := part()
 		if err != nil {
@@ -41,7 +43,7 @@ func (v *view) comparisonSection() (section, error) {
 	}
 	if len(v.d.Trials) > 1 {
 		s.Intro = t.Label + ", the best of the trials."
-		c, err := taskChart(t)
+		c, err := v.taskChart(t)
 		if err != nil {
 			return s, err
 		}
@@ -59,7 +61,7 @@ func (v *view) comparisonSection() (section, error) {
 }
 
 func (v *view) taskRow(t *digest.Trial, value digest.Value) []Cell {
-	cells := []Cell{text(value.Task), text(value.Metric), {Text: thousands(int64(value.N)), Sort: float64(value.N)}, missing()}
+	cells := []Cell{text(v.label(value.Task)), text(value.Metric), {Text: thousands(int64(value.N)), Sort: float64(value.N)}, missing()}
 	if value.Chance > 0 {
 		cells[3] = number(report.Number(value.Chance), "%.3f")
 	}
@@ -112,7 +114,7 @@ func (v *view) publishedSection() (section, error) {
 	tasks := v.tasks()
 	table := &Table{Columns: []Column{{Name: "trial"}, {Name: "published as"}}, Filter: len(v.d.Trials) > 8}
 	for _, name := range tasks {
-		table.Columns = append(table.Columns, Column{Name: name, Number: true})
+		table.Columns = append(table.Columns, Column{Name: v.label(name), Number: true})
 	}
 	for _, t := range v.d.Trials {
 		row := v.published.of(t)
@@ -134,6 +136,17 @@ func (v *view) publishedSection() (section, error) {
 	}
 	if len(table.Rows) > 0 {
 		s.Tables = []*Table{table}
+	}
+	others := &Table{Columns: []Column{{Name: "trial"}, {Name: "published as"}, {Name: "what"}, {Name: "here", Number: true}, {Name: "the paper", Number: true}}}
+	for _, t := range v.d.Trials {
+		for _, f := range v.published.figures(t) {
+			for _, name := range slices.Sorted(maps.Keys(f.Of)) {
+				others.Rows = append(others.Rows, []Cell{text(t.Label), text(strings.TrimSuffix(f.About+": "+strings.Join(f.Is, ", "), ": ")), text(name), text(cmp.Or(ours(t, name), "–")), text(f.Of[name])})
+			}
+		}
+	}
+	if len(others.Rows) > 0 {
+		s.Tables = append(s.Tables, others)
 	}
 	return s, nil
 }
@@ -287,99 +300,29 @@ func (v *view) curveSection() (section, error) {
 	return s, nil
 }
 
-// lossSection shows trainings.
-func (v *view) lossSection() (section, error) {
-	s := section{ID: "losses", Title: "Healing"}
-	var healed []*digest.Trial
-	table := &Table{Columns: []Column{{Name: "trial"}, {Name: "method"}, {Name: "trained", Number: true}, {Name: "steps", Number: true}, {Name: "rows", Number: true},
-		{Name: "loss before", Number: true}, {Name: "loss after", Number: true}, {Name: "time", Number: true}, {Name: "peak memory", Number: true}}, Filter: len(v.d.Trials) > 8}
-	for _, t := range v.d.Trials {
-		h := t.Heal
-		if h == nil {
-			continue
-		}
-		if len(h.Evals)+len(h.Steps) > 0 {
-			healed = append(healed, t)
-		}
-		table.Rows = append(table.Rows, []Cell{text(t.Label), text(h.Method), {Text: report.FormatCount(h.Trainable), Sort: float64(h.Trainable), Title: thousands(h.Trainable)},
-			{Text: fmt.Sprint(h.Healed.Steps), Sort: float64(h.Healed.Steps)}, {Text: thousands(int64(h.Samples)), Sort: float64(h.Samples)},
-			lossCell(h.LossFirst), lossCell(h.LossBest), {Text: duration(h.Measured.Seconds), Sort: h.Measured.Seconds}, memoryCell(h.Measured.PeakMemory)})
-	}
-	if len(table.Rows) > 0 {
-		s.Tables = []*Table{table}
-	}
-	var c chart
-	var err error
-	switch {
-	case len(healed) == 0:
-		return s, nil
-	case len(healed) == 1 || !slices.ContainsFunc(healed, func(t *digest.Trial) bool { return len(t.Heal.Evals) > 0 }):
-		c, err = lossChart(healed[0])
-	default:
-		c, err = lossesChart(healed)
-	}
-	s.Charts = []chart{c}
-	return s, err
-}
-
-func lossCell(v *report.Number) Cell {
-	if v == nil {
-		return missing()
-	}
-	return number(*v, "%.4f")
-}
-
-func memoryCell(n int64) Cell {
-	if n == 0 {
-		return missing()
-	}
-	return Cell{Text: report.FormatBytes(n), Sort: float64(n)}
-}
-
-// costSection sets accuracy against what it costs.
-func (v *view) costSection() (section, error) {
-	s := section{ID: "cost", Title: "Accuracy and cost"}
-	for _, kind := range []struct {
-		title, x string
-		cost     func(*digest.Trial) float64
-		front    bool
-	}{
-		{"Accuracy against size", "weights, MiB", func(t *digest.Trial) float64 { _, b, _ := t.Sizes(); return float64(b.After) / (1 << 20) }, true},
-		{"Accuracy against decoding", "seconds a thousand tokens", func(t *digest.Trial) float64 { return 1000 / float64(t.Rate(t.Last().Name, true)) }, true},
-		{"Accuracy against healing", "seconds of healing", healSeconds, true},
-	} {
-		c, err := v.against(kind.title, kind.x, kind.cost, kind.front)
-		if err != nil {
-			return s, err
-		}
-		if c != nil {
-			s.Charts = append(s.Charts, *c)
-		}
-	}
-	return s, nil
-}
-
-func healSeconds(t *digest.Trial) float64 {
-	switch {
-	case t.Heal != nil:
-		return t.Heal.Measured.Seconds
-	case t.Last().Name == rundir.Cut:
-		return 0
-	}
-	return math.NaN()
-}
-
 // matrixSection shows how alike states at every two depths are.
 func (v *view) matrixSection() (section, error) {
 	s := section{ID: "similarity", Title: "Similarity of depths"}
 	seen := map[string]bool{}
 	for _, t := range v.d.Trials {
+		for _, state := range t.States {
+			ref, _ := t.Stage(state.Name + "." + rundir.KindSimilarity)
+			if state.Similarity == nil || seen[t.Run.Path+ref.Dir] || len(s.Charts) == 6 {
+				continue
+			}
+			seen[t.Run.Path+ref.Dir] = true
+			c, err := matrixChart(t.Label+", "+state.Name, state.Similarity)
+			if err != nil {
+				return s, err
+			}
+			s.Charts = append(s.Charts, c)
+		}
 		ref, _ := t.Stage(rundir.KindScore)
 		if matrixOf(t) == nil || seen[t.Run.Path+ref.Dir] || len(s.Charts) == 6 {
 			continue
 		}
 		seen[t.Run.Path+ref.Dir] = true
-		c, err := matrixChart(t)
+		c, err := matrixChart(t.Label, matrixOf(t))
 		if err != nil {
 			return s, err
 		}

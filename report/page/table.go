@@ -84,7 +84,9 @@ func points(v report.Number) string {
 	return "+" + s
 }
 
-func percent(v float64) string { return fmt.Sprintf("%.0f %%", v*100) }
+func percent(v float64) string {
+	return strings.Replace(fmt.Sprintf("%.0f %%", v*100), "-", "−", 1)
+}
 
 // duration writes seconds as people say them.
 func duration(seconds float64) string {

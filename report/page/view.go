@@ -21,6 +21,7 @@ type view struct {
 	dense     map[*digest.Trial]*digest.Comparison
 	baseline  map[*digest.Trial]*digest.Comparison
 	published published
+	labels    map[string]string // of tasks, shorter than their names
 
 	Title, About string
 	Lead         string
@@ -72,7 +73,6 @@ type layer struct {
 type tile struct {
 	Name, Before, After, Change string
 	Better                      bool
-	Unit                        string
 }
 
 // resamples are enough for bounds that differ by a tenth of their distance from one
@@ -92,7 +92,7 @@ func newView(d *digest.Digest) (*view, error) {
 	for _, c := range d.WithBaseline(opt) {
 		v.baseline[c.Trial] = c
 	}
-	v.best = bestTrial(d)
+	v.best, v.labels = bestTrial(d), labels(d)
 	v.name()
 	v.Lead = v.lead()
 	if v.best != nil {
@@ -198,7 +198,7 @@ func tiles(t *digest.Trial) (out []tile) {
 	for i, name := range []string{"prefill", "decode"} {
 		before, after := t.Rate(rundir.Dense, i == 1), t.Rate(rundir.Cut, i == 1)
 		if before.Finite() || after.Finite() {
-			out = append(out, tile{Name: name, Before: rate(before), After: rate(after), Unit: "tokens/s", Change: change(float64(before), float64(after)), Better: after > before})
+			out = append(out, tile{Name: name + ", tokens/s", Before: rate(before), After: rate(after), Change: change(float64(before), float64(after)), Better: after > before})
 		}
 	}
 	return out
@@ -247,7 +247,7 @@ func (v *view) paper(t *digest.Trial) string {
 		return ""
 	}
 	s := fmt.Sprintf("The paper (%s) has a mean of %s for %s", row.about, share(report.Number(row.Values[len(v.published.Tasks)]), 4), strings.Join(row.Is, ", "))
-	if m, ok := meanOf(t, rundir.Healed); ok {
+	if m, ok := meanOf(t, rundir.Healed); ok && m.Task == "layer-pruning" {
 		s += fmt.Sprintf("; here it is %s", share(m.Value, 4))
 	}
 	return s + "."
