@@ -27,7 +27,7 @@ func headline(t *digest.Trial, dense *digest.Comparison) string {
 			s += fmt.Sprintf(", %s kept", percent(float64(d.B)/float64(d.A)))
 		}
 		if r := recovery(t); r.Finite() {
-			s += fmt.Sprintf(", %s of what the cut took recovered", percent(float64(r)))
+			s += fmt.Sprintf(", %s recovered", percent(float64(r)))
 		}
 	}
 	return s + "."

@@ -267,7 +267,7 @@ func (v *view) warnings() (out []string) {
 		}
 	}
 	if failed > 0 && len(v.d.Trials) > 1 {
-		out = append(out, fmt.Sprintf("%s: %d of %d lack results; see “What is missing”.", plural(failed, "trial"), failed, len(v.d.Trials)))
+		out = append(out, fmt.Sprintf("%d of %d trials lack results; see “What is missing”.", failed, len(v.d.Trials)))
 	}
 	if v.best != nil {
 		out = append(out, v.trialWarnings(v.best)...)
