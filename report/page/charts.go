@@ -225,9 +225,27 @@ func lossesChart(trials []*digest.Trial) (chart, error) {
 	return drawn("Losses of healing", note, p, chartWidth)
 }
 
-// against draws the trials' means over a cost, with the Pareto front; nil where fewer
-// than two have both.
-func (v *view) against(title, x string, cost func(*digest.Trial) float64, front bool) (*chart, error) {
+// axes2 are what trials are set against.
+type axes2 struct {
+	title, x, y string
+	cost        func(*digest.Trial) float64
+	worth       func(*digest.State) (digest.Value, bool)
+	front       bool // the Pareto front, too
+}
+
+// mean and perplexity are worths of a state.
+func mean(s *digest.State) (digest.Value, bool) { m, _, ok := s.Mean(); return m, ok }
+
+func perplexity(s *digest.State) (digest.Value, bool) {
+	if len(s.Perplexity) == 0 {
+		return digest.Value{}, false
+	}
+	return digest.Value{Value: s.Perplexity[0].Perplexity, StdErr: digest.NaN()}, true
+}
+
+// against draws what trials are worth over what they cost; nil where fewer than two
+// costs have both.
+func (v *view) against(a axes2) (*chart, error) {
 	var costs, worths []float64
 	points := map[string]*plot.Series{}
 	for _, t := range v.d.Trials {
@@ -235,8 +253,8 @@ func (v *view) against(title, x string, cost func(*digest.Trial) float64, front 
 		if last == nil {
 			continue
 		}
-		m, _, ok := last.Mean()
-		c := cost(t)
+		m, ok := a.worth(last)
+		c := a.cost(t)
 		if !ok || math.IsNaN(c) || !m.Value.Finite() {
 			continue
 		}
@@ -254,8 +272,8 @@ func (v *view) against(title, x string, cost func(*digest.Trial) float64, front 
 	if len(distinct) < 2 {
 		return nil, nil
 	}
-	p := plot.Lines{X: x, Y: "mean of the tasks"}
-	if front {
+	p := plot.Lines{X: a.x, Y: a.y}
+	if a.front {
 		line := plot.Series{Name: "Pareto front", Sign: 3, Bare: true}
 		for _, i := range digest.Pareto(costs, worths) {
 			line.Points = append(line.Points, plot.Point{X: costs[i], Y: worths[i], Low: math.NaN(), High: math.NaN()})
@@ -267,7 +285,7 @@ func (v *view) against(title, x string, cost func(*digest.Trial) float64, front 
 			p.Series = append(p.Series, *s)
 		}
 	}
-	c, err := drawn(title, "", p, chartWidth)
+	c, err := drawn(a.title, "", p, chartWidth)
 	return &c, err
 }
 

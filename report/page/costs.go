@@ -94,16 +94,15 @@ func mebibytes(n int64) Cell {
 // costSection sets accuracy against what it costs.
 func (v *view) costSection() (section, error) {
 	s := section{ID: "cost", Title: "Accuracy and cost"}
-	for _, kind := range []struct {
-		title, x string
-		cost     func(*digest.Trial) float64
-		front    bool
-	}{
-		{"Accuracy against size", "weights, MiB", func(t *digest.Trial) float64 { _, b, _ := t.Sizes(); return float64(b.After) / (1 << 20) }, true},
-		{"Accuracy against decoding", "seconds a thousand tokens", func(t *digest.Trial) float64 { return 1000 / float64(t.Rate(t.Last().Name, true)) }, true},
-		{"Accuracy against healing", "seconds of healing", healSeconds, true},
+	const accuracy = "mean of the tasks"
+	for _, kind := range []axes2{
+		{"Accuracy against layers cut", "layers cut", accuracy, layersCut, mean, false},
+		{"Perplexity against layers cut", "layers cut", "perplexity", layersCut, perplexity, false},
+		{"Accuracy against size", "weights, MiB", accuracy, func(t *digest.Trial) float64 { _, b, _ := t.Sizes(); return float64(b.After) / (1 << 20) }, mean, true},
+		{"Accuracy against decoding", "seconds a thousand tokens", accuracy, func(t *digest.Trial) float64 { return 1000 / float64(t.Rate(t.Last().Name, true)) }, mean, true},
+		{"Accuracy against healing", "seconds of healing", accuracy, healSeconds, mean, true},
 	} {
-		c, err := v.against(kind.title, kind.x, kind.cost, kind.front)
+		c, err := v.against(kind)
 		if err != nil {
 			return s, err
 		}
@@ -112,6 +111,13 @@ func (v *view) costSection() (section, error) {
 		}
 	}
 	return s, nil
+}
+
+func layersCut(t *digest.Trial) float64 {
+	if t.Plan == nil {
+		return 0
+	}
+	return float64(len(t.Plan.Drop))
 }
 
 func healSeconds(t *digest.Trial) float64 {

@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/coppice-ml/coppice/report"
@@ -131,11 +132,50 @@ func (v *view) lead() string {
 	case t.Last() == nil && t.Curve != nil:
 		return v.curvesText()
 	}
-	s := fmt.Sprintf("%s, %d of %d with all they were to have.", plural(len(v.d.Trials), "trial"), v.complete(), len(v.d.Trials))
-	if t.Last() == nil {
+	s := plural(len(v.d.Trials), "trial") + "."
+	if n := v.complete(); n < len(v.d.Trials) {
+		s = fmt.Sprintf("%s, %d of them complete.", plural(len(v.d.Trials), "trial"), n)
+	}
+	switch {
+	case t.Last() == nil:
 		return s
+	case len(v.models()) > 1:
+		return s + " Best of " + strings.Join(v.bests(), "; of ") + "."
 	}
 	return fmt.Sprintf("%s Best is %s: %s", s, t.Label, headline(t, v.dense[t]))
+}
+
+// models are the names of those that there are trials of.
+func (v *view) models() (names []string) {
+	for _, t := range v.d.Trials {
+		if !slices.Contains(names, t.Of.Name) {
+			names = append(names, t.Of.Name)
+		}
+	}
+	return names
+}
+
+// bests say of each model which cut of it is best.
+func (v *view) bests() (out []string) {
+	for _, name := range v.models() {
+		of := &digest.Digest{}
+		for _, t := range v.d.Trials {
+			if t.Of.Name == name && t.Plan != nil {
+				of.Trials = append(of.Trials, t)
+			}
+		}
+		t := bestTrial(of)
+		if t == nil || t.Last() == nil {
+			continue
+		}
+		m, _, _ := t.Last().Mean()
+		s := fmt.Sprintf("%s is %s, %s", name, strings.TrimPrefix(t.Label, name+"/"), share(m.Value, 3))
+		if c := v.dense[t]; c != nil && c.Mean != nil && c.Mean.A != 0 {
+			s += fmt.Sprintf(" of dense %s (%s points)", share(c.Mean.A, 3), points(c.Mean.Difference))
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 func plural(n int, noun string) string { return report.Plural(n, noun) }

@@ -217,6 +217,12 @@ func TestTrialsAndRuns(t *testing.T) {
 	second := newMaker(t, "second")
 	second.whole(second.trial(), 80, .7)
 	side := reported(t, dir, second.done())[HTMLFile]
+	m = newMaker(t, "models")
+	m.whole(m.trial(), 80, .6)
+	m.model("acorn")
+	m.drop = []int{1}
+	m.whole(m.trial(), 80, .7)
+	contains(t, "two models", reported(t, m.done())[HTMLFile], "2 trials. Best of sapling is sapling, .", "; of acorn is acorn, .", "Perplexity against layers cut")
 	contains(t, "side by side", side, "3 trials", "run/sapling/last 3", "two, second")
 	if _, err := Report(t.TempDir(), dir+"/sapling/first"); err == nil || !strings.Contains(err.Error(), `has no trial "sapling/first"`) {
 		t.Errorf("a trial that is not there: %v", err)
