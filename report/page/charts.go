@@ -27,7 +27,7 @@ func signOf(state string) int {
 // Widths of charts in points, narrow enough to be read on a phone.
 const (
 	chartWidth = 430
-	wideWidth  = 560
+	wideWidth  = 470
 )
 
 func drawn(title, note string, p plot.Panel, width float64) (chart, error) {
