@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/coppice-ml/coppice/internal/plot"
 	"github.com/coppice-ml/coppice/report"
@@ -43,6 +44,9 @@ func interval(v digest.Value, x, y float64, what string) plot.Point {
 	p := plot.Point{X: x, Y: y, Low: math.NaN(), High: math.NaN(), Note: fmt.Sprintf("%s: %s", what, share(v.Value, 4))}
 	if v.StdErr.Finite() {
 		p.Low, p.High = float64(v.Value)-1.96*float64(v.StdErr), float64(v.Value)+1.96*float64(v.StdErr)
+		if strings.HasPrefix(v.Metric, "acc") { // a share is never more than all
+			p.Low, p.High = max(0, p.Low), min(1, p.High)
+		}
 		p.Note += " ± " + share(v.StdErr, 4)
 	}
 	return p

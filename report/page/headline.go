@@ -96,7 +96,7 @@ func numbersText(t *digest.Trial) string {
 	}
 	s := name + " " + share(v.Value, 3)
 	if v.StdErr.Finite() {
-		s += " ± " + share(v.StdErr, 3)
+		s += "\u00a0±\u00a0" + share(v.StdErr, 3)
 	}
 	for _, state := range []string{rundir.Dense, rundir.Cut} {
 		if other, ok := meanOf(t, state); ok && state != last.Name {

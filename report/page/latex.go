@@ -62,6 +62,6 @@ func tex(s string) string {
 		"\\", "\\textbackslash{}", "{", "\\{", "}", "\\}", "$", "\\$", "&", "\\&", "#", "\\#", "%", "\\%", "_", "\\_",
 		"^", "\\textasciicircum{}", "~", "\\textasciitilde{}", "<", "\\textless{}", ">", "\\textgreater{}", "|", "\\textbar{}", "\"", "''",
 		"−", "$-$", "±", "$\\pm$", "†", "\\textdagger{}", "→", "$\\to$", "–", "--", "“", "``", "”", "''", "…", "\\dots{}", "·", "$\\cdot$",
-		"[", "{[}", "]", "{]}", "`", "\\textasciigrave{}",
+		"\u00a0", "~", "[", "{[}", "]", "{]}", "`", "\\textasciigrave{}",
 	).Replace(plain(s))
 }

@@ -47,7 +47,7 @@ func TestOneTrial(t *testing.T) {
 	files := reported(t, m.done())
 	html := files[HTMLFile]
 	contains(t, "the page", html, "9 of 12 layers of sapling, 8-10 cut", "healed 13 s on 2,900 rows of rows.json", "points [", "against dense", "recovered", "3 rows of the training data",
-		"parameters", "cache per token", "prefill", "decode", "EPYC, 2 threads", "guessing", "coppice run guide", "Losses: sapling", "Scores: bi", "protected", "Every two depths", "Once upon a time", "[37 %]", "report.tex")
+		"parameters", "cache per token", "prefill", "decode", "EPYC, 2 threads", "guessing", "coppice run guide", "Losses: sapling", "Scores: bi", "protected", "Every two depths", "Once upon a time", "[37\u00a0%]", "report.tex")
 	if n := strings.Count(html, "<svg class=\"chart\""); n != 4 {
 		t.Errorf("%d charts, want those of tasks, scores, losses and similarity", n)
 	}

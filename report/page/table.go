@@ -85,7 +85,7 @@ func points(v report.Number) string {
 }
 
 func percent(v float64) string {
-	return strings.Replace(fmt.Sprintf("%.0f %%", v*100), "-", "−", 1)
+	return strings.Replace(fmt.Sprintf("%.0f\u00a0%%", v*100), "-", "−", 1)
 }
 
 // duration writes seconds as people say them.
