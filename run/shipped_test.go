@@ -8,9 +8,12 @@ import (
 	"slices"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/coppice-ml/coppice/internal/sapling"
 	"github.com/coppice-ml/coppice/internal/testkit"
 	"github.com/coppice-ml/coppice/report"
+	"github.com/coppice-ml/coppice/run/rundir"
 	"github.com/coppice-ml/coppice/stage"
 )
 
@@ -84,6 +87,89 @@ func TestEfficiency(t *testing.T) {
 	norms := int64(2 * 64 * 4096 * (2*24 + 1))
 	if cut.AttentionMACs != attention || cut.MACs != cut.PaperMACs-norms+attention {
 		t.Errorf("attention %d, want %d; in all %d", cut.AttentionMACs, attention, cut.MACs)
+	}
+}
+
+// axis is a trial's value of one.
+func (t Trial) axis(name string) string { return rundir.Trial{Axes: t.Axes}.Value(name) }
+
+// TestGemma: half of Gemma's 26 layers are 13, and the paper dropped 12.
+func TestGemma(t *testing.T) {
+	const gemma = "../model/testdata/configs/gemma-2-2b"
+	for name, want := range map[string]string{"metrics": "20/26", "metrics-half": "14/26"} {
+		l, err := Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l, err = l.With(nil, []Change{{"models", "[{name: gemma, from: " + gemma + "}]"}}); err != nil {
+			t.Fatal(err)
+		}
+		p, err := Prepare(context.Background(), env(t), shippedOptions(t, l, gemma))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, trial := range p.Trials {
+			if got := p.layersOf(trial); got != want && trial.axis("metric") != "dense" {
+				t.Errorf("%s: %s keeps %s, want %s", name, trial.Name, got, want)
+			}
+		}
+	}
+}
+
+// TestPublished: what the paper prints has a trial of a recipe to stand beside, but for
+// what needs 4-bit weights.
+func TestPublished(t *testing.T) {
+	var paper struct {
+		Models map[string]string
+		Tables []struct {
+			Name string
+			Only map[string]string
+			Rows []struct {
+				Model string
+				Is    []string
+			}
+		}
+	}
+	raw, err := os.ReadFile("../report/page/published.yaml")
+	if err == nil {
+		err = yaml.Unmarshal(raw, &paper)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	byTable := map[string][]Trial{}
+	for _, name := range Shipped() {
+		l, err := Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if byTable[l.Recipe.Report.Published], err = l.Trials(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found := 0
+	for _, table := range paper.Tables {
+		for _, row := range table.Rows {
+			if byTable[table.Name] == nil || slices.Contains(row.Is, "QLoRA") {
+				continue
+			}
+			found++
+			if !slices.ContainsFunc(byTable[table.Name], func(trial Trial) bool {
+				ok := trial.Model.From == paper.Models[row.Model]
+				for _, value := range row.Is {
+					ok = ok && slices.ContainsFunc(trial.Axes, func(a rundir.Axis) bool { return a.Value == value })
+				}
+				for axis, value := range table.Only {
+					ok = ok && trial.axis(axis) == value
+				}
+				return ok
+			}) {
+				t.Errorf("%s, %s %q: no trial", table.Name, row.Model, row.Is)
+			}
+		}
+	}
+	if found < 80 {
+		t.Errorf("only %d rows", found)
 	}
 }
 
