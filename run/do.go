@@ -131,6 +131,11 @@ func doHeal(c *call, stages []*Stage) error {
 		return err
 	}
 	done.Seconds, done.Path = 0, ""
+	for _, n := range s.Needs {
+		if g, ok := n.spec.(stage.Generate); ok {
+			done.Data = dataName(g.Data) + ", answered by the whole model"
+		}
+	}
 	return rundir.Write(c.file(s, rundir.HealedFile), done.Typed())
 }
 

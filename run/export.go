@@ -90,6 +90,15 @@ func assembled(d *rundir.Dir, t rundir.Trial) (stage.Assemble, error) {
 	return v, card(&v)
 }
 
+// dataName is what a checkpoint's card calls data: a data set of the hub as it is, a file
+// without the machine's directories.
+func dataName(data string) string {
+	if filepath.IsAbs(data) {
+		return filepath.Base(data)
+	}
+	return data
+}
+
 // card says in a checkpoint's card how it was healed.
 func card(v *stage.Assemble) error {
 	last := v.Adapter
@@ -105,7 +114,7 @@ func card(v *stage.Assemble) error {
 		return err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n\n## Healing\n\nFine-tuned with Coppice: %s, %d parameters trained in %s, on %s of %s, %d held out.\n", h.Method, h.Trainable, report.Plural(h.Steps, "step"), report.Plural(h.Samples, "sample"), filepath.Base(h.Data), h.HeldOut)
+	fmt.Fprintf(&b, "\n\n## Healing\n\nFine-tuned with Coppice: %s, %d parameters trained in %s, on %s of %s, %d held out.\n", h.Method, h.Trainable, report.Plural(h.Steps, "step"), report.Plural(h.Samples, "sample"), dataName(h.Data), h.HeldOut)
 	if h.LossFirst != nil && h.LossBest != nil {
 		fmt.Fprintf(&b, "Loss on the held-out samples: %.4f before, %.4f after.\n", float64(*h.LossFirst), float64(*h.LossBest))
 	}
