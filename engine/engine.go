@@ -1,7 +1,7 @@
 // Package engine is the seam between what Coppice computes and the hardware it
 // computes on: hidden states in, hidden states out, one decoder block at a time.
 //
-// Only interfaces and the batch they work on belong here. Implementations are
+// Only interfaces, the batch they work on and a layer on its way belong here. Implementations are
 // subpackages (engine/cpu), which engine/all lists; engine/block is what they
 // share, engine/enginetest the suite each must pass. An engine knows nothing of
 // metrics, prunings or files.
@@ -57,6 +57,15 @@ type Fetched interface {
 	Wait(ctx context.Context) (Layer, error)
 	// Drop gives the layer up; it waits for what was begun.
 	Drop()
+}
+
+// Pinner is implemented by engines that copy a layer faster from pages of the model's
+// files that stay in the host's memory, [Need.Mapped] bytes of them.
+type Pinner interface {
+	// Pin keeps layer i's pages in memory until release is called, which is before the
+	// model's Source is closed. Where the system does not let it, nothing happens, and
+	// the layer comes as others do.
+	Pin(m *model.Model, i int) (release func())
 }
 
 // Gram is implemented by engines that multiply hidden states by their own

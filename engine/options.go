@@ -48,6 +48,9 @@ const (
 	NF4      Store = "nf4" // 4 bits a value, by blocks (Dettmers et al. 2023, QLoRA)
 )
 
+// ErrMemory is wrapped by errors of a device whose memory has no room for something.
+var ErrMemory = errors.New("out of memory")
+
 // ErrUnsupported is wrapped by errors about options that an engine does not have.
 var ErrUnsupported = errors.New("not supported by this engine")
 

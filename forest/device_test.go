@@ -3,6 +3,7 @@ package forest_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"testing"
@@ -35,15 +36,22 @@ func TestOnADevice(t *testing.T) {
 		if first == nil {
 			first = got
 		}
-		for v := range lists {
-			if !slices.EqualFunc(got[v], first[v], slices.Equal) {
-				t.Errorf("%d bytes of device: variant %d differs", device, v)
-			}
-			for i := range seqs {
-				for j, s := range got[v][i] {
-					if d := s.LogProb - want[v][i][j].LogProb; !(math.Abs(d) < 1e-4) {
-						t.Fatalf("variant %d, sequence %d, token %d: %g from engine/cpu's", v, i, j, d)
-					}
+		sameScores(t, fmt.Sprintf("%d bytes of device", device), got, first, want)
+	}
+}
+
+// sameScores compares scores of variants: with those of the same engine to the last
+// bit, and with engine/cpu's.
+func sameScores(t *testing.T, what string, got, same, near [][][]engine.TokenScore) {
+	t.Helper()
+	for v := range got {
+		if !slices.EqualFunc(got[v], same[v], slices.Equal) {
+			t.Errorf("%s: variant %d differs", what, v)
+		}
+		for i := range got[v] {
+			for j, s := range got[v][i] {
+				if d := s.LogProb - near[v][i][j].LogProb; !(math.Abs(d) < 1e-4) {
+					t.Fatalf("%s: variant %d, sequence %d, token %d: %g from engine/cpu's", what, v, i, j, d)
 				}
 			}
 		}

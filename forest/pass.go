@@ -2,6 +2,8 @@ package forest
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"runtime/debug"
 
 	"github.com/coppice-ml/coppice/engine"
@@ -30,16 +32,24 @@ func (p *pass) run(ctx context.Context) error {
 		part := &p.parts[i]
 		p.r.set.Use(part.fit)
 		if err := p.r.reserve(part); err != nil {
-			return err
+			return p.short(part, err)
 		}
 		for _, g := range part.groups {
 			f := p.flow(part, g[0], g[1])
 			if err := f.run(ctx); err != nil {
-				return p.explain(ctx, err)
+				return p.short(part, p.explain(ctx, err))
 			}
 		}
 	}
 	return nil
+}
+
+// short adds to what a device without room says what would have fit.
+func (p *pass) short(part *part, err error) error {
+	if remedy := p.r.set.Remedy(p.need.of(part.schedule), part.fit); errors.Is(err, engine.ErrMemory) && remedy != "" {
+		return fmt.Errorf("%w; as planned, %s", err, remedy)
+	}
+	return err
 }
 
 // reserve makes room for the states of a part's largest group.

@@ -36,7 +36,7 @@ func newDecoder(set *resident.Set, layers []int, prompts [][]int32, capacity int
 	}
 	fit := set.Plan(decoding(set, layers, len(prompts), rows, capacity))
 	if fit.Over {
-		return nil, tooMuch(set, fit, len(prompts), capacity)
+		return nil, tooMuch(set, decoding(set, layers, len(prompts), rows, capacity), fit, len(prompts), capacity)
 	}
 	return openDecoder(set, fit, layers, len(prompts), rows, capacity)
 }
@@ -67,12 +67,8 @@ func openDecoder(set *resident.Set, fit resident.Fit, layers []int, slots, rows,
 	return d, nil
 }
 
-func tooMuch(set *resident.Set, fit resident.Fit, prompts, capacity int) error {
-	peak, may := fit.Peak.Host, set.Budget().Host
-	if may == 0 || peak <= may {
-		peak, may = fit.Peak.Device, set.Budget().Device
-	}
-	return fmt.Errorf("one layer beside the caches of %d sequences of up to %d tokens takes %d MiB, and %d MiB may be used; raise --memory, ask for fewer new tokens, or for fewer prompts at once", prompts, capacity, peak>>20, may>>20)
+func tooMuch(set *resident.Set, need resident.Need, fit resident.Fit, prompts, capacity int) error {
+	return fmt.Errorf("one layer beside the caches of %d sequences of up to %d tokens takes more than is allowed: %s; or ask for fewer new tokens, or for fewer prompts at once", prompts, capacity, set.Remedy(need, fit))
 }
 
 // release lets go of what is the decoder's own; the model's parts are the Set's.

@@ -108,7 +108,7 @@ func manyDecoder(set *resident.Set, layers []int, prompts, tokens, capacity int)
 		}
 	}
 	if slots == 0 {
-		return nil, 0, tooMuch(set, first, 1, capacity)
+		return nil, 0, tooMuch(set, decoding(set, layers, 1, max(1, tokens), capacity), first, 1, capacity)
 	}
 	d, err := openDecoder(set, best, layers, slots, max(slots, tokens), capacity)
 	return d, slots, err

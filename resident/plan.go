@@ -1,6 +1,7 @@
 package resident
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/coppice-ml/coppice/engine"
@@ -49,13 +50,32 @@ type Fit struct {
 	Over bool
 
 	counted []int // layers, if they stay
+	pinned  []int // layers that stream and whose pages of files stay, see engine.Pinner
 	outside int64 // of Peak.Host: not on Go's heap
 }
 
 // Plan decides what is resident and how much is in flight. In order of
 // preference: layers that stay, since every later walk is then free; as few walks
 // over the layers as possible; the next layer brought in while one computes.
+//
+// What memory of the host is left over keeps pages of layers that stream.
 func (s *Set) Plan(n Need) Fit {
+	f := s.plan(n)
+	if _, pins := s.e.(engine.Pinner); !pins || f.Keep || f.Over {
+		return f
+	}
+	each, budget := s.host(false).comes, s.o.Budget.Host
+	for _, i := range s.counted(n) {
+		if each == 0 || budget > 0 && f.Peak.Host+each > budget {
+			break
+		}
+		f.pinned = append(f.pinned, i)
+		f.Peak.Host, f.outside = f.Peak.Host+each, f.outside+each
+	}
+	return f
+}
+
+func (s *Set) plan(n Need) Fit {
 	for _, many := range []bool{n.Many, false} {
 		if keep := s.fitting(n, Fit{Keep: true, Many: many}); !keep.Over {
 			return keep
@@ -116,6 +136,32 @@ func (s *Set) measure(n Need, f Fit, holds int64) Fit {
 	}
 	f.outside = s.host(f.Many).weights(s, n, f)
 	return f
+}
+
+// Remedy says what would do for a walk that takes more than is allowed: how much of
+// which memory, and how many tokens together what is allowed is enough for. It is
+// empty where the plan keeps to what is allowed.
+func (s *Set) Remedy(n Need, f Fit) string {
+	const mib = 1 << 20
+	for _, m := range s.memories(f.Many) {
+		peak := *m.peak(&f.Peak)
+		if m.budget == 0 || peak <= m.budget {
+			continue
+		}
+		flag := "--device-memory"
+		if m.host {
+			flag = "--memory"
+		}
+		out := fmt.Sprintf("%s %dMiB is enough for %d tokens together", flag, (peak+mib-1)/mib, n.Longest)
+		f.Rows = 0
+		if each := m.row(n) + m.token(n); each > 0 {
+			if fits := (m.budget - m.fixed(s, n, f, n.Holds.One)) / each; fits > 0 {
+				out += fmt.Sprintf(", and the %d MiB allowed for %d", m.budget/mib, fits)
+			}
+		}
+		return out
+	}
+	return ""
 }
 
 // groupTokens is how many tokens are in flight where walks cost nothing: few, so

@@ -150,7 +150,9 @@ func TestPlan(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := resident.New(&model.Model{}, newFake(tt.memory), resident.Options{Budget: tt.budget})
 			got := s.Plan(tt.need)
-			if diff := cmp.Diff(tt.want, got, cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".counted" || p.Last().String() == ".outside" }, cmp.Ignore())); diff != "" {
+			if diff := cmp.Diff(tt.want, got, cmp.FilterPath(func(p cmp.Path) bool {
+				return p.Last().String() == ".counted" || p.Last().String() == ".pinned" || p.Last().String() == ".outside"
+			}, cmp.Ignore())); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -315,5 +317,65 @@ func TestList(t *testing.T) {
 		if !slices.Equal(got, tt.want) || (err == nil) != (tt.err == "") || err != nil && err.Error() != tt.err {
 			t.Errorf("%v: %v, %v; want %v, %q", tt.list, got, err, tt.want, tt.err)
 		}
+	}
+}
+
+// pinner is a fake that keeps pages.
+type pinner struct {
+	*fake
+	pinned map[int]bool
+}
+
+func (p *pinner) Pin(_ *model.Model, i int) func() {
+	p.pinned[i] = true
+	return func() { delete(p.pinned, i) }
+}
+
+// TestPins: what memory of the host is left over keeps pages of layers that stream,
+// and counts; they go with the plan and with the Set.
+func TestPins(t *testing.T) {
+	memory := engine.Memory{
+		Host:   engine.Need{Mapped: 10 * mib, Fixed: mib},
+		Device: engine.Need{Layer: 20 * mib, Hidden: mib},
+	}
+	need := resident.Need{Layers: layers(5), Tokens: 10, Longest: 1, Batch: 10, States: 1}
+	for _, tt := range []struct{ host, peak, pins int64 }{
+		{0, 37 + 50, 5},
+		{37 + 29, 37 + 20, 2},
+		{37, 37, 0},
+	} {
+		e := &pinner{newFake(memory), map[int]bool{}}
+		s := resident.New(&model.Model{}, e, resident.Options{Budget: resident.Budget{Host: tt.host * mib, Device: 60 * mib}})
+		fit := s.Plan(need)
+		if fit.Keep || fit.Peak.Host != tt.peak*mib {
+			t.Errorf("%d MiB: %+v, want a peak of %d MiB", tt.host, fit, tt.peak)
+		}
+		s.Use(fit)
+		for range 2 {
+			for i := range 5 {
+				if _, err := s.Layer(t.Context(), i); err != nil {
+					t.Fatal(err)
+				}
+				s.Ahead((i + 1) % 5)
+				s.Done(i)
+			}
+		}
+		if len(e.pinned) != int(tt.pins) {
+			t.Errorf("%d MiB: %d layers' pages stay, want %d", tt.host, len(e.pinned), tt.pins)
+		}
+		if s.Close(); len(e.pinned) > 0 {
+			t.Errorf("%d MiB: %d layers' pages are left", tt.host, len(e.pinned))
+		}
+	}
+}
+
+// TestRemedy: what does not fit says what would.
+func TestRemedy(t *testing.T) {
+	memory := engine.Memory{Host: engine.Need{Mapped: mib}, Device: engine.Need{Layer: 20 * mib, Hidden: mib, Row: mib}}
+	s := resident.New(&model.Model{}, newFake(memory), resident.Options{Budget: resident.Budget{Device: 40 * mib}})
+	need := resident.Need{Layers: layers(2), Tokens: 50, Longest: 50, Batch: 10, States: 1}
+	const want = "--device-memory 120MiB is enough for 50 tokens together, and the 40 MiB allowed for 10"
+	if fit := s.Plan(need); !fit.Over || s.Remedy(need, fit) != want {
+		t.Errorf("%+v: %q, want %q", fit, s.Remedy(need, fit), want)
 	}
 }

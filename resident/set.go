@@ -45,6 +45,7 @@ type Set struct {
 
 	layers map[int]engine.Layer
 	coming map[int]engine.Fetched // at most one: what is on its way takes memory too
+	pins   map[int]func()         // by layer: what lets its pages go
 	embed  engine.Embedding
 	head   engine.Head
 
@@ -57,7 +58,7 @@ func New(m *model.Model, e engine.Engine, o Options) *Set {
 	if o.Heap == nil {
 		o.Heap = func(int64) {}
 	}
-	s := &Set{m: m, e: e, o: o, fit: Fit{Keep: true}, layers: map[int]engine.Layer{}, coming: map[int]engine.Fetched{}}
+	s := &Set{m: m, e: e, o: o, fit: Fit{Keep: true}, layers: map[int]engine.Layer{}, coming: map[int]engine.Fetched{}, pins: map[int]func(){}}
 	layers := s.layerOptions()
 	s.memory = e.Memory(m, layers)
 	layers.Many = true
@@ -100,6 +101,7 @@ func (s *Set) Close() {
 	for i := range s.layers {
 		s.evict(i)
 	}
+	s.unpin(nil)
 	s.releaseEmbedding()
 	s.releaseHead()
 }
@@ -108,7 +110,7 @@ func (s *Set) Close() {
 func (s *Set) Use(f Fit) {
 	anew := s.fit.Many != f.Many // layers that stay do so in another form
 	s.fit = f
-	if anew || !f.Keep || s.o.Budget != (Budget{}) {
+	if anew || !f.Keep || s.o.Budget != (Budget{}) || len(s.pins) > 0 {
 		s.dropComing()
 		for i := range s.layers {
 			if anew || !f.Keep || !slices.Contains(f.counted, i) {
@@ -116,6 +118,7 @@ func (s *Set) Use(f Fit) {
 			}
 		}
 	}
+	s.unpin(f.pinned)
 	if s.embedStreams == f.Keep {
 		s.releaseEmbedding()
 	}
@@ -169,8 +172,7 @@ func (s *Set) Layer(ctx context.Context, i int) (engine.Layer, error) {
 	f, ok := s.coming[i]
 	if !ok {
 		s.dropComing()
-		f = s.e.Fetch(s.m, i, s.layerOptions())
-		s.coming[i] = f
+		f = s.fetch(i)
 	}
 	l, err := f.Wait(ctx)
 	if err != nil && ctx.Err() != nil {
@@ -191,7 +193,26 @@ func (s *Set) Ahead(i int) {
 		return
 	}
 	s.dropComing()
+	s.fetch(i)
+}
+
+// fetch begins to bring in layer i, from pages that stay where that is planned.
+func (s *Set) fetch(i int) engine.Fetched {
+	if p, ok := s.e.(engine.Pinner); ok && s.pins[i] == nil && slices.Contains(s.fit.pinned, i) {
+		s.pins[i] = p.Pin(s.m, i)
+	}
 	s.coming[i] = s.e.Fetch(s.m, i, s.layerOptions())
+	return s.coming[i]
+}
+
+// unpin lets the pages of all layers go but some.
+func (s *Set) unpin(but []int) {
+	for i, release := range s.pins {
+		if !slices.Contains(but, i) {
+			release()
+			delete(s.pins, i)
+		}
+	}
 }
 
 // Done says that layer i is not wanted for now: unless layers stay, it goes.

@@ -29,16 +29,21 @@ type Engine struct {
 	kernels  map[string]uintptr
 	pool     *pool
 	stage    *stage
+	pins     pins
 	unwaited bool // see tuning
 	check    bool // wait for every kernel, to name the one that fails
 
 	compute, copies uintptr // streams
 
 	launcher launcher
+	kept     []buffer           // by what measures
+	profile  map[string]float64 // seconds by name, while somebody wants them
 	rotaries block.Rotaries
 	angles   map[*block.Rotary]angles // tables on the device
 	chunk    buffer                   // for stored values on their way to what products take
-	calls    sync.Mutex               // of layers, heads and embeddings: they come one at a time
+	sharing  sync.Mutex               // of tables
+	tables   map[tableKey]*table
+	calls    sync.Mutex // of layers, heads and embeddings: they come one at a time
 	closed   sync.Once
 }
 
@@ -86,7 +91,7 @@ func start(o Options, t tuning) (engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{d: d, half: dtype == engine.BFloat16, w: newWorker(t.patience), unwaited: t.unwaited, kernels: map[string]uintptr{}, angles: map[*block.Rotary]angles{}}
+	e := &Engine{d: d, half: dtype == engine.BFloat16, w: newWorker(t.patience), unwaited: t.unwaited, kernels: map[string]uintptr{}, angles: map[*block.Rotary]angles{}, tables: map[tableKey]*table{}}
 	e.check = o.Getenv("COPPICE_CUDA_CHECK") == "1"
 	if err := e.w.do("start", func() error { return e.begin(o, t) }); err != nil {
 		e.w.close()
@@ -316,6 +321,11 @@ func (e *Engine) Close() (err error) {
 func (e *Engine) end() error {
 	for _, a := range e.angles {
 		if err := errors.Join(e.pool.give(a.cos), e.pool.give(a.sin)); err != nil {
+			return err
+		}
+	}
+	for _, b := range e.kept {
+		if err := e.pool.give(b); err != nil {
 			return err
 		}
 	}

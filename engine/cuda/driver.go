@@ -98,6 +98,10 @@ func (c *callError) remedy() string {
 
 // fatal says whether the device can be used no more after the error.
 func (c *callError) fatal() bool {
+	switch c.status {
+	case 712, 713, 800, 801: // refused, no more
+		return false
+	}
 	return c.status >= 700 || c.status == 214 || c.status == 220 || c.status == 4 || c.status == 201
 }
 

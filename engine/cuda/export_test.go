@@ -27,7 +27,7 @@ type Tuning struct {
 func Start(o Options, t Tuning) (engine.Engine, error) {
 	u := defaults()
 	u.repeats, u.exact, u.unwaited, u.unprobed = 1, !t.Pooled, t.Unwaited, t.Unprobed
-	u.staged = 1 << 20
+	u.staged, u.patience = 1<<20, 10*time.Minute // machines of tests can be slow
 	if t.Patience > 0 {
 		u.patience = t.Patience
 	}

@@ -27,6 +27,7 @@ type head struct {
 	s      *model.Spec
 	memory buffer
 	ready  uintptr
+	tied   *table // what it projects with, if that is the embedding's
 
 	projection     address // [V, D] as products take it
 	norm, normBias address
@@ -67,7 +68,7 @@ func (h *head) load(m *model.Model) error {
 		return err
 	}
 	err = e.w.do(name, func() (err error) {
-		h.memory, err = e.weightMemory(e.headBytes(m.Spec))
+		h.memory, err = e.weightMemory(e.headBytes(m))
 		return err
 	})
 	if err != nil {
@@ -89,7 +90,12 @@ func (h *head) load(m *model.Model) error {
 	if err := e.stage.up(ctx, name, e.copies, func(at int) address { return h.memory.from(int64(at)) }, bytesOf(v.values), 4, nil); err != nil {
 		return err
 	}
-	if err := e.bring(ctx, name, h.projection, stored, d, m.Spec.Hidden, also); err != nil {
+	if e.shares(m) {
+		if h.tied, err = e.table(name, m, made.Projection); err != nil {
+			return err
+		}
+		h.projection = h.tied.memory.at
+	} else if err := e.bring(ctx, name, h.projection, stored, d, m.Spec.Hidden, also); err != nil {
 		return err
 	}
 	m.Source.Release(made.Projection.Name)
@@ -102,13 +108,32 @@ func (h *head) load(m *model.Model) error {
 // smallHead is where the projection begins, behind the norm and its bias.
 func smallHead(s *model.Spec) int64 { return roundUp(int64(4*2*roundUp(s.Hidden, 4)), 256) }
 
-// headBytes is what a head takes of the device.
-func (e *Engine) headBytes(s *model.Spec) int64 {
-	n := smallHead(s) + roundUp(e.bytes(shape{s.Vocab, s.Hidden}), 256)
+// shares says whether a head projects with the embedding's table as it is stored.
+func (e *Engine) shares(m *model.Model) bool {
+	t, ok := m.Source.Tensor(block.HeadOf(m.Spec).Projection.Name)
+	return ok && m.Spec.Tied && !m.Spec.HeadUnitRows && e.direct(t.DType)
+}
+
+// headBytes is what a head takes of the device beside the embedding.
+func (e *Engine) headBytes(m *model.Model) int64 {
+	s, n := m.Spec, smallHead(m.Spec)
+	if e.shares(m) {
+		return n
+	}
+	n += roundUp(e.bytes(shape{s.Vocab, s.Hidden}), 256)
 	if s.HeadUnitRows {
 		n += int64(4 * s.Vocab)
 	}
 	return n
+}
+
+// arrive makes the compute stream wait for the head's weights, once.
+func (h *head) arrive() error {
+	err := h.e.arrive(&h.ready)
+	if h.tied != nil && err == nil {
+		err = h.e.arrive(&h.tied.ready)
+	}
+	return err
 }
 
 // Release implements engine.Head.
@@ -118,6 +143,8 @@ func (h *head) Release() {
 		h.memory = buffer{}
 		return err
 	})
+	h.e.release("Head.Release", h.tied)
+	h.tied = nil
 }
 
 // Norm implements engine.Head.
@@ -129,7 +156,7 @@ func (h *head) Norm(ctx context.Context, x, y engine.Hidden) error {
 	d, n := h.s.Hidden, x.Rows()
 	in, out := h.e.states(x, n, d), h.e.states(y, n, d)
 	err := h.e.w.do(name, func() error {
-		if err := h.e.arrive(&h.ready); err != nil {
+		if err := h.arrive(); err != nil {
 			return err
 		}
 		return h.e.rowsOf("norm_parts", n, out, in, n, d, 1, d, h.norm, h.normBias, flag(h.s.LayerNorm), float32(h.s.NormEps))
@@ -156,7 +183,7 @@ type blockOf func(i int, first, other buffer, lo, count, column, width int) erro
 
 // project takes rows of hidden states through the vocabulary, a tile at a time.
 func (p *projecting) project(inputs []address, do blockOf) error {
-	if err := p.h.e.arrive(&p.h.ready); err != nil {
+	if err := p.h.arrive(); err != nil {
 		return err
 	}
 	for lo := 0; lo < p.rows; lo += headTile {

@@ -51,7 +51,14 @@ func (e *Engine) launch(stream uintptr, kernel string, x, y int, args ...any) er
 		l.pointers[i] = unsafe.Pointer(&l.values[i])
 	}
 	l.pointers[len(args)] = nil
-	err = e.d.do(e.d.launchKernel, f, uintptr(x), uintptr(y), 1, blockThreads, 1, 1, 0, stream, uintptr(unsafe.Pointer(&l.pointers[0])), 0)
+	queue := func() error {
+		return e.d.do(e.d.launchKernel, f, uintptr(x), uintptr(y), 1, blockThreads, 1, 1, 0, stream, uintptr(unsafe.Pointer(&l.pointers[0])), 0)
+	}
+	if stream == e.compute {
+		err = e.noted(kernel, queue)
+	} else {
+		err = queue()
+	}
 	if err == nil && e.check {
 		err = e.d.do(e.d.streamSync, stream)
 	}

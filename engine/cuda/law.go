@@ -140,7 +140,7 @@ func (l *law) multiply(s shape, n int, w, x, y address) error {
 			}
 			p.algorithm = best[0].algorithm
 		}
-		if err := l.e.b.run(p); err != nil {
+		if err := l.e.noted("products", func() error { return l.e.b.run(p) }); err != nil {
 			return err
 		}
 	}
@@ -318,18 +318,7 @@ func (p *probing) fastest(agreeing []algorithm) (out choices, err error) {
 // time is how many milliseconds a product takes, the least of some.
 func (p *probing) time(a algorithm, n int) (least float32, err error) {
 	for i := range p.repeats {
-		begin, err := p.e.record(p.e.compute)
-		if err != nil {
-			return 0, err
-		}
-		if err := p.run(a, 0, n, p.y); err != nil {
-			return 0, err
-		}
-		end, err := p.e.record(p.e.compute)
-		if err != nil {
-			return 0, err
-		}
-		took, err := p.e.elapsed(begin, end)
+		took, err := p.e.timed(func() error { return p.run(a, 0, n, p.y) })
 		if err != nil {
 			return 0, err
 		}

@@ -104,25 +104,18 @@ func (l *layer) settle() {
 	}
 }
 
-// fetched is a layer whose weights are being copied.
-type fetched struct {
-	come   chan struct{} // closed when l and err are set
-	l      *layer
-	err    error
-	cancel context.CancelFunc
-}
-
 // Fetch implements engine.Engine.
 func (e *Engine) Fetch(m *model.Model, i int, o engine.LayerOptions) engine.Fetched {
-	ctx, cancel := context.WithCancel(context.Background())
-	f := &fetched{come: make(chan struct{}), cancel: cancel}
-	go func() {
-		defer close(f.come)
-		if f.err = e.supports(o); f.err == nil {
-			f.l, f.err = e.layer(ctx, m, i)
+	return engine.Begin(func(ctx context.Context) (engine.Layer, error) {
+		if err := e.supports(o); err != nil {
+			return nil, err
 		}
-	}()
-	return f
+		l, err := e.layer(ctx, m, i)
+		if err != nil {
+			return nil, err
+		}
+		return l, nil
+	})
 }
 
 // supports refuses what this engine does not have.
@@ -180,27 +173,6 @@ func (e *Engine) layer(ctx context.Context, m *model.Model, i int) (_ *layer, er
 		l.ready, err = e.record(e.copies)
 		return err
 	})
-}
-
-// Wait implements engine.Fetched.
-func (f *fetched) Wait(ctx context.Context) (engine.Layer, error) {
-	select {
-	case <-f.come:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	if f.err != nil {
-		return nil, f.err
-	}
-	return f.l, nil
-}
-
-// Drop implements engine.Fetched.
-func (f *fetched) Drop() {
-	f.cancel()
-	if <-f.come; f.l != nil {
-		f.l.Release()
-	}
 }
 
 // arrive makes the compute stream wait for a part's weights, once.

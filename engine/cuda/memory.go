@@ -28,13 +28,13 @@ func (e *Engine) Memory(m *model.Model, _ engine.LayerOptions) engine.Memory {
 	lists := int64(4 * (5 + 5 + 4)) // positions, tables, rows, places, tiles and runs
 	scores := int64(16 + 4*5)       // softmax, targets
 	columns := int64(min(headBlock, s.Vocab))
-	host := int64(stageSlots * e.stage.size)
+	host, mapped := int64(stageSlots*e.stage.size), int64(0)
 	need := engine.Need{
 		Row:       9 * (call + lists + scores) / 8,
 		Fixed:     workspaceBytes + int64(e.stage.size) + 9*(64*call+headTile*2*(columns*4+d*in))/8 + 9*e.probeBytes(s)/8 + 1<<20,
 		Hidden:    9 * d * 4 / 8,
 		KVToken:   9 * 2 * kv * in / 8,
-		Head:      e.headBytes(s),
+		Head:      e.headBytes(m),
 		Embedding: 512,
 	}
 	tables := []model.Weight{block.EmbeddingOf(s)}
@@ -50,8 +50,14 @@ func (e *Engine) Memory(m *model.Model, _ engine.LayerOptions) engine.Memory {
 		if _, _, bytes, err := e.newLayer(m, i); err == nil {
 			need.Layer = max(need.Layer, roundUp(bytes, 256))
 		}
+		var stored int64
+		for _, w := range s.LayerWeights(i) {
+			t, _ := m.Source.Tensor(w.Name)
+			stored += t.Bytes
+		}
+		mapped = max(mapped, stored)
 	}
-	return engine.Memory{Host: engine.Need{Fixed: host}, Device: need}
+	return engine.Memory{Host: engine.Need{Fixed: host, Mapped: mapped}, Device: need}
 }
 
 // probeBytes is what probing the largest of a model's products takes.

@@ -5,6 +5,8 @@ package cuda
 import (
 	"fmt"
 	"math/bits"
+
+	"github.com/coppice-ml/coppice/engine"
 )
 
 // pool is the device's memory. What is given back is kept and used again, so that
@@ -68,9 +70,10 @@ type memoryError struct{ want, held, limit int64 }
 
 func (m *memoryError) Error() string {
 	const mib = 1 << 20
-	return fmt.Sprintf("out of memory on the GPU: %d MiB more do not fit beside %d MiB of at most %d MiB; allow more with --device-memory, or have smaller batches or layers that stream",
-		(m.want+mib-1)/mib, m.held/mib, m.limit/mib)
+	return fmt.Sprintf("%v on the GPU: %d MiB more do not fit beside %d MiB of at most %d MiB", engine.ErrMemory, (m.want+mib-1)/mib, m.held/mib, m.limit/mib)
 }
+
+func (m *memoryError) Unwrap() error { return engine.ErrMemory }
 
 // take returns at least so many bytes, not initialised.
 func (p *pool) take(k kind, bytes int64) (buffer, error) {

@@ -77,8 +77,17 @@ func (s *stage) take(ctx context.Context, name string) (*slot, error) {
 // raw the part began.
 func (s *stage) up(ctx context.Context, name string, stream uintptr, to func(at int) address, raw []byte, unit int, after func(at, n int) error) error {
 	part := max(unit, s.size/unit*unit)
+	if after == nil {
+		after = func(int, int) error { return nil }
+	}
 	for at := 0; at < len(raw); at += part {
 		n := min(part, len(raw)-at)
+		if pieces := s.e.pins.cut(raw[at : at+n]); pieces != nil {
+			if err := s.straight(name, stream, to(at), pieces, func() error { return after(at, n) }); err != nil {
+				return err
+			}
+			continue
+		}
 		slot, err := s.take(ctx, name)
 		if err != nil {
 			return err
@@ -88,7 +97,7 @@ func (s *stage) up(ctx context.Context, name string, stream uintptr, to func(at 
 			if err := s.e.d.do(s.e.d.toDevice, uintptr(to(at)), addressOf(slot.memory), uintptr(n), stream); err != nil {
 				return err
 			}
-			if err := s.e.d.do(s.e.d.eventRecord, slot.event, stream); err != nil || after == nil {
+			if err := s.e.d.do(s.e.d.eventRecord, slot.event, stream); err != nil {
 				return err
 			}
 			return after(at, n)
@@ -99,6 +108,19 @@ func (s *stage) up(ctx context.Context, name string, stream uintptr, to func(at 
 		}
 	}
 	return nil
+}
+
+// straight copies from pages that are pinned.
+func (s *stage) straight(name string, stream uintptr, to address, pieces [][]byte, after func() error) error {
+	return s.e.w.do(name, func() error {
+		for _, p := range pieces {
+			if err := s.e.d.do(s.e.d.toDevice, uintptr(to), addressOf(p), uintptr(len(p)), stream); err != nil {
+				return err
+			}
+			to += address(len(p))
+		}
+		return after()
+	})
 }
 
 // down copies from the device, behind what the compute stream has queued, and waits.

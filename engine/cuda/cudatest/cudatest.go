@@ -79,7 +79,8 @@ func (f *Fake) Set(t testing.TB, what string, value int) {
 }
 
 // Count says how many "allocations" and "launches" there were, how many bytes of the
-// GPU are "used", and how many things are "left" that were not given back.
+// GPU are "used" and of the host "registered", and how many things are "left" that
+// were not given back.
 func (f *Fake) Count(t testing.TB, what string) int {
 	return int(f.call(t, "fake_count", f.text(what)))
 }

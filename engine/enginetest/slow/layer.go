@@ -25,45 +25,21 @@ type layer struct {
 	attnNormBias, mlpNormBias                  *vector
 }
 
-// fetched is a layer on its way.
-type fetched struct {
-	come chan struct{} // closed when l and err are set
-	l    *layer
-	err  error
-}
-
 // Fetch implements engine.Engine.
 func (e *Engine) Fetch(m *model.Model, i int, o engine.LayerOptions) engine.Fetched {
-	f := &fetched{come: make(chan struct{})}
-	go func() {
-		defer close(f.come)
+	return engine.Begin(func(context.Context) (engine.Layer, error) {
 		if o.Store != engine.AsStored {
-			f.err = fmt.Errorf("weights kept as %s: %w (slow)", o.Store, engine.ErrUnsupported)
-		} else if f.err = e.opt.Fail("Fetch"); f.err == nil {
-			f.l, f.err = e.layer(m, i, o)
+			return nil, fmt.Errorf("weights kept as %s: %w (slow)", o.Store, engine.ErrUnsupported)
 		}
-	}()
-	return f
-}
-
-// Wait implements engine.Fetched.
-func (f *fetched) Wait(ctx context.Context) (engine.Layer, error) {
-	select {
-	case <-f.come:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	if f.err != nil {
-		return nil, f.err
-	}
-	return f.l, nil
-}
-
-// Drop implements engine.Fetched.
-func (f *fetched) Drop() {
-	if <-f.come; f.l != nil {
-		f.l.Release()
-	}
+		if err := e.opt.Fail("Fetch"); err != nil {
+			return nil, err
+		}
+		l, err := e.layer(m, i, o)
+		if err != nil {
+			return nil, err
+		}
+		return l, nil
+	})
 }
 
 func (e *Engine) layer(m *model.Model, i int, o engine.LayerOptions) (_ *layer, err error) {

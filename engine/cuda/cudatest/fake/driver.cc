@@ -105,6 +105,11 @@ API size_t fake_count(const char *what) {
 	if (name == "allocations") return state.allocations;
 	if (name == "launches") return state.launches;
 	if (name == "used") return state.used;
+	if (name == "registered") {
+		size_t sum = 0;
+		for (auto &r : state.registered) sum += r.second;
+		return sum;
+	}
 	if (name == "left") return state.device.size() + state.pinned.size() + state.registered.size() + state.streams.size() + state.events.size();
 	return 0;
 }
