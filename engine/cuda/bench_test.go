@@ -5,6 +5,7 @@ package cuda_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/engine/cuda"
 	"github.com/coppice-ml/coppice/engine/cuda/cudatest"
+	"github.com/coppice-ml/coppice/internal/mmap"
 	"github.com/coppice-ml/coppice/internal/number"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/safetensors"
@@ -69,7 +71,28 @@ func shaped(b *testing.B) *model.Model {
 		v := number.ToBF16((float32(state>>8)/(1<<23) - 1) * 0.03)
 		r.values[i], r.values[i+1] = byte(v), byte(v>>8)
 	}
+	r.values = mapped(b, r.values)
 	return &model.Model{Spec: s, Source: r}
+}
+
+// mapped are bytes as a file that is mapped has them.
+func mapped(b *testing.B, values []byte) []byte {
+	b.Helper()
+	path := filepath.Join(b.TempDir(), "values")
+	if err := os.WriteFile(path, values, 0o666); err != nil {
+		b.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	m, err := mmap.New(f, int64(len(values)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = m.Close() })
+	return m.Bytes(0, int64(len(values)))
 }
 
 // openGPU starts an engine on the GPU of this machine, or on the fake.
@@ -99,12 +122,15 @@ func BenchmarkScoring(b *testing.B) {
 			m := shaped(b)
 			p := newPasses(b, openGPU(b, cuda.Options{}), m, shape[0], shape[1])
 			p.keep()
-			measure(b, shape[0]*shape[1], p.score)
+			limit := p.products()
+			took := measure(b, shape[0]*shape[1], p.score)
+			b.ReportMetric(limit().Seconds()/took, "of-products")
 		})
 	}
 }
 
-// BenchmarkStreaming scores with layers that stream, two of which are there at a time.
+// BenchmarkStreaming scores with layers that stream, two of which are there at a time,
+// from pages that stay. The limit is the larger of copying them and of the products.
 func BenchmarkStreaming(b *testing.B) {
 	for _, n := range []int{1, 8} {
 		b.Run(fmt.Sprintf("%dx2048", n), func(b *testing.B) {
@@ -114,7 +140,12 @@ func BenchmarkStreaming(b *testing.B) {
 			}
 			m := shaped(b)
 			p := newPasses(b, openGPU(b, cuda.Options{}), m, n, length)
-			measure(b, n*length, p.score)
+			for i := range m.Spec.Layers {
+				b.Cleanup(p.e.(engine.Pinner).Pin(m, i))
+			}
+			limit := p.products()
+			took := measure(b, n*length, p.score)
+			b.ReportMetric(max(limit().Seconds(), p.copies())/took, "of-limit")
 		})
 	}
 }
@@ -154,14 +185,18 @@ func BenchmarkDecoding(b *testing.B) {
 	})
 }
 
-func measure(b *testing.B, tokens int, run func()) {
+// measure reports tokens a second and returns how many seconds one run takes.
+func measure(b *testing.B, tokens int, run func()) float64 {
+	b.Helper()
 	run() // what is compiled and probed
 	began, n := time.Now(), 0
 	for b.Loop() {
 		run()
 		n++
 	}
-	b.ReportMetric(float64(tokens*n)/time.Since(began).Seconds(), "tokens/s")
+	took := time.Since(began).Seconds()
+	b.ReportMetric(float64(tokens*n)/took, "tokens/s")
+	return took / float64(n)
 }
 
 // passes are forward passes of one batch.
@@ -250,9 +285,47 @@ func (p *passes) forward(batch *engine.Batch) {
 	}
 }
 
+// products is what takes as long as the passes' products alone.
+func (p *passes) products() func() time.Duration {
+	s, n := p.m.Spec, p.batch.Len()
+	var list []engine.Product
+	for i := range s.Layers {
+		for _, w := range s.LayerWeights(i) {
+			if len(w.Shape) == 2 {
+				list = append(list, engine.Product{M: n, N: w.Shape[0], K: w.Shape[1]})
+			}
+		}
+	}
+	for range (n + 1023) / 1024 { // the head, some rows at a time
+		list = append(list, engine.Product{M: min(n, 1024), N: s.Vocab, K: s.Hidden})
+	}
+	run, _ := p.e.(engine.Limiter).Products(list)
+	return func() time.Duration { return min(run(), run()) }
+}
+
+// copies is how many seconds bringing all layers in takes, with nothing beside.
+func (p *passes) copies() float64 {
+	ctx := p.b.Context()
+	began := time.Now()
+	for i := range p.m.Spec.Layers {
+		l, err := p.e.Fetch(p.m, i, engine.LayerOptions{Streams: true}).Wait(ctx)
+		if err != nil {
+			p.b.Fatal(err)
+		}
+		l.Release()
+	}
+	if err := p.x.Sync(ctx); err != nil {
+		p.b.Fatal(err)
+	}
+	return time.Since(began).Seconds()
+}
+
 func (p *passes) score() {
 	p.forward(p.batch)
 	if err := p.head.LogProbs(p.b.Context(), p.x, p.targets, p.out); err != nil {
 		p.b.Fatal(err)
 	}
 }
+
+// TestFolder says where the fake GPU's libraries lie, for what looks for them itself.
+func TestFolder(t *testing.T) { t.Logf("the fake GPU lies in %s", cudatest.New(t).Dir) }
