@@ -346,7 +346,7 @@ func TestStreaming(t *testing.T) {
 		})
 		there := len(run.Resident().Layers())
 		run.Close()
-		if err != nil && !strings.Contains(err.Error(), "raise --memory") {
+		if err != nil && !strings.Contains(err.Error(), "--memory ") {
 			t.Fatal(err)
 		}
 		if err != nil {

@@ -60,7 +60,7 @@ func TestManyIsOneAtATime(t *testing.T) {
 						o.Memory = e.Memory(m, engine.LayerOptions{}).Host.Fixed
 					}
 					got, err := many(t, forest.New(m, e, o), prompts, opt)
-					for ; err != nil && strings.Contains(err.Error(), "raise --memory"); o.Memory += 1 << 18 {
+					for ; err != nil && strings.Contains(err.Error(), "--memory "); o.Memory += 1 << 18 {
 						got, err = many(t, forest.New(m, e, o), prompts, opt)
 					}
 					if err != nil {

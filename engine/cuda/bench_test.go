@@ -46,6 +46,7 @@ func (r *repeated) Data(name string) ([]byte, error) {
 
 func (r *repeated) Release(...string)  {}
 func (r *repeated) Prefetch(...string) {}
+func (r *repeated) Populate(...string) {}
 
 // shaped is a model of Llama-3.1-8B's shape on a GPU, of a small one's on the fake.
 func shaped(b *testing.B) *model.Model {
