@@ -22,10 +22,16 @@ import (
 // variant the bits it has alone, with layers that stay and, where a plan leaves no
 // room for them, layers that stream while the one before computes.
 func TestOnAGPU(t *testing.T) {
-	for name, m := range map[string]*model.Model{
-		"llama":  enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 4, Hidden: 64, FF: 512, DType: "BF16"})),
+	models := map[string]*model.Model{
+		"llama":  enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 4, Hidden: 64, Heads: 2, KVHeads: 1, HeadDim: 64, FF: 512, Vocab: 4111, DType: "BF16"})),
 		"gemma2": enginetest.Pico(t, "gemma2"),
-	} {
+	}
+	if testkit.IsSlow() {
+		for _, name := range enginetest.Picos() {
+			models[name] = enginetest.Pico(t, name)
+		}
+	}
+	for name, m := range models {
 		t.Run(name, func(t *testing.T) {
 			seqs := sequences()[:4]
 			lists := [][]int{nil, {2, 0}}

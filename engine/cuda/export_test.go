@@ -110,3 +110,6 @@ func (a *Attention) Run(ctx context.Context, from engine.Engine, b *engine.Batch
 	}
 	return wide, e.w.do("test", func() error { return errors.Join(p.end(), e.pool.give(p.lists)) })
 }
+
+// Folders lists where libraries are looked for.
+func Folders(getenv func(string) string) []string { return folders(getenv) }
