@@ -30,6 +30,8 @@ test: install-deps
 test-slow: test race bare-clone-test
 	COPPICE_SLOW=1 $(GO) test -timeout 60m ./...
 	./scripts/clang-kernels
+	GO=$(GO) ./scripts/measure-gpu pack
+	REHEARSE=1 ./scripts/measure-gpu bin/measured
 	GO=$(GO) ./scripts/llamacpp-test
 
 # What a clone shows that has no shared material beside it; counts what skips.
