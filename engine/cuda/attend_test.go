@@ -192,7 +192,7 @@ func TestPlantedOnTensorCores(t *testing.T) {
 			f := cudatest.New(t)
 			e, err := cuda.Start(cuda.Options{Getenv: f.Getenv, Probes: cudatest.Probes()}, cuda.Tuning{Edit: func(files map[string]string) {
 				if !strings.Contains(files["tensor.cu"], plant.old) {
-					t.Fatalf("tensor.cu has no %q", plant.old)
+					t.Errorf("tensor.cu has no %q", plant.old)
 				}
 				files["tensor.cu"] = strings.ReplaceAll(files["tensor.cu"], plant.old, plant.new)
 			}})

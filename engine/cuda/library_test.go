@@ -3,12 +3,15 @@
 package cuda_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
+	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/engine/cuda"
+	"github.com/coppice-ml/coppice/engine/cuda/cudatest"
 )
 
 // TestFolders: libraries are looked for where the system's loader does first, then in
@@ -38,5 +41,45 @@ func TestFolders(t *testing.T) {
 	environment["COPPICE_CUDA"] = "/only"
 	if got := cuda.Folders(func(name string) string { return environment[name] }); !slices.Equal(got, []string{"/only"}) {
 		t.Errorf("with COPPICE_CUDA: %v", got)
+	}
+}
+
+// TestKept: what was compiled and probed is kept in the cache for the next engine; a
+// cache that cannot be read is none.
+func TestKept(t *testing.T) {
+	m := small(t)
+	f := cudatest.New(t)
+	cache := t.TempDir()
+	scores := func() ([]engine.TokenScore, int) {
+		t.Helper()
+		e, err := cuda.Start(cuda.Options{Getenv: f.Getenv, Cache: cache, Probes: cudatest.Probes()}, cuda.Tuning{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := f.Count(t, "launches")
+		out, err := score(t.Context(), e, m)
+		if err := errors.Join(err, e.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return out, f.Count(t, "launches") - before
+	}
+	want, probing := scores()
+	files, err := filepath.Glob(filepath.Join(cache, "*"))
+	if err != nil || len(files) != 2 {
+		t.Fatalf("the cache has %v, want kernels and products", files)
+	}
+	got, kept := scores()
+	if !slices.Equal(got, want) || kept > probing/2 {
+		t.Errorf("%d launches with what was kept, %d without; same scores: %v", kept, probing, slices.Equal(got, want))
+	}
+	for _, file := range files {
+		if filepath.Ext(file) == ".json" {
+			if err := os.WriteFile(file, []byte("{"), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got, again := scores(); !slices.Equal(got, want) || again != probing {
+		t.Errorf("%d launches with a broken cache, want %d; same scores: %v", again, probing, slices.Equal(got, want))
 	}
 }
