@@ -46,8 +46,15 @@ func TestSchemas(t *testing.T) {
 			t.Errorf("row %d: %+v, %v; want %+v", i, got, err, want)
 		}
 	}
+	// Rows that have a schema's own names are read beside renamed ones.
+	both := data.Renames{"output": "answer", "text": "story"}
+	if s, err := data.DetectSchema(rows[1], both); err != nil || s != data.SchemaAlpaca {
+		t.Errorf("%q, %v", s, err)
+	} else if x, err := s.Read(rows[1], both); err != nil || x.Answer != "Hi" {
+		t.Errorf("%+v, %v", x, err)
+	}
 	_, err := data.DetectSchema(rows[4], nil)
-	for _, part := range []string{"line 5", "question", "messages wants messages", "alpaca wants instruction, output", "text wants text"} {
+	for _, part := range []string{"line 5", "question", "messages wants messages", "alpaca wants instruction, output", "text wants text", "--map output=answer"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("unknown columns: %v lacks %q", err, part)
 		}

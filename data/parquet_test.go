@@ -224,3 +224,80 @@ func TestParquetStops(t *testing.T) {
 		}
 	}
 }
+
+// TestParquetMessages: conversations are lists of structs in which every message has
+// every member, null where it has none.
+func TestParquetMessages(t *testing.T) {
+	type call struct {
+		Name string `parquet:"name"`
+	}
+	type message struct {
+		Role    *string `parquet:"role,optional"`
+		Content *string `parquet:"content,optional"`
+		Calls   []call  `parquet:"tool_calls,optional,list"`
+		Name    *string `parquet:"name,optional"`
+	}
+	type row struct {
+		Messages []message `parquet:"messages,list"`
+		Source   *string   `parquet:"source,optional"`
+	}
+	say := func(role, content string) message { return message{Role: &role, Content: &content} }
+	call1 := say("assistant", "")
+	call1.Content, call1.Calls = nil, []call{{"look"}}
+	null := say("user", "")
+	null.Content = nil
+	path := filepath.Join(t.TempDir(), "a.parquet")
+	raw := parquetFile(t, 10, []row{
+		{Messages: []message{say("user", "u"), call1, say("tool", "seen"), say("assistant", "a")}},
+		{Messages: []message{null, say("assistant", "a")}},
+	})
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for r, err := range Rows(path, RowOptions{Raw: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, err := SchemaMessages.Read(r, nil)
+		for _, turn := range x.Turns {
+			got = append(got, fmt.Sprintf("%s %s %s", turn.Role, turn.Content, turn.More))
+		}
+		if err != nil {
+			got = append(got, err.Error())
+		}
+	}
+	want := []string{
+		"user u ", `assistant  {"content":null,"tool_calls":[{"name":"look"}]}`, "tool seen ", "assistant a ",
+		path + `: row group 0, row 1: messages[0].content holds null, not a text; only a call of tools has no text: remove the row, or write ""`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestParquetParts: contents that are lists of parts are refused by their place.
+func TestParquetParts(t *testing.T) {
+	type part struct {
+		Text string `parquet:"text"`
+	}
+	type message struct {
+		Role    string `parquet:"role"`
+		Content []part `parquet:"content,list"`
+	}
+	type row struct {
+		Messages []message `parquet:"messages,list"`
+	}
+	path := filepath.Join(t.TempDir(), "a.parquet")
+	if err := os.WriteFile(path, parquetFile(t, 10, []row{{Messages: []message{{"user", []part{{"u"}}}}}}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for r, err := range Rows(path, RowOptions{Raw: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := SchemaMessages.Read(r, nil); err == nil || !strings.Contains(err.Error(), "row 0: messages[0].content holds a list, not a text") {
+			t.Errorf("%v", err)
+		}
+	}
+}

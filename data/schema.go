@@ -117,11 +117,21 @@ func (m Renames) column(name string) string {
 	return name
 }
 
+// in is the row's name of a schema's column: the other one where the row has that or
+// lacks both, so that sets of either kind can be mixed.
+func (m Renames) in(r Row, name string) string {
+	other := m.column(name)
+	if !slices.Contains(r.Columns, other) && slices.Contains(r.Columns, name) {
+		return name
+	}
+	return other
+}
+
 // find is the first of a schema's names, a bar between them, that a row has under
 // the file's name for it; said says what the first is called.
 func (m Renames) find(r Row, names string) (column string, found bool) {
 	for _, name := range strings.Split(names, "|") {
-		if c := m.column(name); slices.Contains(r.Columns, c) {
+		if c := m.in(r, name); slices.Contains(r.Columns, c) {
 			return c, true
 		}
 	}
@@ -140,7 +150,7 @@ func DetectSchema(r Row, m Renames) (Schema, error) {
 		}
 		wants = append(wants, s.wants())
 	}
-	return "", r.Fail(fmt.Sprintf("its columns, %s, are of no known schema", strings.Join(r.Columns, ", ")), strings.Join(wants, "; "))
+	return "", r.Fail(fmt.Sprintf("its columns, %s, are of no known schema", strings.Join(r.Columns, ", ")), strings.Join(wants, "; ")+"; other names are given by --map, such as --map output=answer")
 }
 
 // Example is what a row of training data says.
@@ -164,7 +174,7 @@ type Example struct {
 func (s Schema) Read(r Row, m Renames) (Example, error) {
 	switch s {
 	case SchemaText:
-		text, err := r.Text(m.column(DefaultField))
+		text, err := r.Text(m.in(r, DefaultField))
 		return Example{Answer: text}, err
 	case SchemaMessages, SchemaShareGPT:
 		return s.conversation(r, m)
@@ -181,14 +191,14 @@ func (s Schema) Read(r Row, m Renames) (Example, error) {
 // instruction reads Alpaca's and Dolly's rows; the input may be absent or empty.
 func (s Schema) instruction(r Row, m Renames, input, output string) (Example, error) {
 	x := Example{Instructed: true}
-	instruction, err := r.Text(m.column("instruction"))
+	instruction, err := r.Text(m.in(r, "instruction"))
 	if err != nil {
 		return x, err
 	}
-	if x.Answer, err = r.Text(m.column(output)); err != nil {
+	if x.Answer, err = r.Text(m.in(r, output)); err != nil {
 		return x, err
 	}
-	more, err := optional(r, m.column(input))
+	more, err := optional(r, m.in(r, input))
 	if err != nil {
 		return x, err
 	}
@@ -210,7 +220,7 @@ func optional(r Row, column string) (string, error) {
 // conversation reads the rows that are one.
 func (s Schema) conversation(r Row, m Renames) (x Example, err error) {
 	must, _ := s.columns()
-	if x.Turns, err = s.turns(r, m, m.column(must[0]), nil); err != nil {
+	if x.Turns, err = s.turns(r, m, m.in(r, must[0]), nil); err != nil {
 		return x, err
 	}
 	x.Tools, err = tools(r, m)
@@ -219,7 +229,7 @@ func (s Schema) conversation(r Row, m Renames) (x Example, err error) {
 
 // completion reads a prompt and what follows, both texts or both messages.
 func (s Schema) completion(r Row, m Renames) (x Example, err error) {
-	prompt := m.column("prompt")
+	prompt := m.in(r, "prompt")
 	answer, found := m.find(r, "completion|response")
 	if !found {
 		return x, r.Fail(fmt.Sprintf("has no column %q (it has: %s)", answer, strings.Join(r.Columns, ", ")), s.wants())

@@ -120,6 +120,10 @@ func (s Schema) turn(r Row, m Renames, at string, item any) (t Turn, err error) 
 	if !slices.ContainsFunc(members, func(x member) bool { return x.name == content }) && !slices.ContainsFunc(more, func(x member) bool { return x.name == "tool_calls" }) {
 		return t, r.Fail(fmt.Sprintf("%s has no %s (it has: %s)", at, content, namesOf(members)), s.example())
 	}
+	calls := func(x member) bool { return x.name == "tool_calls" || x.name == "function_call" }
+	if slices.ContainsFunc(more, func(x member) bool { return x.name == "content" }) && (t.Role != roleAssistant || !slices.ContainsFunc(more, calls)) {
+		return t, r.Fail(fmt.Sprintf("%s.%s holds null, not a text", at, content), "only a call of tools has no text: remove the row, or write \"\"")
+	}
 	t.More = asObject(more)
 	return t, nil
 }
@@ -165,7 +169,7 @@ func follows(r Row, at string, before []Turn, role string) error {
 
 // tools reads what the model may call: a list, or a text that holds one.
 func tools(r Row, m Renames) (json.RawMessage, error) {
-	column := m.column("tools")
+	column := m.in(r, "tools")
 	i := slices.Index(r.Columns, column)
 	if i < 0 || r.Values[i] == nil || r.Values[i] == "" {
 		return nil, nil

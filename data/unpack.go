@@ -44,6 +44,10 @@ func openText(s source) (*text, error) {
 	if mark, err := t.Peek(3); err == nil && string(mark) == "\ufeff" {
 		_, _ = t.Discard(3)
 	}
+	if mark, _ := t.Peek(2); string(mark) == "\xff\xfe" || string(mark) == "\xfe\xff" {
+		t.Close()
+		return nil, &Error{Path: s.path, What: "it is UTF-16, as its byte order mark says", Remedy: toUTF8}
+	}
 	return t, nil
 }
 

@@ -74,6 +74,9 @@ func (s *trainSet) name(source string) {
 func (s *trainSet) keep(out []made, one made) []made {
 	if one.Targets() == 0 {
 		s.skipped++
+		if one.cut {
+			s.cutAway++
+		}
 		return out
 	}
 	if one.cut {

@@ -236,15 +236,18 @@ func TestBadRows(t *testing.T) {
 		`{"messages":{"role":"user"}}`: {"messages is not a list of messages but an object"},
 		`{"messages":[]}`:              {"messages has no messages"},
 		`{"messages":["u"]}`:           {"messages[0] is not an object"},
-		`{"messages":[{"role":"user","content":[{"type":"text"}]}]}`:      {"messages[0].content holds a list"},
-		`{"messages":[{"role":"user","content":{"text":"u"}}]}`:           {"messages[0].content holds an object"},
-		`{"messages":[{"role":"usr","content":"u"}]}`:                     {`messages[0].role is "usr"`, "assistant"},
-		`{"messages":[{"role":5,"content":"u"}]}`:                         {"messages[0].role holds the number 5"},
-		`{"conversations":[{"role":"human","value":"u"}]}`:                {"conversations[0] has no from"},
-		`{"conversations":[{"from":"human","value":"u"},{"from":"gpt"}]}`: {"conversations[1] has no value"},
-		`{"prompt":"u","completion":[]}`:                                  {"prompt holds a text and completion a list"},
-		`{"instruction":"u","output":5}`:                                  {`column "output" holds the number 5`},
-		`{"instruction":"u","output":"a","input":[]}`:                     {`column "input" holds a list`},
+		`{"messages":[{"role":"user","content":[{"type":"text"}]}]}`:                       {"messages[0].content holds a list"},
+		`{"messages":[{"role":"user","content":{"text":"u"}}]}`:                            {"messages[0].content holds an object"},
+		`{"messages":[{"role":"usr","content":"u"}]}`:                                      {`messages[0].role is "usr"`, "assistant"},
+		`{"messages":[{"role":5,"content":"u"}]}`:                                          {"messages[0].role holds the number 5"},
+		`{"conversations":[{"role":"human","value":"u"}]}`:                                 {"conversations[0] has no from"},
+		`{"conversations":[{"from":"human","value":"u"},{"from":"gpt"}]}`:                  {"conversations[1] has no value"},
+		`{"prompt":"u","completion":[]}`:                                                   {"prompt holds a text and completion a list"},
+		`{"messages":[{"role":"user","content":null},{"role":"assistant","content":"a"}]}`: {"messages[0].content holds null"},
+		`{"messages":[` + user + `,{"role":"assistant","content":null}]}`:                  {"messages[1].content holds null", "call of tools"},
+		`{"conversations":[{"from":"human","value":null}]}`:                                {"conversations[0].value holds null"},
+		`{"instruction":"u","output":5}`:                                                   {`column "output" holds the number 5`},
+		`{"instruction":"u","output":"a","input":[]}`:                                      {`column "input" holds a list`},
 		`{"q":"u"}`: {"its columns, q, are of no known schema", "sharegpt wants conversations", "dolly wants instruction, response"},
 	} {
 		d := TrainData{Sources: []string{"r.jsonl"}, MaxLength: 64, Template: "chatml"}
@@ -338,5 +341,18 @@ func TestRemainder(t *testing.T) {
 	set, err := readSamples(t, d, map[string]string{"rows.jsonl": `{"text":""}` + "\n" + `{"text":"Once"}`})
 	if err != nil || set.skipped != 1 || len(set.train) != 1 {
 		t.Errorf("%+v, %v", set, err)
+	}
+}
+
+// TestNothingToLearn: why no row has a target is said.
+func TestNothingToLearn(t *testing.T) {
+	for content, want := range map[string]string{
+		`{"messages":[{"role":"user","content":"u"}]}`:                   "they have no answer",
+		`{"prompt":"` + strings.Repeat("u ", 99) + `","completion":"a"}`: "1 of them were cut: their prompts are longer than max_length",
+	} {
+		_, err := readSamples(t, TrainData{Sources: []string{"r.jsonl"}, MaxLength: 64, Template: "chatml"}, map[string]string{"r.jsonl": content})
+		if message, remedy := Describe(err, func(field string) string { return field }); remedy != want && !strings.Contains(remedy, want) {
+			t.Errorf("%s: %s, %s", content, message, remedy)
+		}
 	}
 }

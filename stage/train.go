@@ -110,6 +110,7 @@ type trainSet struct {
 	train, valid []heal.Sample
 	shown        []made
 	skipped      int // rows without a target
+	cutAway      int // those of them that were cut
 	warned       bool
 	cut          int // samples cut at MaxLength
 	source       string
@@ -224,6 +225,15 @@ func (s *trainSet) remarks() string {
 	return out
 }
 
+// nothing says why no row has a target.
+func (s *trainSet) nothing() error {
+	p := failed("%s: none of %s has anything to learn", s.source, report.Plural(s.skipped, "row"))
+	if s.cutAway > 0 {
+		return p.with("%d of them were cut: their prompts are longer than {max_length}", s.cutAway)
+	}
+	return p.with("they have no answer: conversations need a turn of the assistant's, or {train_on} all")
+}
+
 // divide draws samples and holds some out, of every pool its share.
 func (s *trainSet) divide(pools []pool, d TrainData) error {
 	total, shares := math.MaxInt, []float64{}
@@ -235,7 +245,7 @@ func (s *trainSet) divide(pools []pool, d TrainData) error {
 		return failed("%s: there are no rows", s.source)
 	}
 	if total == 0 {
-		return failed("%s: none of %s has anything to learn", s.source, report.Plural(s.skipped, "row")).with("the prompts may be longer than {max_length}")
+		return s.nothing()
 	}
 	if d.Samples > 0 && (d.Samples < total || len(pools) > 1) {
 		total = d.Samples

@@ -7,6 +7,7 @@ package pyjson
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 )
 
 // Strict returns text that encoding/json takes and that has every byte of raw at
@@ -33,8 +34,14 @@ func Strict(raw []byte) []byte {
 	return out
 }
 
-// Unmarshal is json.Unmarshal of Strict text.
-func Unmarshal(raw []byte, into any) error { return json.Unmarshal(Strict(raw), into) }
+// Unmarshal is json.Unmarshal of Strict text. A byte order mark is refused by name, as
+// by Python.
+func Unmarshal(raw []byte, into any) error {
+	if bytes.HasPrefix(raw, []byte("\ufeff")) {
+		return errors.New("it begins with a byte order mark; save it as UTF-8 without one")
+	}
+	return json.Unmarshal(Strict(raw), into)
+}
 
 // stringEnd returns where the string that begins at i ends.
 func stringEnd(raw []byte, i int) int {

@@ -2,6 +2,7 @@ package pyjson
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 )
 
@@ -36,4 +37,12 @@ func FuzzStrict(f *testing.F) {
 			t.Fatalf("valid text was changed: %q to %q", raw, out)
 		}
 	})
+}
+
+// TestMark: what a byte order mark is, is said.
+func TestMark(t *testing.T) {
+	var into map[string]any
+	if err := Unmarshal([]byte("\ufeff{}"), &into); err == nil || !strings.Contains(err.Error(), "byte order mark") {
+		t.Errorf("%v", err)
+	}
 }
