@@ -13,8 +13,8 @@ type problem struct {
 	answer   int
 }
 
-// race makes what a field of RACE asks for of an article and its problems, which
-// are written as a Python literal; the last one is asked.
+// race makes what a field of RACE asks for of an article and its problems, a list or
+// one written as a Python literal; the last one is asked.
 func race(function string, doc Doc) (any, error) {
 	problems, err := problemsOf(doc)
 	if err != nil {
@@ -44,15 +44,18 @@ func race(function string, doc Doc) (any, error) {
 }
 
 func problemsOf(doc Doc) ([]problem, error) {
-	text, err := textOf(doc, "problems")
-	if err != nil {
-		return nil, err
+	list, isList := doc["problems"].([]any)
+	if !isList {
+		text, err := textOf(doc, "problems")
+		if err != nil {
+			return nil, err
+		}
+		value, err := literal(text)
+		if err != nil {
+			return nil, fmt.Errorf("problems: %w", err)
+		}
+		list, _ = value.([]any)
 	}
-	value, err := literal(text)
-	if err != nil {
-		return nil, fmt.Errorf("problems: %w", err)
-	}
-	list, _ := value.([]any)
 	var out []problem
 	for i, item := range list {
 		m, _ := item.(map[string]any)

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"regexp"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,6 +32,46 @@ func TestNewTasks(t *testing.T) {
 		}
 		if diff := cmp.Diff(tt.want, a.Requests); diff != "" || a.right[0][0] != tt.right {
 			t.Errorf("%s: right %v (-want +got):\n%s", name, a.right, diff)
+		}
+	}
+}
+
+// TestRaceList: problems that are a list are those of a list written out.
+func TestRaceList(t *testing.T) {
+	one := map[string]any{"question": "Why?", "answer": "B", "options": []any{"a", "b", "c", "d"}}
+	list, err := Build(task(t, "race"), []Doc{{"article": "A.", "problems": []any{one}}}, nil, BuildOptions{Shots: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := Build(task(t, "race"), []Doc{{"article": "A.", "problems": "[{'question': 'Why?', 'answer': 'B', 'options': ['a', 'b', 'c', 'd']}]"}}, nil, BuildOptions{Shots: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(text.Requests, list.Requests); diff != "" || list.right[0][0] != 1 {
+		t.Errorf("(-text +list):\n%s", diff)
+	}
+}
+
+// TestPinned: every task says at what revision its data are, and where a file is pinned
+// there, one for each split that is asked or shown.
+func TestPinned(t *testing.T) {
+	commit := regexp.MustCompile(`^([0-9a-f]{40}|refs/convert/parquet)$`)
+	l := library(t)
+	for _, name := range l.Names() {
+		x, ok := l.Task(name)
+		if !ok { // a group
+			continue
+		}
+		if !commit.MatchString(x.Metadata.Revision) {
+			t.Errorf("%s: revision %q", name, x.Metadata.Revision)
+		}
+		if len(x.Metadata.Files) == 0 {
+			continue
+		}
+		for _, split := range []string{x.TrainingSplit, x.ValidationSplit, x.TestSplit, x.FewshotSplit} {
+			if split != "" && len(x.Metadata.Files[split]) == 0 {
+				t.Errorf("%s: no file of split %s", name, split)
+			}
 		}
 	}
 }
