@@ -301,6 +301,35 @@ func BenchmarkProducts(b *testing.B) {
 	}
 }
 
+// BenchmarkSeveralRows reports at what rate the engine's products of several rows read
+// weights, on one core.
+func BenchmarkSeveralRows(b *testing.B) {
+	s := shape{n: 512, k: 2048}
+	for _, dtype := range []string{"float32", "bfloat16"} {
+		e, err := Start(Options{DType: dtype, Threads: 1})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = e.Close() })
+		const copies = 64 // more than caches hold
+		w, size := noise(copies*s.n*s.k, e.half, 1), int64(4)
+		if e.half {
+			size = 2
+		}
+		for _, m := range []int{1, 2, 4, 16, 64} {
+			x, y := noise(e.room(m)*s.k, e.half, 2), make([]float32, e.room(m)*s.n)
+			b.Run(fmt.Sprintf("%s/%d", e.info.DType, m), func(b *testing.B) {
+				b.SetBytes(size * int64(s.n*s.k))
+				_ = e.pool.each(1, func(worker *worker, _ int) {
+					for at := 0; b.Loop(); at = (at + 1) % copies {
+						e.mul.narrow(worker, s, m, 0, s.n, x, w.from(at*s.n*s.k), y)
+					}
+				})
+			})
+		}
+	}
+}
+
 // BenchmarkFewRows reports at what rate products of one row read weights, on
 // one core, beside reading alone.
 func BenchmarkFewRows(b *testing.B) {

@@ -3,16 +3,19 @@ package cpu
 // narrow implements multiplier: few rows by kernels of our own that sum in the
 // provider's order, where the processor has them and the order is known, for these
 // read weights as fast as memory gives them; else by the provider, a block of
-// columns as a product of its own where that gives the same bits.
+// columns as a product of its own where that gives the same bits. Our kernels of bfloat16
+// read the weights once a row, so that of several rows the provider's blocks come first.
 func (l *rowLaw) narrow(w *worker, s shape, m, lo, hi int, a, b operand, dst []float32) {
+	half := a.bf16 != nil
 	var r runs
-	if m <= fewRows || a.bf16 == nil && m <= l.kernels.several {
+	switch {
+	case m == 1, !half && m <= max(fewRows, l.kernels.several), m <= fewRows && !l.blockAgrees(w, columnsKey{shapeKey{s, half}, lo, hi}, b):
 		r = l.order(w, s, a, b)
 	}
 	switch {
 	case r.length == 0:
 		l.narrowBlock(w, s, m, lo, hi, a, b, dst)
-	case a.bf16 != nil:
+	case half:
 		l.kernels.columnsHalf(m, s.n, s.k, r, lo, hi, a.bf16, b.bf16, dst)
 	default:
 		l.kernels.columns(m, s.n, s.k, r, lo, hi, a.f32, b.f32, dst)
