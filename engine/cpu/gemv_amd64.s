@@ -56,64 +56,75 @@ loop:
 	PREFETCHT1 192(R9) \
 	ADDQ       $256, R9
 
-// func sumQuads(a, b *float32, stride uintptr, quads int, sums *[16]float32, ahead uintptr)
-TEXT ·sumQuads(SB), NOSPLIT, $0-48
-	MOVQ    a+0(FP), DI
-	MOVQ    b+8(FP), SI
-	MOVQ    stride+16(FP), BX
-	MOVQ    quads+24(FP), DX
-	MOVQ    sums+32(FP), R11
-	MOVQ    ahead+40(FP), R9
-	ADDQ    SI, R9
-	LEAQ    (BX)(BX*2), CX
-	VMOVUPS (R11), Y0
-	VMOVUPS 32(R11), Y1
-	SUBQ    $4, DX
-	JLT     rest
+// NONE asks for nothing.
+#define NONE
 
-line:
-	MOVQ SI, AX
-	LEAQ (AX)(BX*4), R10
-	EIGHT(0, Y0)
-	AHEAD
-	EIGHT(16, Y0)
-	AHEAD
-	EIGHT(32, Y0)
-	AHEAD
-	EIGHT(48, Y0)
-	AHEAD
-	LEAQ (AX)(BX*8), AX
-	LEAQ (AX)(BX*4), R10
-	EIGHT(0, Y1)
-	EIGHT(16, Y1)
-	EIGHT(32, Y1)
-	EIGHT(48, Y1)
-	ADDQ $64, SI
-	ADDQ $64, DI
-	SUBQ $4, DX
-	JGE  line
+// LINE adds the products of a cache line, 16 words, of each of eight rows.
+#define LINE(sum, ahead) \
+	LEAQ (AX)(BX*4), R10 \
+	EIGHT(0, sum) \
+	ahead \
+	EIGHT(16, sum) \
+	ahead \
+	EIGHT(32, sum) \
+	ahead \
+	EIGHT(48, sum) \
+	ahead
 
-rest:
-	ADDQ $4, DX
-	JZ   done
-
-quad:
-	MOVQ SI, AX
-	LEAQ (AX)(BX*4), R10
-	EIGHT(0, Y0)
-	LEAQ (AX)(BX*8), AX
-	LEAQ (AX)(BX*4), R10
-	EIGHT(0, Y1)
-	ADDQ $16, SI
-	ADDQ $16, DI
-	DECQ DX
-	JNZ  quad
-
-done:
-	VMOVUPS Y0, (R11)
-	VMOVUPS Y1, 32(R11)
-	VZEROUPPER
+// SUMS is sumQuads, whose arguments are in DI, SI, BX, DX and R11.
+#define SUMS(ahead) \
+	LEAQ    (BX)(BX*2), CX \
+	VMOVUPS (R11), Y0 \
+	VMOVUPS 32(R11), Y1 \
+	SUBQ    $4, DX \
+	JLT     rest \
+line: \
+	MOVQ SI, AX \
+	LINE(Y0, ahead) \
+	LEAQ (AX)(BX*8), AX \
+	LINE(Y1, NONE) \
+	ADDQ $64, SI \
+	ADDQ $64, DI \
+	SUBQ $4, DX \
+	JGE  line \
+rest: \
+	ADDQ $4, DX \
+	JZ   done \
+quad: \
+	MOVQ SI, AX \
+	LEAQ (AX)(BX*4), R10 \
+	EIGHT(0, Y0) \
+	LEAQ (AX)(BX*8), AX \
+	LEAQ (AX)(BX*4), R10 \
+	EIGHT(0, Y1) \
+	ADDQ $16, SI \
+	ADDQ $16, DI \
+	DECQ DX \
+	JNZ  quad \
+done: \
+	VMOVUPS Y0, (R11) \
+	VMOVUPS Y1, 32(R11) \
+	VZEROUPPER \
 	RET
+
+// func sumQuads(a, b *float32, stride uintptr, quads int, sums *[16]float32)
+TEXT ·sumQuads(SB), NOSPLIT, $0-40
+	MOVQ a+0(FP), DI
+	MOVQ b+8(FP), SI
+	MOVQ stride+16(FP), BX
+	MOVQ quads+24(FP), DX
+	MOVQ sums+32(FP), R11
+	SUMS(NONE)
+
+// func sumQuadsAhead(a, b *float32, stride uintptr, quads int, sums *[16]float32, next *float32)
+TEXT ·sumQuadsAhead(SB), NOSPLIT, $0-48
+	MOVQ a+0(FP), DI
+	MOVQ b+8(FP), SI
+	MOVQ stride+16(FP), BX
+	MOVQ quads+24(FP), DX
+	MOVQ sums+32(FP), R11
+	MOVQ next+40(FP), R9
+	SUMS(AHEAD)
 
 // QUAD loads a cache line, 16 words, of each of four rows at AX and transposes
 // within groups of four lanes: afterwards lane group l of the register j holds

@@ -2,7 +2,10 @@
 
 package cpu
 
-import "simd/archsimd"
+import (
+	"simd/archsimd"
+	"unsafe"
+)
 
 // Products of one row, limited by how fast weights arrive. b's rows lie along
 // the depth and sums run along it in order, so lanes have to be rows of b: eight
@@ -13,46 +16,74 @@ import "simd/archsimd"
 const groupRows = 16
 
 // sumQuads adds to each of sums the products of a with one of the sixteen rows at
-// b, stride bytes apart, over four times quads values in order. Meanwhile it asks
-// for as much memory, from so many bytes ahead on.
+// b, stride bytes apart, over four times quads values in order.
 //
 //go:noescape
-func sumQuads(a, b *float32, stride uintptr, quads int, sums *[groupRows]float32, ahead uintptr)
+func sumQuads(a, b *float32, stride uintptr, quads int, sums *[groupRows]float32)
 
-// columnsVector: dst[i, j] = a [m, k] x b[j], for rows lo <= j < hi of b [n, k].
-func columnsVector(m, n, k int, r runs, lo, hi int, a, b, dst []float32) {
-	a, b, dst = a[:m*k], b[:n*k], dst[:m*n]
+// sumQuadsAhead is sumQuads, and asks meanwhile for as much memory, from next on.
+//
+//go:noescape
+func sumQuadsAhead(a, b *float32, stride uintptr, quads int, sums *[groupRows]float32, next *float32)
+
+// columnsVector: dst[j] = a x b[j], for rows lo <= j < hi of b [n, k], by group.
+func columnsVector(n, k int, r runs, lo, hi int, a, b, dst []float32, group groupFunc) {
+	a, b, dst = a[:k], b[:n*k], dst[:n]
 	j := lo
 	for ; j+groupRows <= hi; j += groupRows {
-		var ahead int // rows are too short for the processor to see by itself what comes next
+		next := b[j*k:]
 		if j+2*groupRows <= hi {
-			ahead = groupRows * k
+			next = next[groupRows*k:]
 		}
-		for i := range m {
-			group(a[i*k:][:k], b[j*k:][:groupRows*k], dst[i*n+j:][:groupRows], r, ahead)
-			ahead = 0
-		}
+		group(a, b[j*k:][:groupRows*k], next, dst[j:][:groupRows], r)
 	}
-	for i := range m {
-		columns(1, n, k, r, j, hi, a[i*k:], b, dst[i*n:])
-	}
+	columns(1, n, k, r, j, hi, a, b, dst)
 }
 
-// group computes sixteen columns of one row, and asks for what follows so many
-// values ahead: in the order in which it lies, which memory likes best.
-func group(a, b, dst []float32, r runs, ahead int) {
+// A groupFunc computes sixteen columns of one row, and asks for what comes next.
+type groupFunc func(a, b, next, dst []float32, r runs)
+
+// groupInOrder asks for all that comes next, in the order in which it lies: with
+// sixteen rows under way, processors with AVX2 do not see by themselves what that is.
+func groupInOrder(a, b, next, dst []float32, r runs) {
 	k := len(a)
 	for from, to := 0, 0; from < k; from = to {
 		to = r.end(from, k)
 		quads := (to - from) / 4
 		var sums [groupRows]float32
-		sumQuads(&a[from], &b[from], uintptr(k)*4, quads, &sums, uintptr(ahead+from*(groupRows-1))*4)
-		for j := range sums {
-			for p := from + 4*quads; p < to; p++ {
-				sums[j] = fma32(a[p], b[j*k+p], sums[j])
-			}
-			dst[j] = plus(dst[j], sums[j], from)
+		sumQuadsAhead(&a[from], &b[from], uintptr(k)*4, quads, &sums, &next[from*groupRows])
+		finish(a, b, dst, &sums, from, from+4*quads, to)
+	}
+}
+
+// firstLines is how many cache lines of a row a processor misses that sees by itself
+// where the row goes on.
+const firstLines = 4
+
+// groupByRows asks for the beginnings of the rows that come next: processors with
+// AVX-512 ask for the rest by themselves.
+func groupByRows(a, b, next, dst []float32, r runs) {
+	k := len(a)
+	for p := 0; p < min(k, firstLines*16); p += 16 {
+		prefetchRows(unsafe.Pointer(&next[p]), uintptr(k)*4)
+	}
+	for from, to := 0, 0; from < k; from = to {
+		to = r.end(from, k)
+		quads := (to - from) / 4
+		var sums [groupRows]float32
+		sumQuads(&a[from], &b[from], uintptr(k)*4, quads, &sums)
+		finish(a, b, dst, &sums, from, from+4*quads, to)
+	}
+}
+
+// finish adds to the sums of a run what is left of it from a place on, and them to dst.
+func finish(a, b, dst []float32, sums *[groupRows]float32, from, at, to int) {
+	k := len(a)
+	for j, sum := range sums {
+		for p := at; p < to; p++ {
+			sum = fma32(a[p], b[j*k+p], sum)
 		}
+		dst[j] = plus(dst[j], sum, from)
 	}
 }
 
