@@ -48,19 +48,11 @@ func (o Inspect) Run(ctx context.Context, env Env) (*Inspection, error) {
 	if o.ConfigOnly {
 		need = hub.NeedConfig
 	}
-	dir, err := find(ctx, env, o.Model, need)
-	if err != nil {
-		return nil, err
-	}
-	c, err := checkpoint.OpenConfig(dir)
+	dir, c, spec, err := openConfig(ctx, env, o.Model, need)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	spec, err := model.SpecOf(c)
-	if err != nil {
-		return nil, err
-	}
 	f := &inspector{spec: spec, files: c.Files(), line: modelLine(dir, spec)}
 	if err := spec.Runnable(); err != nil {
 		f.line.Problems = append(f.line.Problems, "its layers can be cut, but not run: "+err.Error())

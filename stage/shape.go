@@ -30,23 +30,31 @@ type Shape struct {
 // ReadShape reads a model's config, and for that pulls it and the tokenizer of a
 // model of the hub, no weights: where access is refused, that is the error.
 func ReadShape(ctx context.Context, env Env, name string) (*Shape, error) {
-	dir, err := find(ctx, env, name, hub.NeedConfig)
+	dir, c, spec, err := openConfig(ctx, env, name, hub.NeedConfig)
 	if err != nil {
 		return nil, err
 	}
-	c, err := checkpoint.OpenConfig(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	spec, err := model.SpecOf(c)
-	if err != nil {
-		return nil, err
-	}
+	c.Close()
 	if err := spec.Runnable(); err != nil {
 		return nil, fmt.Errorf("%s/config.json: %w", dir, err)
 	}
 	return &Shape{Dir: dir, spec: spec}, nil
+}
+
+// openConfig finds a model, pulling what is needed of one of the hub, and reads its
+// config alone. The checkpoint is the caller's to close.
+func openConfig(ctx context.Context, env Env, name string, need hub.Need) (dir string, c *checkpoint.Checkpoint, spec *model.Spec, err error) {
+	if dir, err = find(ctx, env, name, need); err != nil {
+		return "", nil, nil, err
+	}
+	if c, err = checkpoint.OpenConfig(dir); err != nil {
+		return "", nil, nil, err
+	}
+	if spec, err = model.SpecOf(c); err != nil {
+		c.Close()
+		return "", nil, nil, err
+	}
+	return dir, c, spec, nil
 }
 
 // Facts are the model's sizes, bytes by the dtype that its config names.

@@ -74,7 +74,7 @@ func New(opt Options) (*Engine, error) {
 	}
 	k := kernelsNamed(opt.Kernels)
 	if k == nil {
-		return nil, fmt.Errorf("kernels %q: this build or processor has none of that name", opt.Kernels)
+		return nil, fmt.Errorf("COPPICE_KERNELS=%s: this build and processor have %s", opt.Kernels, strings.Join(kernelNames(), ", "))
 	}
 	mul, notes, err := findMultiplier(opt, threads, k)
 	if err != nil {

@@ -79,6 +79,14 @@ func kernelsNamed(name string) *kernels {
 	return nil
 }
 
+// kernelNames are the variants that kernelsNamed finds, fastest first.
+func kernelNames() (names []string) {
+	for _, k := range append(vectorKernels(), scalarKernels()) {
+		names = append(names, k.name)
+	}
+	return names
+}
+
 // exp32 is e^x in float32 within 2 units in the last place, 0 below -87.3 and
 // +Inf above 88.7. Range reduction and polynomial as in Cephes' expf.
 func exp32(x float32) float32 {
