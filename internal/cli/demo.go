@@ -13,8 +13,7 @@ program: drop the last quarter of its layers, train what is left, and measure it
 whole, cut and healed. It is coppice run --recipe sapling: nothing is downloaded, it
 takes a minute, and a second one finds everything done.`,
 		Example: `  coppice demo
-  coppice demo --out ./demo
-  coppice export runs/sapling --out ./healed`,
+  coppice demo --out ./demo`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context(), a, nil) },
 	}
