@@ -20,8 +20,7 @@ type builder struct {
 	gone     map[string]int // layers, by trial
 	graph    *graph
 	material *material
-	engine   func(Engine) (device, dtype string) // what auto comes to
-	single   bool                                // one trial: its healed checkpoint is kept
+	single   bool // one trial: its healed checkpoint is kept
 }
 
 // way is one trial's, as far as it has come.
@@ -66,6 +65,7 @@ func (b *builder) trial(t Trial) ([]rundir.Ref, error) {
 
 // add puts a stage into the graph, for this trial.
 func (w *way) add(role string, s *Stage) *Stage {
+	s.Work.model, s.Work.engine, s.Work.trains = w.m.from, w.t.Settings.Engine, s.Kind == rundir.KindHeal || w.lora != nil
 	s = w.b.graph.add(s)
 	s.use(w.t.Name, role)
 	w.refs = append(w.refs, s.ref(role))
@@ -185,7 +185,7 @@ func (w *way) score(role string, p Prune, n int) *Stage {
 		w.dataInputs(s, "score.data", v.Data)
 		seeded = seeded || v.Data.Windows != "joined" || v.Data.Samples > 0
 		group = append(group, s.Inputs["score.data"], fmt.Sprint(v.Data.Samples, v.Data.Length, v.Data.Windows, v.Data.AddBOS, v.Data.Field, v.Batch))
-		w.engineInputs(s)
+		w.engineInputs(s, false)
 	} else {
 		group = append(group, "no data")
 	}
@@ -250,16 +250,16 @@ func (w *way) cutInto(l *stage.Layers) {
 
 // engineInto says what to run it on.
 func (w *way) engineInto(e *stage.Engine) {
-	of := w.t.Settings.Engine
-	*e = stage.Engine{Device: of.Device, DType: of.DType, Threads: of.Threads, Memory: of.Memory}
+	*e, _ = w.b.material.engine(w.t.Settings.Engine, w.lora != nil)
 	if w.lora != nil {
 		e.Adapter = w.lora.Dir
 	}
 }
 
-// engineInputs are what of the engine decides results.
-func (w *way) engineInputs(s *Stage) {
-	s.Inputs["engine.device"], s.Inputs["engine.dtype"] = w.b.engine(w.t.Settings.Engine)
+// engineInputs are what of the engine decides results. Adapters run where is trained.
+func (w *way) engineInputs(s *Stage, trains bool) {
+	_, by := w.b.material.engine(w.t.Settings.Engine, trains || w.lora != nil)
+	s.Inputs["engine.device"], s.Inputs["engine.dtype"] = by.Device, by.DType
 }
 
 // defaultTexts are those that nobody describes.
@@ -347,8 +347,8 @@ func (w *way) heal(role string, h Heal, last bool) error {
 	var layers stage.Layers
 	w.cutInto(&layers)
 	v.Layers = layers.Cut
-	w.engineInto(&v.Engine)
-	v.Engine.Adapter = ""
+	v.Engine, _ = w.b.material.engine(w.t.Settings.Engine, true)
+	v.Agreed = true
 	if err := checkHeal(v, w.t); err != nil {
 		return err
 	}
@@ -356,7 +356,7 @@ func (w *way) heal(role string, h Heal, last bool) error {
 	if err := w.healInputs(s, v); err != nil {
 		return err
 	}
-	w.engineInputs(s)
+	w.engineInputs(s, true)
 	s.seed(w.t.Seed)
 	var err error
 	if s.Work, err = w.healWork(v, h); err != nil {
@@ -460,7 +460,7 @@ func (w *way) curve() error {
 		s.seed(w.t.Seed)
 	}
 	dense.engineInto(&v.Engine)
-	w.engineInputs(s)
+	w.engineInputs(s, false)
 	s.spec, s.Work = v, w.curveWork(v)
 	w.add(rundir.KindCurve, s)
 	return nil

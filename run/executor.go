@@ -202,7 +202,9 @@ func (x *executor) call(ctx context.Context, cancel context.CancelCauseFunc, bat
 }
 
 // endsAll says that no other stage would fare better.
-func endsAll(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EROFS) }
+func endsAll(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
+}
 
 // fail notes that a stage failed, and that what needs it is left out.
 func (x *executor) fail(s *Stage, err error) {

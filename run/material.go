@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/stage"
 )
 
@@ -24,6 +25,33 @@ type material struct {
 	// begin with its prefix.
 	embedded string
 	exact    bool // identified by content, not by name alone
+	// engine is what models run on, or train on, and what auto comes to there.
+	engine func(e Engine, trains bool) (stage.Engine, report.Compute)
+}
+
+// enginesOf finds out once for each what an engine of a recipe comes to.
+func enginesOf(env stage.Env) func(Engine, bool) (stage.Engine, report.Compute) {
+	type wanted struct {
+		e      Engine
+		trains bool
+	}
+	type found struct {
+		e  stage.Engine
+		by report.Compute
+	}
+	known := map[wanted]found{}
+	return func(e Engine, trains bool) (stage.Engine, report.Compute) {
+		f, ok := known[wanted{e, trains}]
+		if !ok {
+			f.e = stage.Engine{Device: e.Device, DType: e.DType, Threads: e.Threads, Memory: e.Memory}
+			if trains {
+				f.e = f.e.Training(env)
+			}
+			f.by, _ = f.e.Resolve(env)
+			known[wanted{e, trains}] = f
+		}
+		return f.e, f.by
+	}
 }
 
 // located is a model that was found.

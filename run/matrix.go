@@ -304,8 +304,12 @@ func (l *Loaded) trials(m Model, c []picked) ([]Trial, error) {
 			node = merged(node, x.over, "")
 		}
 	}
-	t.Name, t.node = strings.Join(parts, "/"), node
+	t.Name = strings.Join(parts, "/")
 	if err := decode(node, &t.Settings, l.File); err != nil {
+		return nil, err
+	}
+	t.node = l.Recipe.Limits.over(node, t.Settings)
+	if err := decode(t.node, &t.Settings, l.File); err != nil {
 		return nil, err
 	}
 	seeds := t.Settings.Seeds

@@ -49,7 +49,7 @@ func (w *way) measure(state string) error {
 // measurement begins a stage that measures.
 func (w *way) measurement(kind, state string, do func(*call, []*Stage) error) *Stage {
 	s := &Stage{Kind: kind, Title: w.titled(kind, state), Inputs: w.inputs(), Needs: w.needs(), do: do}
-	w.engineInputs(s)
+	w.engineInputs(s, false)
 	return s
 }
 

@@ -25,6 +25,8 @@ type Work struct {
 	Guessed   bool    // sizes of data that are not here were taken for typical
 
 	model   string
+	trains  bool // or runs where is trained
+	engine  Engine
 	seconds float64
 }
 
@@ -59,7 +61,7 @@ func (w *way) rowBytes() float64 {
 
 // scoreWork is that of one metric by itself; those that go together share passes.
 func (w *way) scoreWork(by string, v stage.Score, n int) Work {
-	k := Work{model: w.m.from}
+	k := Work{}
 	if !stage.RunsModel(by) {
 		return k
 	}
@@ -78,42 +80,24 @@ func (w *way) scoreWork(by string, v stage.Score, n int) Work {
 }
 
 func (w *way) taskWork(t stage.Tasks) Work {
-	x := w.sized("tasks "+t.Names+t.DataDir, func() (stage.Extent, error) {
-		all := t
-		all.Limit = 0
-		return all.Extent(w.b.ctx, w.b.env, w.m.shape.Dir)
-	})
-	tasks := max(1, len(strings.Split(t.Names, ",")))
-	share := 1.0
-	if t.Limit > 0 && x.Rows > 0 {
-		share = math.Min(1, float64(t.Limit*w.taskCount(t, tasks))/float64(x.Rows))
-	}
-	return Work{model: w.m.from, Layers: share * x.Tokens * w.left(), Head: share * x.Scored, Memory: int64(4096 * w.rowBytes()), Guessed: x.Guessed}
-}
-
-// taskCount is how many tasks the names come to, groups spelled out.
-func (w *way) taskCount(t stage.Tasks, least int) int {
-	n, err := t.Count()
-	if err != nil {
-		return least
-	}
-	return n
+	x := w.sized(fmt.Sprint("tasks ", t), func() (stage.Extent, error) { return t.Extent(w.b.ctx, w.b.env, w.m.shape.Dir) })
+	return Work{Layers: x.Tokens * w.left(), Head: x.Scored, Memory: int64(4096 * w.rowBytes()), Guessed: x.Guessed}
 }
 
 func (w *way) perplexityWork(v stage.PPL) Work {
 	x := w.sized("text "+v.Data, func() (stage.Extent, error) {
 		return stage.TextExtent(w.b.ctx, w.b.env, v.Data, v.Field, w.m.shape.Dir)
 	})
-	return Work{model: w.m.from, Layers: x.Tokens * w.left(), Head: x.Scored, Memory: int64(4096 * w.rowBytes()), Guessed: x.Guessed}
+	return Work{Layers: x.Tokens * w.left(), Head: x.Scored, Memory: int64(4096 * w.rowBytes()), Guessed: x.Guessed}
 }
 
 func (w *way) decodeWork(tokens int) Work {
-	return Work{model: w.m.from, Alone: float64(tokens) * w.left(), Head: float64(tokens)}
+	return Work{Alone: float64(tokens) * w.left(), Head: float64(tokens)}
 }
 
 // curveWork: every number of layers, prefixes shared.
 func (w *way) curveWork(v stage.Curve) Work {
-	k := Work{model: w.m.from}
+	k := Work{}
 	layers := float64(w.m.shape.Layers())
 	rows, scored := float64(v.Data.Samples*v.Data.Length), float64(v.Data.Samples*v.Data.Length)
 	if v.Tasks.Names != "" {
@@ -139,7 +123,7 @@ func (w *way) healWork(v stage.Heal, h Heal) (Work, error) {
 		return Work{}, err
 	}
 	x := w.rowsOfAll(v.Data)
-	k := Work{model: w.m.from, Trainable: trains, Guessed: x.Guessed}
+	k := Work{Trainable: trains, Guessed: x.Guessed}
 	rows := float64(x.Rows)
 	if v.Data.Samples > 0 {
 		rows = math.Min(rows, float64(v.Data.Samples))
@@ -174,51 +158,67 @@ func (w *way) healWork(v stage.Heal, h Heal) (Work, error) {
 	return k, nil
 }
 
-// price gives every stage its time. A shared pass is counted once: stages that go
-// together take what the largest of them takes, and their heads.
+// price gives every stage its time, and the plan what all of them take.
 func (p *Plan) price(ctx context.Context, env stage.Env) error {
+	p.Disk, p.Memory = 0, 0
+	var scratch int64
+	for _, s := range p.Stages {
+		if s.Work.time(stage.Pace{Layer: 1, Head: 1, Alone: 1, Update: 1}) > 0 {
+			pace, err := p.paceOf(ctx, env, s.Work)
+			if err != nil {
+				return err
+			}
+			s.Work.seconds = s.Work.time(pace)
+		}
+		p.Disk += s.Work.Disk
+		p.Memory, scratch = max(p.Memory, s.Work.Memory), max(scratch, s.Work.Scratch)
+	}
+	p.Disk += scratch
+	p.Seconds = p.cost(p.Stages)
+	return nil
+}
+
+// paceOf is how fast work goes, measured once for a model and what it runs on.
+func (p *Plan) paceOf(ctx context.Context, env stage.Env, k Work) (stage.Pace, error) {
 	if p.pace == nil {
 		p.pace = map[string]stage.Pace{}
 	}
-	for _, t := range p.Trials {
-		from := t.Model.From
-		if _, ok := p.pace[from]; ok {
-			continue
-		}
-		e := t.Settings.Engine
-		pace, err := p.material.models[from].shape.Pace(ctx, env, stage.Engine{Device: e.Device, DType: e.DType, Threads: e.Threads, Memory: e.Memory})
-		if err != nil {
-			return err
-		}
-		p.pace[from] = pace
+	e, by := p.material.engine(k.engine, k.trains)
+	key := k.model
+	if _, plain := p.material.engine(k.engine, false); plain.Device != by.Device || plain.DType != by.DType {
+		key += " on " + by.Device
 	}
-	p.Seconds, p.Disk, p.Memory = 0, 0, 0
+	if pace, ok := p.pace[key]; ok {
+		return pace, nil
+	}
+	pace, err := p.material.models[k.model].shape.Pace(ctx, env, e)
+	if err == nil {
+		p.pace[key] = pace
+	}
+	return pace, err
+}
+
+// cost is the time of stages. A shared pass is counted once: stages that go together
+// take what the largest of them takes, and their heads.
+func (p *Plan) cost(stages []*Stage) (seconds float64) {
 	groups := map[string][]*Stage{}
-	for _, s := range p.Stages {
-		s.Work.seconds = s.Work.time(p.pace[s.Work.model])
-		p.Disk += s.Work.Disk
-		p.Memory = max(p.Memory, s.Work.Memory)
+	for _, s := range stages {
 		if s.together != "" {
 			groups[s.together] = append(groups[s.together], s)
 			continue
 		}
-		p.Seconds += s.Work.seconds
+		seconds += s.Work.seconds
 	}
-	var scratch int64
-	for _, s := range p.Stages {
-		scratch = max(scratch, s.Work.Scratch)
-	}
-	p.Disk += scratch
 	for _, group := range groups {
-		p.Seconds += together(group, p.pace[group[0].Work.model])
+		seconds += together(group)
 	}
-	return nil
+	return seconds
 }
 
 // together is the time of stages that are done in one call. Prunings asked the same
 // share at least the layers before the first cut; what exactly is known when plans
 // are, so half is taken for each after the first. Metrics of one pass share it whole.
-func together(group []*Stage, pace stage.Pace) float64 {
+func together(group []*Stage) float64 {
 	var sum, most float64
 	for _, s := range group {
 		sum, most = sum+s.Work.seconds, math.Max(most, s.Work.seconds)

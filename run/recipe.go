@@ -218,6 +218,9 @@ type Engine struct {
 type Limits struct {
 	Hours float64 `yaml:"hours" doc:"by the estimate"`
 	Disk  string  `yaml:"disk" doc:"of the run directory, such as 200GiB"`
+	// What a budget sets, for all trials.
+	Documents int `yaml:"documents" doc:"most of every task, in every trial"`
+	Rows      int `yaml:"rows" doc:"most to train on, in every trial"`
 }
 
 // Count is a number, or all, which is 0 of those that were given.

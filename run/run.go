@@ -1,10 +1,12 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,6 +32,8 @@ type Options struct {
 	// Pace is how fast the machine is, by model; of those that are not there it is
 	// measured.
 	Pace map[string]stage.Pace
+
+	beat time.Duration // between signs of life; 0: heartbeat
 }
 
 // Outcome is how a run ended.
@@ -58,7 +62,7 @@ type Plan struct {
 
 // Prepare makes the plan of a run: it reads configs and tokenizers alone.
 func Prepare(ctx context.Context, env stage.Env, o Options) (*Plan, error) {
-	p := &Plan{Recipe: o.Recipe, material: &material{models: map[string]*located{}, ids: map[string]string{}, tasks: map[stage.Tasks]taskFacts{}, extents: map[string]stage.Extent{}}, pace: o.Pace}
+	p := &Plan{Recipe: o.Recipe, material: &material{models: map[string]*located{}, ids: map[string]string{}, tasks: map[stage.Tasks]taskFacts{}, extents: map[string]stage.Extent{}, engine: enginesOf(env)}, pace: maps.Clone(o.Pace)}
 	var err error
 	if p.Trials, err = o.Recipe.Trials(); err != nil {
 		return nil, err
@@ -85,6 +89,7 @@ func Prepare(ctx context.Context, env stage.Env, o Options) (*Plan, error) {
 			return nil, err
 		}
 	}
+	p.sayDevices(env)
 	return p, nil
 }
 
@@ -100,15 +105,6 @@ func (p *Plan) embed(o Options) error {
 // build makes the stages of all trials.
 func (p *Plan) build(ctx context.Context, env stage.Env) error {
 	b := &builder{ctx: ctx, env: env, graph: &graph{}, material: p.material, single: len(p.Trials) == 1, gone: map[string]int{}}
-	resolved := map[Engine]report.Compute{}
-	b.engine = func(e Engine) (string, string) {
-		c, ok := resolved[e]
-		if !ok {
-			c, _ = stage.Engine{Device: e.Device, DType: e.DType, Threads: e.Threads, Memory: e.Memory}.Resolve(env)
-			resolved[e] = c
-		}
-		return c.Device, c.DType
-	}
 	p.refs, p.graph, p.gone = map[string][]rundir.Ref{}, b.graph, b.gone
 	trials, err := b.seeded(p.Trials)
 	if err != nil {
@@ -185,8 +181,12 @@ func (p *Plan) Do(ctx context.Context, env stage.Env, o Options) (*Outcome, erro
 	if err := p.limits(o); err != nil {
 		return nil, err
 	}
-	if err := env.Talk.Consent(ctx, stage.Estimate{What: "run", Time: time.Duration(p.Seconds * float64(time.Second))}); err != nil {
-		return nil, err
+	_, err := os.Stat(filepath.Join(o.Out, rundir.RunFile))
+	begun := err == nil
+	if !begun {
+		if err := consent(ctx, env, p.Seconds); err != nil {
+			return nil, err
+		}
 	}
 	if err := os.MkdirAll(o.Out, 0o777); err != nil {
 		return nil, err
@@ -198,7 +198,7 @@ func (p *Plan) Do(ctx context.Context, env stage.Env, o Options) (*Outcome, erro
 	defer l.close()
 	ctx, lost := context.WithCancelCause(ctx)
 	defer lost(nil)
-	l.beat(lost, heartbeat)
+	l.beat(lost, cmp.Or(o.beat, heartbeat))
 	b := &builder{ctx: ctx, env: env, material: p.material}
 	if err := p.material.identify(ctx, env, b, p.selected); err != nil {
 		return nil, err
@@ -223,13 +223,53 @@ func (p *Plan) Do(ctx context.Context, env stage.Env, o Options) (*Outcome, erro
 	if err := p.write(o, env.Version); err != nil {
 		return nil, err
 	}
-	x := &executor{root: o.Out, env: env, graph: &graph{stages: p.Stages}, before: before, parallel: o.Parallel, partial: len(p.Cuts) > 0, tell: o.Tell}
+	x := &executor{root: o.Out, env: env, graph: &graph{stages: p.Stages}, before: before, parallel: o.Parallel, partial: p.partial(), tell: o.Tell}
 	x.env.Talk = quiet{env.Talk}
 	if err := x.look(); err != nil {
 		return nil, err
 	}
+	if left := x.left(); begun && len(left) > 0 {
+		if err := consent(ctx, env, p.cost(left)); err != nil {
+			return nil, err
+		}
+	}
 	err = x.do(ctx)
 	return x.outcome(p, o), x.ended(ctx, err)
+}
+
+// consent says how long it takes, and asks.
+func consent(ctx context.Context, env stage.Env, seconds float64) error {
+	return env.Talk.Consent(ctx, stage.Estimate{What: "run", Time: time.Duration(seconds * float64(time.Second))})
+}
+
+// left are the stages that are not done yet.
+func (x *executor) left() (out []*Stage) {
+	for _, s := range x.graph.stages {
+		if x.state[s] == "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// sayDevices says where training does not run on what the models run on.
+func (p *Plan) sayDevices(env stage.Env) {
+	for _, s := range p.Stages {
+		if s.Kind != rundir.KindHeal {
+			continue
+		}
+		_, plain := p.material.engine(s.Work.engine, false)
+		if _, by := p.material.engine(s.Work.engine, true); by.Device != plain.Device {
+			env.Talk.Note("healing runs on the %s: the engine of %s computes no gradients in this version", by.Device, plain.Device)
+			return
+		}
+	}
+}
+
+// partial says that not all is asked or trained on that the recipe is about.
+func (p *Plan) partial() bool {
+	l := p.Recipe.Recipe.Limits
+	return len(p.Cuts) > 0 || l.Documents+l.Rows > 0
 }
 
 // checkOut refuses a directory that is something else.
@@ -273,6 +313,9 @@ func (x *executor) ended(ctx context.Context, err error) error {
 			return &PartialError{What: cause.Error(), Remedy: "see who else works there; the same command goes on from what is done"}
 		}
 		return &PartialError{What: "cancelled", Remedy: "the same command goes on from what is done"}
+	}
+	if endsAll(err) {
+		return &PartialError{What: err.Error(), Remedy: "what is done is kept: make room where " + x.root + " is, and the same command goes on"}
 	}
 	if err != nil {
 		return err

@@ -140,6 +140,21 @@ func (e Engine) training() Engine {
 	return e
 }
 
+// Training is the engine that trains, and runs adapters, in this one's place: itself
+// where it computes gradients, else the processor's.
+func (e Engine) Training(env Env) Engine {
+	e = e.training()
+	started, err := e.start(env)
+	if err != nil {
+		return e
+	}
+	defer func() { _ = started.Close() }()
+	if _, ok := started.(engine.Trainer); !ok {
+		e.Device = "cpu"
+	}
+	return e
+}
+
 // start starts the engine.
 func (e Engine) start(env Env) (engine.Engine, error) {
 	open := env.Engines

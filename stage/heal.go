@@ -30,6 +30,8 @@ type Heal struct {
 	Out    string    `yaml:"out"`
 	Force  bool      `yaml:"force"`
 	Result string    `yaml:"result"` // checkpoint, or the trained tensors alone
+	// Agreed: how long it takes is known and agreed to, and not measured beforehand.
+	Agreed bool `yaml:"-"`
 
 	Training `yaml:",inline"`
 }
@@ -393,8 +395,10 @@ func (j *healJob) run(ctx context.Context) (*report.Healed, error) {
 		return nil, err
 	}
 	r := j.newRun()
-	if err := j.estimate(ctx, r); err != nil {
-		return nil, err
+	if !j.Agreed {
+		if err := j.estimate(ctx, r); err != nil {
+			return nil, err
+		}
 	}
 	tell, end := j.env.Talk.Progress("healing", Steps)
 	defer end()

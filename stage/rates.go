@@ -265,15 +265,6 @@ func Passes(metric string, layers, n int) PassCount {
 	return PassCount{l, 0}
 }
 
-// Count is how many tasks the names come to.
-func (t Tasks) Count() (int, error) {
-	s, err := t.choose()
-	if err != nil {
-		return 0, err
-	}
-	return len(s.Tasks), nil
-}
-
 // FreeDisk is how much room there is where a path is or will be.
 func FreeDisk(path string) (int64, bool) {
 	abs, err := filepath.Abs(path)

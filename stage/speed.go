@@ -39,6 +39,10 @@ type Rates struct {
 	Compute                     report.Compute
 }
 
+// enough is how long is measured at least: calls of a small model are too short for
+// what else the machine does.
+const enough = 300 * time.Millisecond
+
 // Run measures.
 func (p Speed) Run(ctx context.Context, env Env) (*Rates, error) {
 	if err := p.Check(); err != nil {
@@ -58,7 +62,7 @@ func (p Speed) Run(ctx context.Context, env Env) (*Rates, error) {
 		prompt[i] = int32(i*7919) % int32(s.Model.Spec.Vocab)
 	}
 	out := &Rates{PrefillTokens: len(prompt), DecodeTokens: min(p.Decode, positions-1), Compute: s.Compute()}
-	for range p.Rounds + 1 { // the first warms up
+	for begun, n := time.Now(), 0; n <= p.Rounds || time.Since(begun) < enough; n++ { // the first warms up
 		start := time.Now()
 		err := s.logProbs(ctx, [][]int32{prompt}, func(int, []engine.TokenScore) error { return nil })
 		if err != nil {
@@ -66,7 +70,7 @@ func (p Speed) Run(ctx context.Context, env Env) (*Rates, error) {
 		}
 		out.Prefill = max(out.Prefill, rate(len(prompt), time.Since(start)))
 	}
-	for range p.Rounds {
+	for begun, n := time.Now(), 0; n < p.Rounds || time.Since(begun) < enough; n++ {
 		r, err := s.decode(ctx, prompt[:1], out.DecodeTokens)
 		if err != nil {
 			return nil, err
