@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coppice-ml/coppice/internal/sapling"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/run/rundir"
 	"github.com/coppice-ml/coppice/stage"
@@ -42,7 +43,7 @@ func child(args string) int {
 		return 1
 	}
 	env := stage.Env{Getenv: os.Getenv, Cache: cache, Version: "test", Talk: stage.Silent{}}
-	o := Options{Recipe: l, Out: out, Tell: func(report.Stage) error { return nil }, Pace: map[string]stage.Pace{filepath.Join(filepath.Dir(recipe), "model"): {Layer: 1e-6}}}
+	o := Options{Recipe: l, Out: out, Tell: func(report.Stage) error { return nil }, Embedded: sapling.Make, Pace: map[string]stage.Pace{filepath.Join(filepath.Dir(recipe), "model"): {Layer: 1e-6}, "sapling:model": {Layer: 1e-6}}}
 	p, err := Prepare(ctx, env, o)
 	if err == nil {
 		_, err = p.Do(ctx, env, o)
@@ -60,21 +61,61 @@ func child(args string) int {
 // TestInterrupted: a run that is killed or cancelled at random moments and resumed has
 // the same bytes as one that was not, but for what is measured.
 func TestInterrupted(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("no signals")
-	}
 	interruptions := 3
 	if os.Getenv("COPPICE_SLOW") != "" {
 		interruptions = 10
 	}
-	w := newWorld(t)
-	recipe := base + `matrix:
+	newWorld(t).interrupted(t, interruptions, base+`matrix:
   metric: [ppl, taylor]
   how:
     - {name: tune, heal: {last: 1}}
     - {name: adapt, heal: {method: lora, rank: 2, targets: [q, v]}}
     - {name: stepwise, prune: {iterative: "1:2"}, heal: {between: {steps: 2}}}
+`)
+}
+
+// onSapling makes a shipped recipe one on the model that ships, with little of everything.
+const onSapling = `
+models: [{name: sapling, from: "sapling:model"}]
+score:
+  data: {from: "sapling:calibration.txt", samples: 4, length: 64}
+  per_metric: {ppl: {data: {from: "sapling:calibration.txt", length: 64, samples: 8}}}
+heal:
+  data: {from: "sapling:instructions.json", max_length: 96, validation: 16}
+  steps: 6
+  batch_size: 16
+  eval_every: 2
+  warmup_steps: 2
+measure:
+  tasks: [sapling]
+  limit: 10
+  task_dir: "sapling:tasks"
+  data_dir: "sapling:data"
+  perplexity: [{data: "sapling:validation.txt", length: 64}]
+  prompts: [Morning]
+  max_tokens: 4
+  speed: {prefill: 16, decode: 4}
 `
+
+// TestInterruptedTables: the paper's first two tables on the model that ships, ten times
+// interrupted.
+func TestInterruptedTables(t *testing.T) {
+	if os.Getenv("COPPICE_SLOW") == "" {
+		t.Skip("takes minutes; COPPICE_SLOW=1 runs it")
+	}
+	for _, name := range []string{"metrics", "healing"} {
+		t.Run(name, func(t *testing.T) {
+			newWorld(t).interrupted(t, 10, "coppice: 1\nname: table\nextends: "+name+onSapling)
+		})
+	}
+}
+
+// interrupted runs a recipe whole, and again with interruptions at random moments.
+func (w *world) interrupted(t *testing.T, interruptions int, recipe string) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("no signals")
+	}
 	started := time.Now()
 	if _, _, err := w.run(t, context.Background(), recipe, "whole", nil); err != nil {
 		t.Fatal(err)
@@ -116,7 +157,7 @@ func TestInterrupted(t *testing.T) {
 	if stopped == 0 {
 		t.Error("it was never interrupted")
 	}
-	t.Logf("interrupted %d times", stopped)
+	t.Logf("interrupted %d times; whole it took %v", stopped, took)
 	sameBytes(t, filepath.Join(w.dir, "whole", rundir.StagesDir), filepath.Join(out, rundir.StagesDir))
 }
 

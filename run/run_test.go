@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/coppice-ml/coppice/internal/sapling"
 	"github.com/coppice-ml/coppice/internal/testkit"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/run/rundir"
@@ -112,7 +113,7 @@ func (w *world) run(t *testing.T, ctx context.Context, recipe, out string, chang
 		t.Fatal(err)
 	}
 	w.lines = nil
-	o := Options{Recipe: l, Out: filepath.Join(w.dir, out), Command: []string{"coppice", "run"}, Pace: map[string]stage.Pace{filepath.Join(w.dir, "model"): {Layer: 1e-6, Head: 1e-6, Alone: 1e-5}}, Tell: func(s report.Stage) error {
+	o := Options{Recipe: l, Out: filepath.Join(w.dir, out), Command: []string{"coppice", "run"}, Embedded: sapling.Make, Pace: map[string]stage.Pace{filepath.Join(w.dir, "model"): {Layer: 1e-6, Head: 1e-6, Alone: 1e-5}, "sapling:model": {Layer: 1e-6}}, Tell: func(s report.Stage) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.lines = append(w.lines, s)
