@@ -117,15 +117,19 @@ func (w *world) interrupted(t *testing.T, interruptions int, recipe string) {
 		t.Skip("no signals")
 	}
 	started := time.Now()
-	if _, _, err := w.run(t, context.Background(), recipe, "whole", nil); err != nil {
+	if _, _, err := w.run(t, context.Background(), recipe, "out", nil); err != nil {
 		t.Fatal(err)
 	}
 	took := time.Since(started)
+	// Files name data that lies in the run's directory: both have the same one.
+	if err := os.Rename(filepath.Join(w.dir, "out"), filepath.Join(w.dir, "whole")); err != nil {
+		t.Fatal(err)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, cache := filepath.Join(w.dir, "broken"), t.TempDir()
+	out, cache := filepath.Join(w.dir, "out"), t.TempDir()
 	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	stopped := 0
 	for tries := 0; ; tries++ {
