@@ -18,6 +18,7 @@ type Work struct {
 	Head      float64 // rows through the head, forwards or as much
 	Alone     float64 // tokens x layers one by one
 	Updates   float64 // parameters x steps
+	Bytes     float64 // of weights brought in
 	Trainable int64   // parameters that change
 	Disk      int64   // bytes that stay
 	Scratch   int64   // bytes while it works, beside those
@@ -32,7 +33,7 @@ type Work struct {
 
 // time is what the work takes at a pace.
 func (k Work) time(p stage.Pace) float64 {
-	return k.Layers*p.Layer + k.Head*p.Head + k.Alone*p.Alone + k.Updates*p.Update
+	return k.Layers*p.Layer + k.Head*p.Head + k.Alone*p.Alone + k.Updates*p.Update + k.Bytes*p.Load
 }
 
 // sized gives the extent of data, which several stages ask for.
@@ -51,6 +52,26 @@ func (w *way) sized(key string, of func() (stage.Extent, error)) stage.Extent {
 
 // left is how many layers there are by now.
 func (w *way) left() float64 { return float64(w.m.shape.Layers() - w.gone) }
+
+// weights are bytes of those that run by now: they are brought in once, or where they
+// do not stay beside what else takes memory, as often as they are passed.
+func (w *way) weights(passes, memory float64) float64 {
+	f := w.m.shape.Facts()
+	each := float64(f.Bytes) / float64(max(1, f.Parameters))
+	all := each * (w.left()*float64(w.m.shape.LayerParameters()) + float64(w.m.shape.HeadParameters()))
+	if may := w.memory(); may > 0 && all+memory > may {
+		return all * math.Max(1, passes)
+	}
+	return all
+}
+
+// memory is how much the process may hold; 0: no bound.
+func (w *way) memory() float64 {
+	if n, err := stage.ParseBytes(w.t.Settings.Engine.Memory); err == nil {
+		return float64(n)
+	}
+	return float64(stage.DefaultMemory())
+}
 
 // rowBytes is about what a token takes in flight: its states, and what a layer makes
 // of it.
@@ -75,24 +96,24 @@ func (w *way) scoreWork(by string, v stage.Score, n int) Work {
 	layers := w.left()
 	k.Memory = int64(math.Min(tokens, 4096) * w.rowBytes())
 	passes := stage.Passes(by, int(layers), n)
-	k.Layers, k.Head = tokens*passes.Layers, tokens*passes.Head
+	k.Layers, k.Head, k.Bytes = tokens*passes.Layers, tokens*passes.Head, w.weights(1, 0)
 	return k
 }
 
 func (w *way) taskWork(t stage.Tasks) Work {
 	x := w.sized(fmt.Sprint("tasks ", t), func() (stage.Extent, error) { return t.Extent(w.b.ctx, w.b.env, w.m.shape.Dir) })
-	return Work{Layers: x.Tokens * w.left(), Head: x.Scored, Memory: int64(4096 * w.rowBytes()), Guessed: x.Guessed}
+	return Work{Layers: x.Tokens * w.left(), Head: x.Scored, Bytes: w.weights(1, 0), Memory: int64(4096 * w.rowBytes()), Guessed: x.Guessed}
 }
 
 func (w *way) perplexityWork(v stage.PPL) Work {
 	x := w.sized("text "+v.Data, func() (stage.Extent, error) {
 		return stage.TextExtent(w.b.ctx, w.b.env, v.Data, v.Field, w.m.shape.Dir)
 	})
-	return Work{Layers: x.Tokens * w.left(), Head: x.Scored, Memory: int64(4096 * w.rowBytes()), Guessed: x.Guessed}
+	return Work{Layers: x.Tokens * w.left(), Head: x.Scored, Bytes: w.weights(1, 0), Memory: int64(4096 * w.rowBytes()), Guessed: x.Guessed}
 }
 
 func (w *way) decodeWork(tokens int) Work {
-	return Work{Alone: float64(tokens) * w.left(), Head: float64(tokens)}
+	return Work{Alone: float64(tokens) * w.left(), Head: float64(tokens), Bytes: w.weights(1, 0)}
 }
 
 // curveWork: every number of layers, prefixes shared.
@@ -104,7 +125,7 @@ func (w *way) curveWork(v stage.Curve) Work {
 		one := w.taskWork(v.Tasks)
 		rows, scored, k.Guessed = one.Layers/w.left(), one.Head, one.Guessed
 	}
-	k.Layers, k.Head = rows*layers*(layers+1)/2, scored*layers
+	k.Layers, k.Head, k.Bytes = rows*layers*(layers+1)/2, scored*layers, w.weights(1, 0)
 	return k
 }
 
@@ -153,8 +174,16 @@ func (w *way) healWork(v stage.Heal, h Heal) (Work, error) {
 	if v.SaveDType == "float32" || v.Method == "lora" {
 		k.Disk = trains * 4
 	}
-	k.Scratch = trains * 12 * int64(v.Checkpoints+1)
-	k.Memory = trains*16 + int64(float64(max(v.MicroTokens, v.Data.MaxLength))*w.rowBytes()*math.Max(1, float64(depth)))
+	state := int64(20) // bytes a parameter: as it runs twice, its master copy, its gradient, two moments
+	if v.Moments == "bfloat16" {
+		state -= 4
+	}
+	k.Scratch = trains * (state - 8) * int64(v.Checkpoints+1)
+	k.Memory = trains*state + int64(float64(max(v.MicroTokens, v.Data.MaxLength))*w.rowBytes()*math.Max(1, float64(depth)))
+	if held == 0 {
+		evals = 0
+	}
+	k.Bytes = w.weights(steps+evals, float64(k.Memory))
 	return k, nil
 }
 
@@ -163,7 +192,7 @@ func (p *Plan) price(ctx context.Context, env stage.Env) error {
 	p.Disk, p.Memory = 0, 0
 	var scratch int64
 	for _, s := range p.Stages {
-		if s.Work.time(stage.Pace{Layer: 1, Head: 1, Alone: 1, Update: 1}) > 0 {
+		if s.Work.time(stage.Pace{Layer: 1, Head: 1, Alone: 1, Update: 1, Load: 1}) > 0 {
 			pace, err := p.paceOf(ctx, env, s.Work)
 			if err != nil {
 				return err

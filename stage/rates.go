@@ -22,6 +22,7 @@ type Pace struct {
 	Head   float64 // a row through the head, many at once
 	Alone  float64 // a token through a layer by itself, as in decoding
 	Update float64 // an update of a parameter
+	Load   float64 // a byte of weights brought in from disk
 }
 
 // Pace measures one layer and the head of a model that is made up in its shape. It
@@ -64,7 +65,11 @@ func (s *Shape) Pace(ctx context.Context, env Env, e Engine) (Pace, error) {
 		return r.Run(ctx, []forest.Variant{v}, forest.Sequences([][]int32{numbered(few, s.spec.Vocab)}), forest.RunOptions{})
 	})
 	p.Layer, p.Alone = whole/float64(many), one
+	if err != nil {
+		return p, err
+	}
 	p.Head, p.Update = max(0, both-below)/float64(few-1), heal.UpdateSeconds
+	p.Load, err = bench.LoadSeconds(s.Dir)
 	return p, err
 }
 

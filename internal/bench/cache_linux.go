@@ -2,17 +2,17 @@ package bench
 
 import (
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
 
-// dropCache asks the system to forget the weights, so that they come from disk.
-func dropCache(dir string) {
-	f, err := os.Open(filepath.Join(dir, "model.safetensors"))
+// dropCache asks the system to forget the beginning of a file, so that it comes from
+// disk; 0: all of it.
+func dropCache(path string, bytes int64) {
+	f, err := os.Open(path)
 	if err != nil {
 		return
 	}
 	defer f.Close()
-	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+	_ = unix.Fadvise(int(f.Fd()), 0, bytes, unix.FADV_DONTNEED)
 }

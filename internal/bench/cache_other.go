@@ -3,4 +3,4 @@
 package bench
 
 // dropCache can do nothing: files may come from the system's cache.
-func dropCache(string) {}
+func dropCache(string, int64) {}

@@ -37,6 +37,8 @@ const (
 	whatCurve = "curve"
 )
 
+const weightsFile = "model.safetensors"
+
 // sequences and their length, of what is streamed.
 const (
 	streamSequences = 10
@@ -64,7 +66,7 @@ func (opt Options) stream(ctx context.Context) (report.Bench, error) {
 	if err != nil {
 		return report.Bench{}, err
 	}
-	dropCache(dir)
+	dropCache(filepath.Join(dir, weightsFile), 0)
 	run := forest.New(m, opt.Engine, opt.Streaming.Bound(forest.Options{}))
 	cost, took, err := opt.timed(ctx, run)
 	peak := opt.Streaming.Peak()
@@ -141,7 +143,7 @@ func (opt Options) checkpoint() (dir string, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
-	if err := writeWeights(filepath.Join(dir, "model.safetensors"), opt.Shape.Spec, opt.Seed); err != nil {
+	if err := writeWeights(filepath.Join(dir, weightsFile), opt.Shape.Spec, opt.Seed); err != nil {
 		return "", err
 	}
 	return dir, os.WriteFile(path, opt.Shape.Config, 0o644)
@@ -229,16 +231,32 @@ func readBytes(m *model.Model, cost forest.Cost) int64 {
 	return n
 }
 
+// LoadSeconds is what a byte of the weights in a directory takes to be read that the
+// system does not have in its cache; where none are there, what a disk of 1 GB a
+// second takes.
+func LoadSeconds(dir string) (float64, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))
+	if err != nil || len(files) == 0 {
+		return 1e-9, err
+	}
+	rate, err := readPart(files[0], 512<<20)
+	return 1 / rate, err
+}
+
 // readRate reads a part of the file that the system does not have in its cache,
 // in bytes a second.
 func readRate(dir string) (float64, error) {
-	dropCache(dir)
-	f, err := os.Open(filepath.Join(dir, "model.safetensors"))
+	return readPart(filepath.Join(dir, weightsFile), 4<<30)
+}
+
+// readPart reads the beginning of a file, in bytes a second.
+func readPart(path string, part int64) (float64, error) {
+	dropCache(path, part)
+	f, err := os.Open(path)
 	if err != nil {
 		return 0, err
 	}
 	defer f.Close()
-	const part = 4 << 30
 	start := time.Now()
 	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, io.LimitReader(struct{ io.Reader }{f}, part), make([]byte, 4<<20))
 	if err == nil && n == 0 {
