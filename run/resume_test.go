@@ -74,8 +74,8 @@ func TestInterrupted(t *testing.T) {
 `)
 }
 
-// onSapling makes a shipped recipe one on the model that ships, with little of everything.
-const onSapling = `
+// littleOnSapling makes a shipped recipe one on the model that ships, with little of everything.
+const littleOnSapling = `
 models: [{name: sapling, from: "sapling:model"}]
 score:
   data: {from: "sapling:calibration.txt", samples: 4, length: 64}
@@ -105,7 +105,7 @@ func TestInterruptedTables(t *testing.T) {
 	}
 	for _, name := range []string{"metrics", "healing"} {
 		t.Run(name, func(t *testing.T) {
-			newWorld(t).interrupted(t, 10, "coppice: 1\nname: table\nextends: "+name+onSapling)
+			newWorld(t).interrupted(t, 10, "coppice: 1\nname: table\nextends: "+name+littleOnSapling)
 		})
 	}
 }
