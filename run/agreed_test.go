@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -140,12 +141,54 @@ matrix: {rows: {set: heal.data.samples, values: [1500, 40000]}}
 	}
 }
 
+// TestGPUs: of several GPUs calls that work side by side have one each.
+func TestGPUs(t *testing.T) {
+	w := newWorld(t)
+	w.env.Engines = func(e stage.Engine, getenv func(string) string) (engine.Engine, error) {
+		cpu, err := engines.Open("cpu", engines.Options{DType: e.DType, Threads: 1, Getenv: getenv})
+		switch {
+		case e.Device == "cpu" || err != nil:
+			return cpu, err
+		case e.Device == "cuda:2":
+			return nil, errors.New("there are two")
+		}
+		return untrained{cpu, cmp.Or(e.Device, "cuda")}, nil
+	}
+	recipe := strings.Replace(base, "heal:", "none:", 1)
+	recipe = recipe[:strings.Index(recipe, "none:")] + "matrix: {limit: {set: measure.limit, values: [5, 6, 7, 8]}}\n" + recipe[strings.Index(recipe, "measure:"):]
+	for parallel, want := range map[int]int{1: 1, 3: 2} {
+		_, outcome, err := w.run(t, context.Background(), recipe, fmt.Sprint("out", parallel), func(o *Options) { o.Parallel = parallel })
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := rundir.Open(outcome.Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		on := map[string]bool{}
+		for _, tr := range d.Trials {
+			ref, _ := tr.Stage("dense.tasks")
+			if m, err := d.Manifest(ref); err != nil || m == nil {
+				t.Fatal(m, err)
+			} else {
+				on[m.Device] = true
+			}
+		}
+		if len(on) != want {
+			t.Errorf("%d side by side ran on %v", parallel, on)
+		}
+	}
+}
+
 // untrained is an engine without gradients, under another device's name.
-type untrained struct{ engine.Engine }
+type untrained struct {
+	engine.Engine
+	device string
+}
 
 func (u untrained) Info() engine.Info {
 	i := u.Engine.Info()
-	i.Device = "cuda"
+	i.Device = u.device
 	return i
 }
 
@@ -158,7 +201,7 @@ func TestTrainedElsewhere(t *testing.T) {
 	w.env.Engines = func(e stage.Engine, getenv func(string) string) (engine.Engine, error) {
 		cpu, err := engines.Open("cpu", engines.Options{DType: e.DType, Threads: 1, Getenv: getenv})
 		if e.Device == "cuda" && err == nil {
-			return untrained{cpu}, nil
+			return untrained{cpu, "cuda"}, nil
 		}
 		return cpu, err
 	}

@@ -25,7 +25,8 @@ type call struct {
 	root    string // the run directory
 	threads int    // of each of several that work side by side; 0: as the recipe says
 	memory  string
-	partial bool // a budget left something out
+	device  string // one of several GPUs, of those that work side by side
+	partial bool   // a budget left something out
 }
 
 // path is where something of the run directory is; other paths stay as they are.
@@ -49,6 +50,9 @@ func (c *call) cut(l *stage.Cut) {
 
 func (c *call) engine(e *stage.Engine) {
 	e.Adapter = c.path(e.Adapter)
+	if c.device != "" && slices.Contains([]string{"", "auto", "cuda"}, e.Device) {
+		e.Device = c.device
+	}
 	if c.threads > 0 && e.Threads == 0 {
 		e.Threads = c.threads
 	}

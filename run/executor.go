@@ -25,7 +25,8 @@ type executor struct {
 	graph    *graph
 	before   *rundir.Dir // the run as it was; nil: new
 	parallel int
-	partial  bool // a budget left something out
+	devices  []string // GPUs, where several calls have one each
+	partial  bool     // a budget left something out
 	tell     func(report.Stage) error
 
 	mu     sync.Mutex
@@ -81,23 +82,29 @@ func (x *executor) line(s *Stage, state, because string) report.Stage {
 func (x *executor) do(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	done, running := make(chan struct{}), 0
+	done, running := make(chan int), 0
+	free := make([]int, max(1, x.parallel)) // places, of which a call takes one
+	for i := range free {
+		free[i] = i
+	}
 	for {
 		for running < max(1, x.parallel) && ctx.Err() == nil {
 			batch := x.next(running == 0)
 			if batch == nil {
 				break
 			}
+			place := free[0]
+			free = free[1:]
 			running++
 			go func() {
-				x.call(ctx, cancel, batch)
-				done <- struct{}{}
+				x.call(ctx, cancel, place, batch)
+				done <- place
 			}()
 		}
 		if running == 0 {
 			break
 		}
-		<-done
+		free = append(free, <-done)
 		running--
 	}
 	if x.stop != nil {
@@ -171,11 +178,11 @@ func (x *executor) ready(s *Stage) bool {
 }
 
 // call does a batch and notes what came of it.
-func (x *executor) call(ctx context.Context, cancel context.CancelCauseFunc, batch []*Stage) {
-	err := x.work(ctx, batch)
+func (x *executor) call(ctx context.Context, cancel context.CancelCauseFunc, place int, batch []*Stage) {
+	err := x.work(ctx, place, batch)
 	if err != nil && len(batch) > 1 && ctx.Err() == nil && !endsAll(err) {
 		for _, s := range batch { // one of them is to blame, and the others are not to suffer
-			x.call(ctx, cancel, []*Stage{s})
+			x.call(ctx, cancel, place, []*Stage{s})
 		}
 		return
 	}
@@ -246,8 +253,11 @@ func (x *executor) clear(dir string, aside bool) error {
 }
 
 // work does a batch and writes its manifests.
-func (x *executor) work(ctx context.Context, batch []*Stage) error {
+func (x *executor) work(ctx context.Context, place int, batch []*Stage) error {
 	c := &call{ctx: ctx, env: x.env, root: x.root, partial: x.partial}
+	if len(x.devices) > 0 {
+		c.device = x.devices[place%len(x.devices)]
+	}
 	if x.parallel > 1 {
 		c.threads = max(1, runtime.GOMAXPROCS(0)/x.parallel)
 		if m := stage.DefaultMemory(); m > 0 {

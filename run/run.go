@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/coppice-ml/coppice/report"
@@ -223,7 +224,7 @@ func (p *Plan) Do(ctx context.Context, env stage.Env, o Options) (*Outcome, erro
 	if err := p.write(o, env.Version); err != nil {
 		return nil, err
 	}
-	x := &executor{root: o.Out, env: env, graph: &graph{stages: p.Stages}, before: before, parallel: o.Parallel, partial: p.partial(), tell: o.Tell}
+	x := &executor{root: o.Out, env: env, graph: &graph{stages: p.Stages}, before: before, parallel: o.Parallel, devices: p.gpus(env, o.Parallel), partial: p.partial(), tell: o.Tell}
 	x.env.Talk = quiet{env.Talk}
 	if err := x.look(); err != nil {
 		return nil, err
@@ -248,6 +249,28 @@ func (x *executor) left() (out []*Stage) {
 		if x.state[s] == "" {
 			out = append(out, s)
 		}
+	}
+	return out
+}
+
+// gpus are as many as there are of those that calls side by side could have one each
+// of; none where there is one, or the models run elsewhere.
+func (p *Plan) gpus(env stage.Env, parallel int) (out []string) {
+	if parallel < 2 || !slices.ContainsFunc(p.Stages, func(s *Stage) bool {
+		_, by := p.material.engine(s.Work.engine, false)
+		return strings.HasPrefix(by.Device, "cuda")
+	}) {
+		return nil
+	}
+	for i := range parallel {
+		name := fmt.Sprintf("cuda:%d", i)
+		if _, err := (stage.Engine{Device: name}).Resolve(env); err != nil {
+			break
+		}
+		out = append(out, name)
+	}
+	if len(out) < 2 {
+		return nil
 	}
 	return out
 }

@@ -61,7 +61,7 @@ documents and then trains on fewer rows, until the estimate fits; results say so
 	f.StringArrayVar(&o.set, "set", nil, "KEY=VALUE of the recipe, such as heal.lr=1e-4; may be repeated")
 	f.StringVar(&o.only, "only", "", "trials whose names, or their beginnings, match, such as 'llama*/bi'")
 	f.StringVar(&o.out, "out", "", "the run directory (default runs/RECIPE, with one model runs/RECIPE-MODEL)")
-	f.IntVar(&o.parallel, "parallel", 1, "calls that work side by side, each with its share of threads and memory")
+	f.IntVar(&o.parallel, "parallel", 1, "calls that work side by side, each with its share of threads and memory, and where there are several a GPU")
 	f.DurationVar(&o.budget, "budget", 0, "most time that the run may take by its estimate, such as 8h")
 	f.BoolVar(&o.dryRun, "dry-run", false, "say what would be done, and do nothing")
 	f.BoolVar(&o.list, "list", false, "list the recipes that ship")
