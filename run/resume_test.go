@@ -198,7 +198,12 @@ func sameBytes(t *testing.T, a, b string) {
 	}
 	for name, pair := range files {
 		if !bytes.Equal(pair[0], pair[1]) {
-			t.Errorf("%s differs: %d and %d bytes", name, len(pair[0]), len(pair[1]))
+			at := 0
+			for at < min(len(pair[0]), len(pair[1])) && pair[0][at] == pair[1][at] {
+				at++
+			}
+			around := func(b []byte) []byte { return b[min(len(b), max(0, at-80)):min(len(b), at+40)] }
+			t.Errorf("%s differs: %d and %d bytes:\n%s\n%s", name, len(pair[0]), len(pair[1]), around(pair[0]), around(pair[1]))
 		}
 	}
 	if len(files) < 20 {
