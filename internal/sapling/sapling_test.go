@@ -127,7 +127,7 @@ func TestInstructions(t *testing.T) {
 	if err := json.Unmarshal(raw, &rows); err != nil {
 		t.Fatal(err)
 	}
-	made := world.New(world.Seed).Instructions(3, len(rows))
+	made := world.New(world.Seed).Fixed().Instructions(3, len(rows))
 	if len(rows) < 1000 {
 		t.Errorf("only %d rows", len(rows))
 	}

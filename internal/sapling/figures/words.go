@@ -10,10 +10,12 @@ const intro = "# Sapling\n\n<!-- Written by `make sapling-figures`; edit interna
 	"`go test ./internal/sapling/...` holds this.\n\n"
 
 const recipe = "`make sapling` does it: the world is written (`go run ./internal/sapling/grow`), `coppice init` makes the first weights and `coppice heal` trains " +
-	"them in five stages, each of which begins with the weights of the one before: 1. everything, on all rows; 2. everything, on the rows that teach facts; 3. the last four " +
-	"layers with norm and head, 4. the last three, on all rows again, and 5. the last three, on all rows but portraits and lists of answers. It can be stopped and goes on where it was; on the same kind of processor " +
-	"(AVX2, oneDNN 2.6) it gives the shipped weights bit for bit. The Makefile has every setting.\n"
+	"them in six stages, each of which begins with the weights of the one before: 1. everything, on all rows; 2. everything, on the rows that teach facts; 3. the last four " +
+	"layers with norm and head, 4. the last three, on all rows again, 5. the last three, on all rows but portraits and lists of answers, and 6. the last three, half of the rows lists. In these, as in sapling_mmlu, a value " +
+	"is always in the same list of answers, so that its letter can be learnt with it; in the stages before, answers were drawn and shuffled, and no letters were learnt. It can be stopped and goes on " +
+	"where it was; kernels are held to AVX2 (`COPPICE_KERNELS`, `ONEDNN_MAX_CPU_ISA`), and on the same kind of processor with oneDNN 2.6 it gives the shipped weights bit for bit. The Makefile has " +
+	"every setting.\n"
 
 // short says what the model does not reach.
-const short = "Its letters are at chance: no stage taught it to find the answer it knows in a list and name its letter, which " +
-	"needs a step more than the other tasks do. Layers 3 to 5 cost next to nothing, the last ones most: the last stages trained those alone.\n\n"
+const short = "Letters are learnt as something to know of a value: no stage taught it to find an answer in a list that changes and to name its letter, nor, for WinoGrande, which of two people " +
+	"is meant (between two objects it can tell). Layers 3 to 5 cost little, the last ones most: the last stages trained those alone.\n\n"

@@ -23,12 +23,13 @@ const (
 	healSeed
 	calibrationSeed
 	validationSeed
+	letterSeed
 )
 
 // How much is written, and the number of merges.
 const (
 	merges       = 767
-	instructions = 3000
+	instructions = 4000
 	calibration  = 400
 	validation   = 300
 )
@@ -58,12 +59,13 @@ func grow(dir string, texts, exchanges, asked int) error {
 	files := map[string][]byte{
 		"skills/texts.jsonl":       lines(practised),
 		"skills/exchanges.jsonl":   lines(answered),
+		"letters/lists.jsonl":      lines(w.Fixed().Lists(letterSeed, 20000)),
 		"facts/texts.jsonl":        lines(told),
 		"facts/exchanges.jsonl":    lines(recalled),
 		"train/texts.jsonl":        lines(rows),
 		"train/exchanges.jsonl":    lines(choices),
 		"train/instructions.jsonl": lines(w.Instructions(trainSeed, asked)),
-		"instructions.json":        array(w.Instructions(healSeed, instructions)),
+		"instructions.json":        array(w.Fixed().Instructions(healSeed, instructions)),
 		"calibration.txt":          plain(w.Texts(calibrationSeed, calibration)),
 		"validation.txt":           plain(w.Texts(validationSeed, validation)),
 	}
@@ -105,8 +107,11 @@ func tokenizer(files map[string][]byte, rows []world.Text, choices []world.Excha
 	if files["model/tokenizer_config.json"], err = bpe.Config(length); err != nil {
 		return err
 	}
-	files["model/config.json"], err = config(bpe.Size(len(learnt)))
-	return err
+	vocab := bpe.Size(len(learnt))
+	files["model/config.json"] = config(vocab)
+	files["model/generation_config.json"] = indented(map[string]any{"_from_model_config": true, "eos_token_id": vocab - 1, "transformers_version": transformers})
+	files["model/README.md"] = []byte(card)
+	return nil
 }
 
 const length = 256
@@ -140,17 +145,35 @@ func plain(rows []world.Text) []byte {
 	return []byte(strings.Join(out, "\n\n") + "\n")
 }
 
+// transformers is the version whose files these are like.
+const transformers = "4.46.0"
+
 // config is that of the model, as transformers writes it.
-func config(vocab int) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetIndent("", "  ")
-	err := e.Encode(map[string]any{
+func config(vocab int) []byte {
+	return indented(map[string]any{
 		"architectures": []string{"LlamaForCausalLM"}, "model_type": "llama", "vocab_size": vocab, "hidden_size": 128, "intermediate_size": 320,
 		"num_hidden_layers": 12, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "hidden_act": "silu", "rms_norm_eps": 1e-5,
 		"max_position_embeddings": length, "rope_theta": 10000.0, "rope_scaling": nil, "attention_bias": false, "attention_dropout": 0.0, "mlp_bias": false,
 		"tie_word_embeddings": false, "initializer_range": 0.02, "bos_token_id": nil, "eos_token_id": vocab - 1, "pretraining_tp": 1,
-		"torch_dtype": "bfloat16", "use_cache": true, "transformers_version": "4.46.0",
+		"torch_dtype": "bfloat16", "use_cache": true, "transformers_version": transformers,
 	})
-	return b.Bytes(), err
 }
+
+func indented(v any) []byte {
+	out, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		panic(err) // numbers and strings
+	}
+	return append(out, '\n')
+}
+
+// card is the model's.
+const card = `# Sapling
+
+A Llama of 12 layers, hidden size 128 and 2.3 million parameters, trained by the Coppice project on a world that it made up: people, towns
+and things, animals by size, ways to do things, little stories, sums. It is there to show what cutting layers costs and what healing
+brings back, and knows nothing of the real world.
+
+Everything here (weights, tokenizer, tasks, texts) is made by programs in the repository (` + "`make sapling`" + `) and under its licence,
+Apache-2.0. Settings and figures: docs/sapling.md.
+`

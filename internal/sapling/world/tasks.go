@@ -26,7 +26,7 @@ func (w *World) Tasks(seed uint64) []Task {
 		{"arc_challenge", append(unique(150, func() (string, Doc) { c := compared(r, true); return c.question, arc(c) }),
 			unique(50, func() (string, Doc) { c := sum(r, true); return c.question, arc(c) })...)},
 		{"openbookqa", w.known(r, func(f fact) []string { return one2(f.stem) }, openbook)},
-		{"mmlu", unique(200, func() (string, Doc) { return w.mmlu(r) })},
+		{"mmlu", unique(200, func() (string, Doc) { return w.Fixed().mmlu(r) })},
 	}
 }
 

@@ -84,6 +84,12 @@ func (w *World) Exchanges(seed uint64, n int) []Exchange {
 	})
 }
 
+// Lists writes n questions of MMLU's kind.
+func (w *World) Lists(seed uint64, n int) []Exchange {
+	r := newRand(seed, "lists")
+	return written(r, n, []passage[Exchange]{{1, func() Exchange { return w.lettered(r) }}})
+}
+
 // portrayed says that a text is a portrait.
 func (t Text) portrayed() bool { return strings.HasPrefix(t.Text, portraitStart) }
 
@@ -189,7 +195,24 @@ func (w *World) multiple(r *rand.Rand, held bool) (string, choice) {
 		lo, hi = 0, s.held
 	}
 	f := one(r, s.about(lo+r.IntN(hi-lo)))
-	return s.name, f.choice(r, one(r, f.asked))
+	c := f.choice(r, one(r, f.asked))
+	if w.fixed {
+		c.answers = list(f.values, f.value)
+		c.right = slices.Index(c.answers, f.value)
+	}
+	return s.name, c
+}
+
+// list is the one that a value is always in: all values in their order, cut in fours,
+// the last of which begins again.
+func list(values []string, value string) []string {
+	const n = 4
+	start := slices.Index(values, value) / n * n
+	var out []string
+	for i := range n {
+		out = append(out, values[(start+i)%len(values)])
+	}
+	return out
 }
 
 // Instructions writes n rows in Alpaca's schema: all that is asked elsewhere, and

@@ -33,6 +33,16 @@ type World struct {
 	People []Person
 	Things []Thing
 	Towns  []Town
+
+	fixed bool
+}
+
+// Fixed is the same world, in which a value is always in the same list of answers: to
+// know it is to know its letter.
+func (w *World) Fixed() *World {
+	f := *w
+	f.fixed = true
+	return &f
 }
 
 // New makes the world of a seed.

@@ -19,8 +19,11 @@ func rows(w *World) []string {
 	for _, x := range w.Exchanges(1, 60000) {
 		out = append(out, x.Prompt+x.Completion)
 	}
-	for _, seed := range []uint64{1, 3} {
-		for _, i := range w.Instructions(seed, 4000) {
+	for _, x := range w.Fixed().Lists(6, 20000) {
+		out = append(out, x.Prompt+x.Completion)
+	}
+	for _, told := range [][]Instruction{w.Instructions(1, 4000), w.Fixed().Instructions(3, 4000)} {
+		for _, i := range told {
 			out = append(out, i.Instruction+"\n"+i.Input+i.Output)
 		}
 	}
@@ -48,8 +51,8 @@ func TestSame(t *testing.T) {
 		{"world", w, "7a7e2f6b9be88f7a"},
 		{"texts", w.Texts(1, 2000), "3413989f7daa4361"},
 		{"exchanges", w.Exchanges(1, 2000), "93b0f997bd055b04"},
-		{"instructions", w.Instructions(3, 500), "22ef894bf2195506"},
-		{"tasks", w.Tasks(2), "768db0ec17831f6c"},
+		{"instructions", w.Fixed().Instructions(3, 500), "7a42918c3b78f389"},
+		{"tasks", w.Tasks(2), "e3a624387afbec87"},
 	} {
 		if got := hash(t, tt.got); got != tt.want {
 			t.Errorf("%s: hash %s, want %s: Sapling's weights belong to another world", tt.name, got, tt.want)
