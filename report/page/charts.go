@@ -27,7 +27,7 @@ func signOf(state string) int {
 
 // Widths of charts in points, narrow enough to be read on a phone.
 const (
-	chartWidth = 430
+	chartWidth = 390
 	wideWidth  = 470
 )
 

@@ -194,6 +194,9 @@ func (v *view) layersSection() (section, error) {
 			s.Strips = append(s.Strips, *one)
 		}
 	}
+	if len(s.Strips) == 1 { // all cut the same: it stands on the first screen
+		s.Strips = nil
+	}
 	return s, nil
 }
 

@@ -270,9 +270,30 @@ func (v *view) warnings() (out []string) {
 		out = append(out, fmt.Sprintf("%d of %d trials lack results; see “What is missing”.", failed, len(v.d.Trials)))
 	}
 	if v.best != nil {
+		out = append(out, v.ties()...)
 		out = append(out, v.trialWarnings(v.best)...)
 	}
 	return out
+}
+
+// ties says how many trials cannot be told from the best one.
+func (v *view) ties() []string {
+	last := v.best.Last()
+	if last == nil || v.best.Plan == nil {
+		return nil
+	}
+	m, _, ok := last.Mean()
+	var group []*digest.Trial
+	for _, t := range v.d.Trials {
+		if t.Run == v.best.Run && t.Model == v.best.Model && t.Plan != nil && t.Last() != nil {
+			group = append(group, t)
+		}
+	}
+	n := len(bestOf(group, m.Task)) - 1
+	if !ok || n < 1 {
+		return nil
+	}
+	return []string{fmt.Sprintf("Of the %d other trials of %s, paired 95 %% intervals cannot tell %d from the best.", len(group)-1, v.best.Of.Name, n)}
 }
 
 func (v *view) trialWarnings(t *digest.Trial) (out []string) {
