@@ -101,10 +101,13 @@ func (s *sheet) draw(c draw.Canvas) error {
 // drawOn draws the plot, and its legend in a strip of its own below, where no data
 // are, and returns where the data lie.
 func (p *picture) drawOn(c draw.Canvas) draw.Canvas {
-	if len(p.legend) > 0 {
-		strip := legendSize * 1.6
-		p.drawLegend(draw.Crop(c, 0, 0, 0, -(c.Max.Y - c.Min.Y - strip)))
-		c = draw.Crop(c, 0, 0, strip, 0)
+	if rows := p.legendRows(c.Max.X - c.Min.X); len(rows) > 0 {
+		line := legendSize * 1.6
+		for i, row := range rows {
+			top := c.Min.Y + line*vg.Length(len(rows)-i)
+			drawLegend(draw.Crop(c, 0, 0, top-line-c.Min.Y, top-c.Max.Y), row)
+		}
+		c = draw.Crop(c, 0, 0, line*vg.Length(len(rows)), 0)
 	}
 	if p.bar != nil {
 		const width, gap = vg.Length(76), vg.Length(14)
@@ -118,24 +121,48 @@ func (p *picture) drawOn(c draw.Canvas) draw.Canvas {
 	return p.DataCanvas(c)
 }
 
-// drawLegend draws the marks one beside the other, with room for fonts that are wider.
-func (p *picture) drawLegend(c draw.Canvas) {
-	style := styled(legendSize)
-	const sign, gap = vg.Length(18), vg.Length(6)
-	total := vg.Length(0)
+// Widths in a legend: of a sign, and between it and its text.
+const (
+	legendSign = vg.Length(18)
+	legendGap  = vg.Length(6)
+)
+
+// legendWidth is that of a mark, with room for fonts that are wider.
+func legendWidth(m mark) vg.Length {
+	return legendSign + legendGap + styled(legendSize).Width(m.text)*1.2
+}
+
+// legendRows breaks the marks into lines that are no wider than the picture.
+func (p *picture) legendRows(width vg.Length) (rows [][]mark) {
+	used := width + 1
 	for _, m := range p.legend {
-		total += sign + gap + style.Width(m.text)*1.2
+		w := legendWidth(m)
+		if used+w > width {
+			rows, used = append(rows, nil), 0
+		}
+		last := len(rows) - 1
+		rows[last], used = append(rows[last], m), used+w
+	}
+	return rows
+}
+
+// drawLegend draws marks one beside the other.
+func drawLegend(c draw.Canvas, marks []mark) {
+	style := styled(legendSize)
+	total := vg.Length(0)
+	for _, m := range marks {
+		total += legendWidth(m)
 	}
 	x, y := max(c.Min.X, (c.Min.X+c.Max.X-total)/2), c.Min.Y+legendSize*.5
-	for _, m := range p.legend {
+	for _, m := range marks {
 		middle := y + legendSize*.3
 		if m.shape == nil {
-			c.StrokeLine2(m.line, x, middle, x+sign, middle)
+			c.StrokeLine2(m.line, x, middle, x+legendSign, middle)
 		} else {
-			c.DrawGlyph(draw.GlyphStyle{Color: cmp.Or[color.Color](m.color, color.Black), Radius: vg.Points(3), Shape: m.shape}, vg.Point{X: x + sign/2, Y: middle})
+			c.DrawGlyph(draw.GlyphStyle{Color: cmp.Or[color.Color](m.color, color.Black), Radius: vg.Points(3), Shape: m.shape}, vg.Point{X: x + legendSign/2, Y: middle})
 		}
-		c.FillText(style, vg.Point{X: x + sign + gap/2, Y: y}, m.text)
-		x += sign + gap + style.Width(m.text)*1.2
+		c.FillText(style, vg.Point{X: x + legendSign + legendGap/2, Y: y}, m.text)
+		x += legendWidth(m)
 	}
 }
 

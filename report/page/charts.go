@@ -306,11 +306,12 @@ func profile(t *digest.Trial) (*chart, error) {
 	case report.Blocks:
 		p = plot.Profile{Label: s.Metric, X: "first layer of the block", Scores: floats(s.Scores), First: []int{s.Best}, FirstFew: "block to drop"}
 	}
-	places := true // of a metric that measures nothing, such as reverse
-	for i, score := range p.Scores {
-		places = places && score == float64(i)
+	// Whole numbers from 0 are places, of metrics that measure nothing, such as reverse.
+	places := slices.Sorted(slices.Values(p.Scores))
+	for i := range places {
+		places[i] -= float64(i)
 	}
-	if places || !slices.ContainsFunc(p.Scores, func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }) {
+	if !slices.ContainsFunc(places, func(x float64) bool { return x != 0 }) || !slices.ContainsFunc(p.Scores, func(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }) {
 		return nil, nil
 	}
 	c, err := drawn("Scores: "+p.Label, t.Label, p, chartWidth)

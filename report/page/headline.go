@@ -191,39 +191,35 @@ func (v *view) complete() (n int) {
 
 // curveText says how far a model can be cut.
 func curveText(t *digest.Trial) string {
-	n, of, name := holds(t.Curve)
-	return fmt.Sprintf("%s, layers cut in the order of %s: up to %d of %d keep nine tenths of the whole model's %s.", t.Of.Name, t.Curve.Metric, n, of, name)
+	n, name := holds(t.Curve)
+	return fmt.Sprintf("%s, layers cut in the order of %s: up to %d of %d keep nine tenths of the whole model's %s.", t.Of.Name, t.Curve.Metric, n, t.Of.Facts.Layers, name)
 }
 
 func (v *view) curvesText() string {
-	best, most, of, name := v.best, -1, 0, ""
+	best, most, name := v.best, -1, ""
 	for _, t := range v.d.Trials {
 		if t.Curve == nil {
 			continue
 		}
-		if n, all, what := holds(t.Curve); n > most {
-			best, most, of, name = t, n, all, what
+		if n, what := holds(t.Curve); n > most {
+			best, most, name = t, n, what
 		}
 	}
-	return fmt.Sprintf("%s; %s goes furthest: up to %d of %d layers cut keep nine tenths of the whole model's %s.", plural(len(v.d.Trials), "trial"), best.Label, most, of, name)
+	return fmt.Sprintf("%s; %s goes furthest: up to %d of %d layers cut keep nine tenths of the whole model's %s.", plural(len(v.d.Trials), "trial"), best.Label, most, best.Of.Facts.Layers, name)
 }
 
 // holds is the largest number of layers up to which every cut keeps nine tenths of
 // what the whole model has: of accuracy its value; of loss no more than its tenth is
 // added.
-func holds(c *report.Curve) (n, layers int, name string) {
+func holds(c *report.Curve) (n int, name string) {
 	values, name, up := curveValues(c)
-	layers = len(c.Dropped) - 1
-	if len(values) == 0 {
-		return 0, layers, name
-	}
 	for n = 0; n+1 < len(values); n++ {
 		next := values[n+1]
 		if up && next < .9*values[0] || !up && next > 1.1*values[0] || !next.Finite() {
 			break
 		}
 	}
-	return n, layers, name
+	return n, name
 }
 
 // curveValues are the one line of a curve that says most: the last group of its tasks,

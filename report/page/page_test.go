@@ -229,6 +229,24 @@ func TestTrialsAndRuns(t *testing.T) {
 	}
 }
 
+// TestCurve: lines of several orders, and how far each goes.
+func TestCurve(t *testing.T) {
+	m := newMaker(t, "curve")
+	for _, order := range []string{"reverse", "taylor with a name that needs a line of the legend", "a third one with a long name, too"} {
+		trial := m.trial(rundir.Axis{Name: "metric", Value: order})
+		c := report.Curve{Metric: order}
+		task := report.TaskCurve{Task: "all", Metric: "acc", Group: true, Chance: .25, HigherIsBetter: true}
+		for n := range madeLayers {
+			c.Dropped, task.Values = append(c.Dropped, make([]int, n)), append(task.Values, report.Number(.8-float64(n)/float64(20+len(order))))
+		}
+		c.Tasks = []report.TaskCurve{task}
+		m.stage(trial, "curve", rundir.KindCurve, rundir.CurveFile, lines(t, c))
+	}
+	files := reported(t, m.done())
+	contains(t, "the page", files[HTMLFile], "3 trials; taylor with a name that needs a line of the legend goes furthest: up to 5 of 12 layers cut", "guessing", "Against layers cut", "layers cut")
+	contains(t, "CSV", files[CSVFile], "curve,all acc,11 cut")
+}
+
 // TestPublished: every row of the table reads, and stands beside the trial it is of.
 func TestPublished(t *testing.T) {
 	p, err := readPublished()

@@ -273,12 +273,14 @@ func (v *view) curveSection() (section, error) {
 	if any == nil {
 		return s, nil
 	}
-	c, err := v.curveChart()
-	if err != nil {
-		return s, err
+	if v.best.Last() != nil { // else it is on the first screen
+		c, err := v.curveChart()
+		if err != nil {
+			return s, err
+		}
+		c.Wide = true
+		s.Charts = []chart{c}
 	}
-	c.Wide = true
-	s.Charts = []chart{c}
 	values, name, _ := curveValues(any.Curve)
 	table := &Table{Caption: name, Columns: []Column{{Name: "trial"}}}
 	for n := range values {

@@ -95,7 +95,7 @@ func newView(d *digest.Digest) (*view, error) {
 	v.best, v.labels = bestTrial(d), labels(d)
 	v.name()
 	v.Lead = v.lead()
-	if v.best != nil {
+	if v.best != nil && (v.best.Curve == nil || v.best.Last() != nil) {
 		v.Strip, v.Tiles, v.Machine = stripOf(v.best), tiles(v.best), machine(v.best)
 		v.Paper = v.paper(v.best)
 	}
