@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/coppice-ml/coppice/report"
@@ -64,13 +65,13 @@ func (c chances) task(name, metric string) float64 {
 	return c[name]
 }
 
-// of is the same of a group.
+// of is the same of a group, summed in the order of names.
 func (c chances) of(m GroupMetric) (chance float64) {
-	for name, weight := range m.Weights {
+	for _, name := range slices.Sorted(maps.Keys(m.Weights)) {
 		if c.task(name, m.Name) == 0 {
 			return 0
 		}
-		chance += weight * c[name]
+		chance += m.Weights[name] * c[name]
 	}
 	return chance
 }

@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -36,13 +37,27 @@ func headline(t *digest.Trial, dense *digest.Comparison) string {
 
 // recovery is how much of what the cut took healing brought back, in the mean.
 func recovery(t *digest.Trial) report.Number {
-	dense, okD := meanOf(t, rundir.Dense)
-	cut, okC := meanOf(t, rundir.Cut)
-	healed, okH := meanOf(t, rundir.Healed)
-	if !okD || !okC || !okH || cut.Value >= dense.Value {
-		return digest.NaN()
+	return recoveryOf(t, func(s *digest.State) (digest.Value, bool) {
+		v, _, ok := s.Mean()
+		return v, ok
+	})
+}
+
+// recoveryOf is the same of one value of each state.
+func recoveryOf(t *digest.Trial, value func(*digest.State) (digest.Value, bool)) report.Number {
+	var v [3]digest.Value
+	for i, name := range []string{rundir.Dense, rundir.Cut, rundir.Healed} {
+		s := t.State(name)
+		if s == nil {
+			return digest.NaN()
+		}
+		var ok bool
+		if v[i], ok = value(s); !ok {
+			return digest.NaN()
+		}
 	}
-	return stat.Recovery(dense.Value, cut.Value, healed.Value)
+	stderr := math.Hypot(float64(v[0].StdErr), float64(v[1].StdErr))
+	return stat.Recovery(v[0].Value, v[1].Value, v[2].Value, report.Number(stderr))
 }
 
 func meanOf(t *digest.Trial, state string) (digest.Value, bool) {

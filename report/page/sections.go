@@ -83,29 +83,10 @@ func (v *view) taskRow(t *digest.Trial, value digest.Value) []Cell {
 			diff[2] = Cell{Text: pText(d.Holm), Sort: float64(d.Holm)}
 		}
 	}
-	if r := taskRecovery(t, value.Task); r.Finite() {
+	if r := recoveryOf(t, func(s *digest.State) (digest.Value, bool) { return s.Row(value.Task) }); r.Finite() {
 		diff[3] = Cell{Text: percent(float64(r)), Sort: float64(r)}
 	}
 	return append(cells, diff...)
-}
-
-func taskRecovery(t *digest.Trial, task string) report.Number {
-	var v [3]report.Number
-	for i, name := range []string{rundir.Dense, rundir.Cut, rundir.Healed} {
-		s := t.State(name)
-		if s == nil {
-			return digest.NaN()
-		}
-		row, ok := s.Row(task)
-		if !ok {
-			return digest.NaN()
-		}
-		v[i] = row.Value
-	}
-	if !(v[0] > v[1]) {
-		return digest.NaN()
-	}
-	return (v[2] - v[1]) / (v[0] - v[1])
 }
 
 // publishedSection sets rows of the paper beside ours.

@@ -293,6 +293,9 @@ func (v *view) ties() []string {
 	if !ok || n < 1 {
 		return nil
 	}
+	if len(group) == 2 {
+		return []string{fmt.Sprintf("A paired 95 %% interval cannot tell the other trial of %s from the best.", v.best.Of.Name)}
+	}
 	return []string{fmt.Sprintf("Of the %d other trials of %s, paired 95 %% intervals cannot tell %d from the best.", len(group)-1, v.best.Of.Name, n)}
 }
 

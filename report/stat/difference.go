@@ -117,10 +117,11 @@ func AtChance(value, stderr report.Number, chance float64) bool {
 }
 
 // Recovery is the share of what the cut took that healing brought back: (healed - cut)
-// / (dense - cut). NaN where the cut took nothing.
-func Recovery(dense, cut, healed report.Number) report.Number {
-	if dense == cut {
-		return report.Number(math.NaN())
+// / (dense - cut). NaN where the cut took nothing that can be told from chance: no more
+// than two standard errors of the difference of two results, 0 where that is not known.
+func Recovery(dense, cut, healed, stderr report.Number) report.Number {
+	if took := dense - cut; took > 0 && !(took <= 2*stderr) {
+		return (healed - cut) / took
 	}
-	return (healed - cut) / (dense - cut)
+	return report.Number(math.NaN())
 }

@@ -65,10 +65,16 @@ func TestChanceAndRecovery(t *testing.T) {
 			t.Errorf("%+v: %v", tt, got)
 		}
 	}
-	if got := Recovery(.8, .4, .6); math.Abs(float64(got)-.5) > 1e-12 {
+	if got := Recovery(.8, .4, .6, .1); math.Abs(float64(got)-.5) > 1e-12 {
 		t.Errorf("recovery %v", got)
 	}
-	if got := Recovery(.4, .4, .6); got.Finite() {
+	if got := Recovery(.8, .4, .6, report.Number(math.NaN())); math.Abs(float64(got)-.5) > 1e-12 {
+		t.Errorf("standard error not known: recovery %v, want .5", got)
+	}
+	if got := Recovery(.45, .4, .6, .03); got.Finite() {
+		t.Errorf("recovery %v of what cannot be told from chance", got)
+	}
+	if got := Recovery(.4, .4, .6, 0); got.Finite() {
 		t.Errorf("nothing was lost and %v of it recovered", got)
 	}
 	if got := Holm([]report.Number{.01, nan, .04}); math.Abs(float64(got[0])-.02) > 1e-12 || got[1].Finite() || got[2] != .04 {
