@@ -15,6 +15,7 @@ import (
 // machine is one that costs are computed for.
 type machine struct {
 	name      string
+	threads   int     // that compute and bring in weights, of a processor
 	products  float64 // FLOP/s that large products reach
 	bandwidth float64 // bytes/s
 }
@@ -23,8 +24,8 @@ type machine struct {
 // the others' are assumed.
 func machines() []machine {
 	return []machine{
-		{name: "2 cores (EPYC Zen 5), 550 GFLOP/s", products: 550e9, bandwidth: 20e9},
-		{name: "16 cores of them, eight times that", products: 8 * 550e9, bandwidth: 160e9},
+		{name: "2 cores (EPYC Zen 5), 550 GFLOP/s", threads: 2, products: 550e9, bandwidth: 20e9},
+		{name: "16 cores of them, eight times that", threads: 16, products: 8 * 550e9, bandwidth: 160e9},
 		{name: "24 GB GPU at 60 TFLOP/s, 1 TB/s", products: 60e12, bandwidth: 1e12},
 		{name: "80 GB GPU at 400 TFLOP/s, 3 TB/s", products: 400e12, bandwidth: 3e12},
 	}
@@ -47,7 +48,7 @@ func (m machine) planned(t *testing.T, recipe string) (all report.RunPlan) {
 		t.Fatal(err)
 	}
 	layer, head := 2*float64(s.LayerParameters()), 2*float64(s.HeadParameters())
-	pace := stage.Pace{Layer: layer / m.products, Head: head / m.products, Alone: layer / m.bandwidth, Update: 20 / m.bandwidth, Load: 1e-9}
+	pace := stage.Pace{Layer: layer / m.products, Head: head / m.products, Alone: layer / m.bandwidth, Update: 20 / m.bandwidth, Load: 1e-9, Threads: m.threads}
 	p, err := Prepare(context.Background(), env, Options{Recipe: l, Out: filepath.Join(t.TempDir(), "out"), Pace: map[string]stage.Pace{config: pace}})
 	if err != nil {
 		t.Fatal(err)

@@ -31,9 +31,15 @@ type Work struct {
 	seconds float64
 }
 
-// time is what the work takes at a pace.
+// time is what the work takes at a pace: weights are brought in while others are
+// computed with, and keep one of the threads from that.
 func (k Work) time(p stage.Pace) float64 {
-	return k.Layers*p.Layer + k.Head*p.Head + k.Alone*p.Alone + k.Updates*p.Update + k.Bytes*p.Load
+	load := k.Bytes * p.Load
+	work := k.Layers*p.Layer + k.Head*p.Head + k.Alone*p.Alone + k.Updates*p.Update
+	if p.Threads > 0 {
+		work += load / float64(p.Threads)
+	}
+	return max(load, work)
 }
 
 // sized gives the extent of data, which several stages ask for.

@@ -23,6 +23,9 @@ type Pace struct {
 	Alone  float64 // a token through a layer by itself, as in decoding
 	Update float64 // an update of a parameter
 	Load   float64 // a byte of weights brought in from disk
+	// Threads compute, of which one is kept busy while weights are brought in; 0 where
+	// that costs those that compute nothing.
+	Threads int
 }
 
 // Pace measures one layer and the head of a model that is made up in its shape. It
@@ -65,6 +68,9 @@ func (s *Shape) Pace(ctx context.Context, env Env, e Engine) (Pace, error) {
 		return r.Run(ctx, []forest.Variant{v}, forest.Sequences([][]int32{numbered(few, s.spec.Vocab)}), forest.RunOptions{})
 	})
 	p.Layer, p.Alone = whole/float64(many), one
+	if info := started.Info(); info.Device == "cpu" {
+		p.Threads = info.Threads
+	}
 	if err != nil {
 		return p, err
 	}
