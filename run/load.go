@@ -219,7 +219,7 @@ func anchorValue(v *yaml.Node, dir string) {
 			anchorValue(c, dir)
 		}
 	}
-	if v.Kind != yaml.ScalarNode || v.Value == "" || filepath.IsAbs(v.Value) {
+	if v.Kind != yaml.ScalarNode || v.Value == "" || filepath.IsAbs(v.Value) || strings.HasPrefix(v.Value, embeddedPrefix) {
 		return
 	}
 	name, _, _ := strings.Cut(v.Value, ":") // :WEIGHT, :config/split

@@ -248,6 +248,28 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestBeside: what lies beside a recipe is found from anywhere, and does not hide what
+// ships inside the program.
+func TestBeside(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"sapling", "mine"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(dir, "recipe.yaml")
+	if err := os.WriteFile(file, []byte("coppice: 1\nname: own\nextends: sapling\nmodels: [mine, \"sapling:model\"]\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := l.Recipe.Models; m[0].From != filepath.Join(dir, "mine") || m[1].From != "sapling:model" {
+		t.Errorf("models %+v", m)
+	}
+}
+
 func TestMatches(t *testing.T) {
 	for _, c := range []struct {
 		pattern, name string
