@@ -59,19 +59,25 @@ func child(args string) int {
 }
 
 // TestInterrupted: a run that is killed or cancelled at random moments and resumed has
-// the same bytes as one that was not, but for what is measured.
+// the same bytes as one that was not, but for what is measured. With COPPICE_SLOW=1 so
+// have the paper's first two tables on the model that ships.
 func TestInterrupted(t *testing.T) {
 	interruptions := 3
-	if os.Getenv("COPPICE_SLOW") != "" {
-		interruptions = 10
-	}
-	newWorld(t).interrupted(t, interruptions, base+`matrix:
+	recipes := map[string]string{"little": base + `matrix:
   metric: [ppl, taylor]
   how:
     - {name: tune, heal: {last: 1}}
     - {name: adapt, heal: {method: lora, rank: 2, targets: [q, v]}}
     - {name: stepwise, prune: {iterative: "1:2"}, heal: {between: {steps: 2}}}
-`)
+`}
+	if os.Getenv("COPPICE_SLOW") != "" {
+		interruptions = 10
+		recipes["metrics"] = "coppice: 1\nname: table\nextends: metrics" + littleOnSapling + "matrix: {lr: {set: heal.lr, values: [1e-3]}}\nexclude: []\n" // one rate of the two
+		recipes["healing"] = "coppice: 1\nname: table\nextends: healing" + littleOnSapling
+	}
+	for name, recipe := range recipes {
+		t.Run(name, func(t *testing.T) { newWorld(t).interrupted(t, interruptions, recipe) })
+	}
 }
 
 // littleOnSapling makes a shipped recipe one on the model that ships, with little of everything.
@@ -96,22 +102,6 @@ measure:
   max_tokens: 4
   speed: {prefill: 16, decode: 4}
 `
-
-// TestInterruptedTables: the paper's first two tables on the model that ships, ten times
-// interrupted.
-func TestInterruptedTables(t *testing.T) {
-	if os.Getenv("COPPICE_SLOW") == "" {
-		t.Skip("takes minutes; COPPICE_SLOW=1 runs it")
-	}
-	for name, more := range map[string]string{
-		"metrics": "matrix: {lr: {set: heal.lr, values: [1e-3]}}\nexclude: []\n", // one rate of the two
-		"healing": "",
-	} {
-		t.Run(name, func(t *testing.T) {
-			newWorld(t).interrupted(t, 10, "coppice: 1\nname: table\nextends: "+name+littleOnSapling+more)
-		})
-	}
-}
 
 // interrupted runs a recipe whole, and again with interruptions at random moments.
 func (w *world) interrupted(t *testing.T, interruptions int, recipe string) {
