@@ -73,7 +73,7 @@ func (o *Options) Check() error {
 	}
 	switch {
 	case o.WarmupSteps < 0 || o.WarmupSteps > o.Steps:
-		return wrong("warmup_steps", "%d warm-up steps of %d steps", o.WarmupSteps, o.Steps)
+		return wrong("warmup_steps", "%d warm-up steps of %d steps: lower it; -1 is the smaller of 100 and 6 %% of the steps", o.WarmupSteps, o.Steps)
 	case o.Schedule != Linear && o.Schedule != Cosine && o.Schedule != Constant:
 		return wrong("schedule", "schedule %q does not exist; choose linear, cosine or constant", o.Schedule)
 	case !(o.Beta1 >= 0 && o.Beta1 < 1 && o.Beta2 >= 0 && o.Beta2 < 1):

@@ -250,3 +250,17 @@ func TestParallel(t *testing.T) {
 	}
 	sameBytes(t, filepath.Join(w.dir, "one", rundir.StagesDir), filepath.Join(w.dir, "three", rundir.StagesDir))
 }
+
+// TestHealKeys: what is wrong with training is said before anything starts, by its key.
+func TestHealKeys(t *testing.T) {
+	w := newWorld(t)
+	l, err := Load(w.write(t, "warm.yaml", base+"matrix: {warm: {set: heal.warmup_steps, values: [2, 9]}}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Prepare(context.Background(), w.env, Options{Recipe: l, Out: filepath.Join(w.dir, "out")})
+	var p *Error
+	if !errors.As(err, &p) || !strings.Contains(p.What+err.Error(), "heal.warmup_steps 9: more than the 4 heal.steps") || !strings.Contains(p.Remedy, "lower heal.warmup_steps") {
+		t.Errorf("%v, %+v", err, p)
+	}
+}

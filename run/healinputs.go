@@ -20,7 +20,8 @@ func lifeKeys() []string {
 func checkHeal(v stage.Heal, t Trial) error {
 	v.Out = "."
 	if err := v.Check(); err != nil {
-		return fmt.Errorf("heal: %w", err)
+		message, remedy := stage.Describe(err, func(field string) string { return "heal." + field })
+		return &Error{What: message, Remedy: remedy}
 	}
 	for _, u := range v.Unused() {
 		if value(value(t.node, "heal"), u.Field) != nil {

@@ -157,6 +157,9 @@ func (h Heal) numbers() error {
 	if h.Dropout >= 1 {
 		return wrong("{dropout} %v: want less than 1", h.Dropout)
 	}
+	if h.Steps > 0 && h.Warmup > h.Steps {
+		return wrong("{warmup_steps} %d: more than the %d {steps}", h.Warmup, h.Steps).with("lower {warmup_steps}; -1 is the smaller of 100 and 6 %% of the steps")
+	}
 	return nil
 }
 
