@@ -3,6 +3,7 @@
 
 GO     ?= go
 BIN    := bin/coppice
+
 export CGO_ENABLED := 0
 # Vector kernels; without it the build works and is slower.
 export GOEXPERIMENT := simd
