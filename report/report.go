@@ -71,6 +71,15 @@ func (n Number) String() string {
 	return strconv.FormatFloat(float64(n), 'g', 6, 64)
 }
 
+// Floats converts a slice back.
+func Floats(values []Number) []float64 {
+	out := make([]float64, len(values))
+	for i, v := range values {
+		out[i] = float64(v)
+	}
+	return out
+}
+
 // Numbers converts a slice; the result is never nil, so that JSON has a list.
 func Numbers(values []float64) []Number {
 	out := make([]Number, len(values))

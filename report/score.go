@@ -27,6 +27,14 @@ func (l Blocks) Typed() any {
 // Matrix is a square of numbers, row by row.
 type Matrix [][]Number
 
+// Floats converts rows back; nil stays nil.
+func (m Matrix) Floats() (rows [][]float64) {
+	for _, row := range m {
+		rows = append(rows, Floats(row))
+	}
+	return rows
+}
+
 // NewMatrix converts rows; nil stays nil.
 func NewMatrix(rows [][]float64) Matrix {
 	var m Matrix

@@ -1,6 +1,7 @@
 package digest
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -67,12 +68,7 @@ func Pareto(cost, worth []float64) (front []int) {
 		}
 	}
 	slices.SortFunc(order, func(i, j int) int {
-		switch {
-		case cost[i] != cost[j]:
-			return sign(cost[i] - cost[j])
-		default:
-			return sign(worth[j] - worth[i])
-		}
+		return cmp.Or(cmp.Compare(cost[i], cost[j]), cmp.Compare(worth[j], worth[i]))
 	})
 	best := math.Inf(-1)
 	for _, i := range order {
@@ -81,14 +77,4 @@ func Pareto(cost, worth []float64) (front []int) {
 		}
 	}
 	return front
-}
-
-func sign(v float64) int {
-	switch {
-	case v < 0:
-		return -1
-	case v > 0:
-		return 1
-	}
-	return 0
 }

@@ -108,11 +108,7 @@ func compare(a, b *State, opt stat.Options) *Comparison {
 	var names []string
 	var p []report.Number
 	for _, v := range b.Rows() {
-		of := stat.Task(v.Task, v.Key)
-		if v.Group {
-			of = stat.Mean{Name: v.Task, Key: v.Key, Weights: b.Tasks.Coppice.Means[v.Task].Weights}
-		}
-		l := between(a, b, of, opt)
+		l := between(a, b, b.meanOf(v), opt)
 		if l == nil {
 			continue
 		}
@@ -144,10 +140,6 @@ func between(a, b *State, of stat.Mean, opt stat.Options) *report.Difference {
 // Same says that a value of another state, of the same documents, cannot be told from
 // this one's.
 func (s *State) Same(other *State, v Value, opt stat.Options) bool {
-	of := stat.Task(v.Task, v.Key)
-	if v.Group {
-		of = stat.Mean{Name: v.Task, Key: v.Key, Weights: other.Tasks.Coppice.Means[v.Task].Weights}
-	}
-	l := between(other, s, of, opt)
+	l := between(other, s, other.meanOf(v), opt)
 	return l != nil && !l.Significant
 }

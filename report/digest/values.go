@@ -42,7 +42,7 @@ func (s *State) Values() (out []Value) {
 		}
 	}
 	for _, p := range s.Perplexity {
-		out = append(out, Value{Kind: rundir.KindPerplexity, Task: baseName(p.Data), Metric: "perplexity", Value: p.Perplexity, StdErr: NaN(), N: p.Tokens})
+		out = append(out, Value{Kind: rundir.KindPerplexity, Task: BaseName(p.Data), Metric: "perplexity", Value: p.Perplexity, StdErr: NaN(), N: p.Tokens})
 	}
 	if s.Speed != nil {
 		out = append(out, rate("prefill", s.Speed.Prefill)...)
@@ -91,6 +91,9 @@ func (s *State) outline(all bool) []string {
 	return report.Outline(names, s.Tasks.GroupSubtasks, all)
 }
 
+// accuracy is the key of the metric that comes first.
+const accuracy = "acc,none"
+
 // keys are the metrics of a task, accuracy first.
 func (s *State) keys(task string) (out []string) {
 	for key, v := range s.Tasks.Results[task] {
@@ -100,12 +103,11 @@ func (s *State) keys(task string) (out []string) {
 			out = append(out, key)
 		}
 	}
-	slices.SortFunc(out, func(a, b string) int {
-		if first := "acc,none"; a == first || b == first {
-			return map[bool]int{true: -1, false: 1}[a == first && a != b]
-		}
-		return strings.Compare(a, b)
-	})
+	slices.Sort(out)
+	if i := slices.Index(out, accuracy); i > 0 {
+		copy(out[1:], out[:i])
+		out[0] = accuracy
+	}
 	return out
 }
 
@@ -145,6 +147,14 @@ func (s *State) documents(task string, depth int) (n int, partial bool) {
 	return n, partial
 }
 
+// meanOf is what a value is the mean of: a group's tasks, or a task by itself.
+func (s *State) meanOf(v Value) stat.Mean {
+	if v.Group {
+		return stat.Mean{Name: v.Task, Key: v.Key, Weights: s.Tasks.Coppice.Means[v.Task].Weights}
+	}
+	return stat.Task(v.Task, v.Key)
+}
+
 // Mean is what the state came to in one number: the group that was asked for last, or
 // the plain mean of the tasks that have an accuracy.
 func (s *State) Mean() (Value, stat.Mean, bool) {
@@ -153,14 +163,13 @@ func (s *State) Mean() (Value, stat.Mean, bool) {
 		return Value{}, stat.Mean{}, false
 	}
 	if last := rows[len(rows)-1]; last.Group {
-		return last, stat.Mean{Name: last.Task, Key: last.Key, Weights: s.Tasks.Coppice.Means[last.Task].Weights}, true
+		return last, s.meanOf(last), true
 	}
-	const key = "acc,none"
-	of := stat.Mean{Name: "mean of tasks", Key: key, Weights: map[string]float64{}}
+	of := stat.Mean{Name: "mean of tasks", Key: accuracy, Weights: map[string]float64{}}
 	var sum, square, chance float64
 	known := true
 	for _, v := range rows {
-		if v.Key != key || v.Empty() {
+		if v.Key != accuracy || v.Empty() {
 			continue
 		}
 		of.Weights[v.Task] = 1
@@ -171,7 +180,7 @@ func (s *State) Mean() (Value, stat.Mean, bool) {
 	if n == 0 {
 		return rows[0], stat.Task(rows[0].Task, rows[0].Key), true
 	}
-	mean := Value{Kind: rundir.KindTasks, Task: of.Name, Metric: "acc", Key: key, Value: report.Number(sum / n), StdErr: report.Number(math.Sqrt(square) / n), HigherIsBetter: true, Group: true}
+	mean := Value{Kind: rundir.KindTasks, Task: of.Name, Metric: "acc", Key: accuracy, Value: report.Number(sum / n), StdErr: report.Number(math.Sqrt(square) / n), HigherIsBetter: true, Group: true}
 	for _, v := range rows {
 		mean.N, mean.Partial = mean.N+v.N, mean.Partial || v.Partial
 	}
@@ -184,8 +193,8 @@ func (s *State) Mean() (Value, stat.Mean, bool) {
 	return mean, of, true
 }
 
-// baseName is the last part of a path or an id.
-func baseName(path string) string {
+// BaseName is the last part of a path or an id.
+func BaseName(path string) string {
 	path = strings.TrimRight(strings.ReplaceAll(path, "\\", "/"), "/")
 	return path[strings.LastIndexByte(path, '/')+1:]
 }

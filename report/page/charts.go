@@ -299,12 +299,12 @@ func profile(t *digest.Trial) (*chart, error) {
 	var p plot.Profile
 	switch s := t.Score.(type) {
 	case report.Ranking:
-		p = plot.Profile{Label: s.Metric, Scores: floats(s.Scores), Protected: s.Protected, FirstFew: "dropped"}
+		p = plot.Profile{Label: s.Metric, Scores: report.Floats(s.Scores), Protected: s.Protected, FirstFew: "dropped"}
 		if t.Plan != nil {
 			p.First = t.Plan.Drop
 		}
 	case report.Blocks:
-		p = plot.Profile{Label: s.Metric, X: "first layer of the block", Scores: floats(s.Scores), First: []int{s.Best}, FirstFew: "block to drop"}
+		p = plot.Profile{Label: s.Metric, X: "first layer of the block", Scores: report.Floats(s.Scores), First: []int{s.Best}, FirstFew: "block to drop"}
 	}
 	// Whole numbers from 0 are places, of metrics that measure nothing, such as reverse.
 	places := slices.Sorted(slices.Values(p.Scores))
@@ -329,17 +329,5 @@ func matrixOf(t *digest.Trial) report.Matrix {
 }
 
 func matrixChart(name string, m report.Matrix) (chart, error) {
-	var values [][]float64
-	for _, row := range m {
-		values = append(values, floats(row))
-	}
-	return drawn("Every two depths: "+name, "Greys follow the rank among the values.", plot.Matrix{Label: "layers passed", Values: values}, chartWidth)
-}
-
-func floats(values []report.Number) []float64 {
-	out := make([]float64, len(values))
-	for i, v := range values {
-		out[i] = float64(v)
-	}
-	return out
+	return drawn("Every two depths: "+name, "Greys follow the rank among the values.", plot.Matrix{Label: "layers passed", Values: m.Floats()}, chartWidth)
 }

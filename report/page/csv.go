@@ -17,7 +17,7 @@ import (
 func csvOf(d *digest.Digest) []byte {
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)
-	axes := (&view{d: d}).axes()
+	axes := axesOf(d)
 	head := []string{"run", "model", "trial", "state", "kind", "task", "metric", "seed", "value", "stderr", "n", "chance", "higher_is_better", "partial", "dropped", "note"}
 	for _, a := range axes {
 		head = append(head, inert("axis: "+a))

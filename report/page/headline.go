@@ -37,22 +37,15 @@ func headline(t *digest.Trial, dense *digest.Comparison) string {
 
 // recovery is how much of what the cut took healing brought back, in the mean.
 func recovery(t *digest.Trial) report.Number {
-	return recoveryOf(t, func(s *digest.State) (digest.Value, bool) {
-		v, _, ok := s.Mean()
-		return v, ok
-	})
+	return recoveryOf(t, meanIn)
 }
 
 // recoveryOf is the same of one value of each state.
 func recoveryOf(t *digest.Trial, value func(*digest.State) (digest.Value, bool)) report.Number {
 	var v [3]digest.Value
 	for i, name := range []string{rundir.Dense, rundir.Cut, rundir.Healed} {
-		s := t.State(name)
-		if s == nil {
-			return digest.NaN()
-		}
 		var ok bool
-		if v[i], ok = value(s); !ok {
+		if v[i], ok = value(t.State(name)); !ok {
 			return digest.NaN()
 		}
 	}
@@ -60,11 +53,10 @@ func recoveryOf(t *digest.Trial, value func(*digest.State) (digest.Value, bool))
 	return stat.Recovery(v[0].Value, v[1].Value, v[2].Value, report.Number(stderr))
 }
 
-func meanOf(t *digest.Trial, state string) (digest.Value, bool) {
-	s := t.State(state)
-	if s == nil {
-		return digest.Value{}, false
-	}
+// meanOf is the mean of a state, which there need not be.
+func meanOf(t *digest.Trial, state string) (digest.Value, bool) { return meanIn(t.State(state)) }
+
+func meanIn(s *digest.State) (digest.Value, bool) {
 	v, _, ok := s.Mean()
 	return v, ok
 }
@@ -252,10 +244,10 @@ func curveValues(c *report.Curve) (values []report.Number, name string, higherIs
 	return best.Values, best.Task + " " + best.Metric, best.HigherIsBetter
 }
 
+// base is the last part of a path, or of an id without its revision.
 func base(path string) string {
-	path = strings.TrimRight(path, "/")
 	if at := strings.IndexByte(path, '@'); at > 0 {
 		path = path[:at]
 	}
-	return path[strings.LastIndexByte(path, '/')+1:]
+	return digest.BaseName(path)
 }

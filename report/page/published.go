@@ -127,9 +127,9 @@ func ours(t *digest.Trial, name string) string {
 	case "parameters":
 		return thousands(z.Parameters)
 	case "multiply-accumulates":
-		return fmt.Sprintf("%.4f G by the paper's count, %.4f G with attention", float64(z.PaperMACs)/1e9, float64(z.MACs)/1e9)
+		return giga(z.PaperMACs).Text + " by the paper's count, " + giga(z.MACs).Text + " with attention"
 	case "float32 weights":
-		return fmt.Sprintf("%.1f MiB", float64(z.Float32Bytes)/(1<<20))
+		return mebibytes(z.Float32Bytes).Text
 	}
 	return ""
 }

@@ -100,7 +100,7 @@ func generation(texts []rundir.Generation, prompt string) Cell {
 func (v *view) everythingSection() (section, error) {
 	s := section{ID: "everything", Title: "Everything", Intro: "A row for each state of each trial; results.csv has every metric of every task."}
 	table := &Table{Filter: true, Columns: []Column{{Name: "trial"}, {Name: "model"}}}
-	axes := v.axes()
+	axes := axesOf(v.d)
 	for _, a := range axes {
 		table.Columns = append(table.Columns, Column{Name: a})
 	}
@@ -150,10 +150,10 @@ func (v *view) sizeCells(t *digest.Trial, state *digest.State) []Cell {
 	return cells
 }
 
-// axes are those of all trials, in the order of the recipes.
-func (v *view) axes() (names []string) {
+// axesOf are those of all trials, in the order of the recipes.
+func axesOf(d *digest.Digest) (names []string) {
 	seeded := false
-	for _, t := range v.d.Trials {
+	for _, t := range d.Trials {
 		seeded = seeded || t.Seed != nil
 		for _, a := range t.Axes {
 			if !slices.Contains(names, a.Name) {

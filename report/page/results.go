@@ -35,12 +35,11 @@ func (v *view) results() *Table {
 	for i, name := range texts {
 		t.Columns = append(t.Columns, Column{Name: "perplexity, " + name, Number: true, Rule: i == 0})
 	}
-	alike := v.alike(tasks)
 	for _, r := range v.rows() {
 		cells := []Cell{text(r.name()), text(r.state.Name), layersCell(r)}
 		for _, task := range tasks {
 			c := taskCell(r.state, task)
-			c.Bold = alike[place{r.trial, task}] && r.state == r.trial.Last()
+			c.Bold = v.alike[place{r.trial, task}] && r.state == r.trial.Last()
 			cells = append(cells, c)
 		}
 		if compared {
@@ -268,13 +267,13 @@ type place struct {
 
 // alike finds, for every model and task, the best trial and those that paired
 // intervals cannot tell from it.
-func (v *view) alike(tasks []string) map[place]bool {
+func alike(d *digest.Digest, tasks []string) map[place]bool {
 	out := map[place]bool{}
-	if len(v.d.Trials) < 2 {
+	if len(d.Trials) < 2 {
 		return out
 	}
 	groups := map[string][]*digest.Trial{}
-	for _, t := range v.d.Trials {
+	for _, t := range d.Trials {
 		if t.Last() != nil && t.Plan != nil {
 			key := t.Run.Path + "\x00" + t.Model
 			groups[key] = append(groups[key], t)

@@ -150,13 +150,11 @@ func (v *view) missingSection() (section, error) {
 // layersSection shows which layers went and by what scores.
 func (v *view) layersSection() (section, error) {
 	s := section{ID: "layers", Title: "Layers"}
-	seen := map[string]bool{}
+	seen := stagesSeen{}
 	for _, t := range v.d.Trials {
-		ref, ok := t.Stage(rundir.KindScore)
-		if !ok || t.Score == nil || seen[t.Run.Path+ref.Dir] || len(s.Charts) == 16 {
+		if t.Score == nil || len(s.Charts) == 16 || !seen.first(t, rundir.KindScore) {
 			continue
 		}
-		seen[t.Run.Path+ref.Dir] = true
 		c, err := profile(t)
 		if err != nil {
 			return s, err
@@ -181,17 +179,26 @@ func (v *view) layersSection() (section, error) {
 	return s, nil
 }
 
+// stagesSeen are stages that trials share.
+type stagesSeen map[string]bool
+
+// first says that a trial has a stage, and is the first that is asked of it.
+func (s stagesSeen) first(t *digest.Trial, role string) bool {
+	ref, ok := t.Stage(role)
+	key := t.Run.Path + ref.Dir
+	ok = ok && !s[key]
+	s[key] = s[key] || ok
+	return ok
+}
+
 // orders are the trials that cut different layers, or by different metrics: the first
 // of those that share a plan, and as many as can be looked at.
 func (v *view) orders() (out []*digest.Trial) {
-	seen := map[string]bool{}
+	seen := stagesSeen{}
 	for _, t := range v.d.Trials {
-		ref, ok := t.Stage(rundir.KindPlan)
-		if !ok || t.Plan == nil || seen[t.Run.Path+ref.Dir] || len(out) == 24 {
-			continue
+		if t.Plan != nil && len(out) < 24 && seen.first(t, rundir.KindPlan) {
+			out = append(out, t)
 		}
-		seen[t.Run.Path+ref.Dir] = true
-		out = append(out, t)
 	}
 	return out
 }
@@ -289,30 +296,26 @@ func (v *view) curveSection() (section, error) {
 // matrixSection shows how alike states at every two depths are.
 func (v *view) matrixSection() (section, error) {
 	s := section{ID: "similarity", Title: "Similarity of depths"}
-	seen := map[string]bool{}
-	for _, t := range v.d.Trials {
-		for _, state := range t.States {
-			ref, _ := t.Stage(state.Name + "." + rundir.KindSimilarity)
-			if state.Similarity == nil || seen[t.Run.Path+ref.Dir] || len(s.Charts) == 6 {
-				continue
-			}
-			seen[t.Run.Path+ref.Dir] = true
-			c, err := matrixChart(t.Label+", "+state.Name, state.Similarity)
-			if err != nil {
-				return s, err
-			}
+	seen := stagesSeen{}
+	add := func(t *digest.Trial, role, name string, m report.Matrix) error {
+		if m == nil || len(s.Charts) == 6 || !seen.first(t, role) {
+			return nil
+		}
+		c, err := matrixChart(name, m)
+		if err == nil {
 			s.Charts = append(s.Charts, c)
 		}
-		ref, _ := t.Stage(rundir.KindScore)
-		if matrixOf(t) == nil || seen[t.Run.Path+ref.Dir] || len(s.Charts) == 6 {
-			continue
+		return err
+	}
+	for _, t := range v.d.Trials {
+		for _, state := range t.States {
+			if err := add(t, state.Name+"."+rundir.KindSimilarity, t.Label+", "+state.Name, state.Similarity); err != nil {
+				return s, err
+			}
 		}
-		seen[t.Run.Path+ref.Dir] = true
-		c, err := matrixChart(t.Label, matrixOf(t))
-		if err != nil {
+		if err := add(t, rundir.KindScore, t.Label, matrixOf(t)); err != nil {
 			return s, err
 		}
-		s.Charts = append(s.Charts, c)
 	}
 	return s, nil
 }

@@ -22,6 +22,7 @@ type view struct {
 	baseline  map[*digest.Trial]*digest.Comparison
 	published published
 	labels    map[string]string // of tasks, shorter than their names
+	alike     map[place]bool    // the best values, and those that cannot be told from them
 
 	Title, About string
 	Lead         string
@@ -92,7 +93,7 @@ func newView(d *digest.Digest) (*view, error) {
 	for _, c := range d.WithBaseline(opt) {
 		v.baseline[c.Trial] = c
 	}
-	v.best, v.labels = bestTrial(d), labels(d)
+	v.best, v.labels, v.alike = bestTrial(d), labels(d), alike(d, v.tasks())
 	v.name()
 	v.Lead = v.lead()
 	if v.best != nil && (v.best.Curve == nil || v.best.Last() != nil) {
@@ -282,21 +283,23 @@ func (v *view) ties() []string {
 	if last == nil || v.best.Plan == nil {
 		return nil
 	}
-	m, _, ok := last.Mean()
-	var group []*digest.Trial
+	m, ok := meanIn(last)
+	others, n := -1, -1 // than the best itself
 	for _, t := range v.d.Trials {
 		if t.Run == v.best.Run && t.Model == v.best.Model && t.Plan != nil && t.Last() != nil {
-			group = append(group, t)
+			others++
+			if v.alike[place{t, m.Task}] {
+				n++
+			}
 		}
 	}
-	n := len(bestOf(group, m.Task)) - 1
 	if !ok || n < 1 {
 		return nil
 	}
-	if len(group) == 2 {
+	if others == 1 {
 		return []string{fmt.Sprintf("A paired 95 %% interval cannot tell the other trial of %s from the best.", v.best.Of.Name)}
 	}
-	return []string{fmt.Sprintf("Of the %d other trials of %s, paired 95 %% intervals cannot tell %d from the best.", len(group)-1, v.best.Of.Name, n)}
+	return []string{fmt.Sprintf("Of the %d other trials of %s, paired 95 %% intervals cannot tell %d from the best.", others, v.best.Of.Name, n)}
 }
 
 func (v *view) trialWarnings(t *digest.Trial) (out []string) {

@@ -103,11 +103,7 @@ func pairs(a, b report.EvalList) ([]compare.Pair, error) {
 
 // Holm corrects p values for their number: see compare.Holm.
 func Holm(p []report.Number) []report.Number {
-	in := make([]float64, len(p))
-	for i, v := range p {
-		in[i] = float64(v)
-	}
-	return report.Numbers(compare.Holm(in))
+	return report.Numbers(compare.Holm(report.Floats(p)))
 }
 
 // AtChance says that a value is within two of its standard errors of what guessing
