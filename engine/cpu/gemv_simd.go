@@ -26,8 +26,9 @@ func sumQuads(a, b *float32, stride uintptr, quads int, sums *[groupRows]float32
 //go:noescape
 func sumQuadsAhead(a, b *float32, stride uintptr, quads int, sums *[groupRows]float32, next *float32)
 
-// columnsVector: dst[j] = a x b[j], for rows lo <= j < hi of b [n, k], by group.
-func columnsVector(n, k int, r runs, lo, hi int, a, b, dst []float32, group groupFunc) {
+// columnsVector: dst[j] = a x b[j], for rows lo <= j < hi of b [n, k]; ask says how
+// what comes next is asked for.
+func columnsVector(n, k int, r runs, lo, hi int, a, b, dst []float32, ask asking) {
 	a, b, dst = a[:k], b[:n*k], dst[:n]
 	j := lo
 	for ; j+groupRows <= hi; j += groupRows {
@@ -35,55 +36,47 @@ func columnsVector(n, k int, r runs, lo, hi int, a, b, dst []float32, group grou
 		if j+2*groupRows <= hi {
 			next = next[groupRows*k:]
 		}
-		group(a, b[j*k:][:groupRows*k], next, dst[j:][:groupRows], r)
+		group(a, b[j*k:][:groupRows*k], next, dst[j:][:groupRows], r, ask)
 	}
 	columns(1, n, k, r, j, hi, a, b, dst)
 }
 
-// A groupFunc computes sixteen columns of one row, and asks for what comes next.
-type groupFunc func(a, b, next, dst []float32, r runs)
+// asking says how rows that come next are asked for, with sixteen of them under way.
+type asking int
 
-// groupInOrder asks for all that comes next, in the order in which it lies: with
-// sixteen rows under way, processors with AVX2 do not see by themselves what that is.
-func groupInOrder(a, b, next, dst []float32, r runs) {
-	k := len(a)
-	for from, to := 0, 0; from < k; from = to {
-		to = r.end(from, k)
-		quads := (to - from) / 4
-		var sums [groupRows]float32
-		sumQuadsAhead(&a[from], &b[from], uintptr(k)*4, quads, &sums, &next[from*groupRows])
-		finish(a, b, dst, &sums, from, from+4*quads, to)
-	}
-}
+const (
+	// inOrder asks for all of them in the order in which they lie: processors with AVX2
+	// do not see by themselves where rows go on.
+	inOrder asking = iota
+	// byRows asks for their beginnings: processors with AVX-512 see the rest.
+	byRows
+)
 
 // firstLines is how many cache lines of a row a processor misses that sees by itself
 // where the row goes on.
 const firstLines = 4
 
-// groupByRows asks for the beginnings of the rows that come next: processors with
-// AVX-512 ask for the rest by themselves.
-func groupByRows(a, b, next, dst []float32, r runs) {
+// group computes sixteen columns of one row, and asks for what comes next.
+func group(a, b, next, dst []float32, r runs, ask asking) {
 	k := len(a)
-	for p := 0; p < min(k, firstLines*16); p += 16 {
+	for p := 0; ask == byRows && p < min(k, firstLines*16); p += 16 {
 		prefetchRows(unsafe.Pointer(&next[p]), uintptr(k)*4)
 	}
 	for from, to := 0, 0; from < k; from = to {
 		to = r.end(from, k)
 		quads := (to - from) / 4
 		var sums [groupRows]float32
-		sumQuads(&a[from], &b[from], uintptr(k)*4, quads, &sums)
-		finish(a, b, dst, &sums, from, from+4*quads, to)
-	}
-}
-
-// finish adds to the sums of a run what is left of it from a place on, and them to dst.
-func finish(a, b, dst []float32, sums *[groupRows]float32, from, at, to int) {
-	k := len(a)
-	for j, sum := range sums {
-		for p := at; p < to; p++ {
-			sum = fma32(a[p], b[j*k+p], sum)
+		if ask == inOrder {
+			sumQuadsAhead(&a[from], &b[from], uintptr(k)*4, quads, &sums, &next[from*groupRows])
+		} else {
+			sumQuads(&a[from], &b[from], uintptr(k)*4, quads, &sums)
 		}
-		dst[j] = plus(dst[j], sum, from)
+		for j, sum := range sums {
+			for p := from + 4*quads; p < to; p++ {
+				sum = fma32(a[p], b[j*k+p], sum)
+			}
+			dst[j] = plus(dst[j], sum, from)
+		}
 	}
 }
 

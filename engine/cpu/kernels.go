@@ -71,7 +71,7 @@ func scalarKernels() *kernels {
 // kernelsNamed returns the variant of a name, the fastest for "". It is nil
 // where the build or the processor lacks it.
 func kernelsNamed(name string) *kernels {
-	for _, k := range append(vectorKernels(), scalarKernels()) {
+	for _, k := range allKernels() {
 		if name == "" || name == k.name {
 			return k
 		}
@@ -79,9 +79,12 @@ func kernelsNamed(name string) *kernels {
 	return nil
 }
 
+// allKernels are the variants of this build and processor, fastest first.
+func allKernels() []*kernels { return append(vectorKernels(), scalarKernels()) }
+
 // kernelNames are the variants that kernelsNamed finds, fastest first.
 func kernelNames() (names []string) {
-	for _, k := range append(vectorKernels(), scalarKernels()) {
+	for _, k := range allKernels() {
 		names = append(names, k.name)
 	}
 	return names

@@ -31,8 +31,8 @@ func avx512Kernels() *kernels {
 	if cpu.X86.HasAVX512BF16 {
 		k.columnsHalf = columnsHalf512
 	}
-	k.products, k.productsPlain, k.narrow = products512, productsPlain512, narrowBy(groupByRows)
-	k.columns, k.transpose = columnsBy(groupByRows), transpose
+	k.products, k.productsPlain, k.narrow = products512, productsPlain512, narrowBy(byRows)
+	k.columns, k.transpose = columnsBy(byRows), transpose
 	return k
 }
 
@@ -46,7 +46,7 @@ func avx2Kernels() *kernels {
 	k.rotate, k.rotatePairs = rotate256, rotatePairs256
 	k.scaleMax, k.argmax, k.expSum, k.softCap = scaleMax256, argmax256, expSum256, softCap256
 	k.widen, k.widenHalf = widen256, widenHalf256
-	k.products, k.productsPlain, k.narrow = products256, productsPlain256, narrowBy(groupInOrder)
-	k.columns, k.transpose = columnsBy(groupInOrder), transpose
+	k.products, k.productsPlain, k.narrow = products256, productsPlain256, narrowBy(inOrder)
+	k.columns, k.transpose = columnsBy(inOrder), transpose
 	return k
 }

@@ -38,12 +38,12 @@ func panelBlock(rows int) int {
 	return 1
 }
 
-// columnsBy is columns for any number of rows: of one, by group, whose sums stay in
-// registers along the whole depth.
-func columnsBy(group groupFunc) func(m, n, k int, r runs, lo, hi int, a, b, dst []float32) {
+// columnsBy is columns for any number of rows: of one, sums stay in registers along the
+// whole depth.
+func columnsBy(ask asking) func(m, n, k int, r runs, lo, hi int, a, b, dst []float32) {
 	return func(m, n, k int, r runs, lo, hi int, a, b, dst []float32) {
 		if m == 1 {
-			columnsVector(n, k, r, lo, hi, a, b, dst, group)
+			columnsVector(n, k, r, lo, hi, a, b, dst, ask)
 		} else {
 			columnsPanels(m, n, k, r, lo, hi, a, b, dst)
 		}
@@ -51,8 +51,8 @@ func columnsBy(group groupFunc) func(m, n, k int, r runs, lo, hi int, a, b, dst 
 }
 
 // narrowBy gives what products512 and products256 give: one run.
-func narrowBy(group groupFunc) func(m, n, k, lo, hi int, a, b, dst []float32) {
-	columns := columnsBy(group)
+func narrowBy(ask asking) func(m, n, k, lo, hi int, a, b, dst []float32) {
+	columns := columnsBy(ask)
 	return func(m, n, k, lo, hi int, a, b, dst []float32) {
 		columns(m, n, k, runs{length: k}, lo, hi, a, b, dst)
 	}
