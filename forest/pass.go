@@ -46,10 +46,14 @@ func (p *pass) run(ctx context.Context) error {
 
 // short adds to what a device without room says what would have fit.
 func (p *pass) short(part *part, err error) error {
-	if remedy := p.r.set.Remedy(p.need.of(part.schedule), part.fit); errors.Is(err, engine.ErrMemory) && remedy != "" {
-		return fmt.Errorf("%w; as planned, %s", err, remedy)
+	if !errors.Is(err, engine.ErrMemory) {
+		return err
 	}
-	return err
+	remedy := p.r.set.Remedy(p.need.of(part.schedule), part.fit)
+	if remedy == "" {
+		return err
+	}
+	return fmt.Errorf("%w; as planned, %s", err, remedy)
 }
 
 // reserve makes room for the states of a part's largest group.

@@ -34,9 +34,10 @@ func newDecoder(set *resident.Set, layers []int, prompts [][]int32, capacity int
 	for _, p := range prompts {
 		rows = min(batchTokens, rows+len(p))
 	}
-	fit := set.Plan(decoding(set, layers, len(prompts), rows, capacity))
+	need := decoding(set, layers, len(prompts), rows, capacity)
+	fit := set.Plan(need)
 	if fit.Over {
-		return nil, tooMuch(set, decoding(set, layers, len(prompts), rows, capacity), fit, len(prompts), capacity)
+		return nil, tooMuch(set, need, fit, len(prompts), capacity)
 	}
 	return openDecoder(set, fit, layers, len(prompts), rows, capacity)
 }

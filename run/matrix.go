@@ -308,9 +308,10 @@ func (l *Loaded) trials(m Model, c []picked) ([]Trial, error) {
 	if err := decode(node, &t.Settings, l.File); err != nil {
 		return nil, err
 	}
-	t.node = l.Recipe.Limits.over(node, t.Settings)
-	if err := decode(t.node, &t.Settings, l.File); err != nil {
-		return nil, err
+	if t.node = l.Recipe.Limits.over(node, t.Settings); t.node != node {
+		if err := decode(t.node, &t.Settings, l.File); err != nil {
+			return nil, err
+		}
 	}
 	seeds := t.Settings.Seeds
 	if len(seeds) == 0 {
