@@ -3,6 +3,9 @@
 
 GO     ?= go
 BIN    := bin/coppice
+# Tested a second time with the Go kernels alone; engine/cpu, score and generate
+# test both in one run.
+NUMERIC := ./forest ./internal/cli
 
 export CGO_ENABLED := 0
 # Vector kernels; without it the build works and is slower.
@@ -20,6 +23,7 @@ test: install-deps
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) test ./...
+	COPPICE_ONEDNN=off $(GO) test $(NUMERIC)
 	GO=$(GO) ./scripts/test-levels
 	$(MAKE) --no-print-directory cross fuzz
 

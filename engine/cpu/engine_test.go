@@ -55,7 +55,7 @@ func TestOddRows(t *testing.T) {
 		{Provider: cpu.OddRows(2, 8)},
 		{Provider: cpu.OddRows(6, 2), Threads: 3},
 		{Provider: cpu.OddRows(8, 6), Threads: 1},
-		{Provider: cpu.OddRows(12, 16)},
+		{Provider: cpu.OddRows(12, 16), Kernels: "scalar"},
 		{Provider: cpu.OddRows(16, 24), Threads: 16},
 		{Provider: cpu.OddRows(24, 12)},
 	} {
