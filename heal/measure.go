@@ -38,8 +38,8 @@ func (r *Run) Measure(ctx context.Context) (Cost, error) {
 	net := r.network()
 	defer net.close()
 	defer r.Set.zero()
-	samples := &order{samples: len(r.Train), batch: r.BatchSize, seed: r.Seed, shuffle: r.Shuffle}
-	micros := r.microsOf(samples.step(0))
+	samples := r.Order(len(r.Train))
+	micros := r.microsOf(samples.Step(0))
 	one := micros[:1]
 	whole, err := r.timed(func() error { _, err := net.gradients(ctx, one, 1/one[0].sum(), r.dropout()); return err })
 	if err != nil {

@@ -101,10 +101,10 @@ func TestPack(t *testing.T) {
 }
 
 func TestOrder(t *testing.T) {
-	o := order{samples: 10, batch: 4, seed: 3, shuffle: true}
+	o := Order{samples: 10, batch: 4, seed: 3, shuffle: true}
 	var first, second []int
 	for step := range 6 {
-		got := o.step(step)
+		got := o.Step(step)
 		if want := []int{4, 4, 2}[step%3]; len(got) != want {
 			t.Errorf("step %d has %d samples, want %d", step, len(got), want)
 		}
@@ -121,12 +121,12 @@ func TestOrder(t *testing.T) {
 	if slices.Equal(first, all) || !slices.Equal(slices.Sorted(slices.Values(first)), all) {
 		t.Errorf("an epoch takes %v", first)
 	}
-	again := order{samples: 10, batch: 4, seed: 3, shuffle: true}
-	if got := again.step(4); !slices.Equal(got, second[4:8]) {
+	again := Order{samples: 10, batch: 4, seed: 3, shuffle: true}
+	if got := again.Step(4); !slices.Equal(got, second[4:8]) {
 		t.Errorf("step 4 alone takes %v, after the others %v", got, second[4:8])
 	}
-	plain := order{samples: 10, batch: 4}
-	if got := plain.step(3); !slices.Equal(got, all[:4]) {
+	plain := Order{samples: 10, batch: 4}
+	if got := plain.Step(3); !slices.Equal(got, all[:4]) {
 		t.Errorf("without shuffling, the second epoch begins with %v", got)
 	}
 }

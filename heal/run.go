@@ -94,7 +94,7 @@ func (r *Run) Do(ctx context.Context) (*Result, error) {
 	if err := r.start(ctx); err != nil {
 		return nil, err
 	}
-	samples := &order{samples: len(r.Train), batch: r.BatchSize, seed: r.Seed, shuffle: r.Shuffle}
+	samples := r.Order(len(r.Train))
 	for {
 		if err := r.after(ctx); err != nil { // also after resuming: it may have been broken off
 			return nil, r.interrupted(ctx, err)
@@ -102,7 +102,7 @@ func (r *Run) Do(ctx context.Context) (*Result, error) {
 		if r.at.Step >= r.Steps || r.tired() {
 			break
 		}
-		if err := r.step(ctx, samples.step(r.at.Step)); err != nil {
+		if err := r.step(ctx, samples.Step(r.at.Step)); err != nil {
 			return nil, r.interrupted(ctx, err)
 		}
 	}

@@ -18,11 +18,11 @@ type Trial struct {
 
 // Trial packs the first batch; all says that every row is computed.
 func (r *Run) Trial(all bool) *Trial {
-	samples := &order{samples: len(r.Train), batch: r.BatchSize, seed: r.Seed, shuffle: r.Shuffle}
+	samples := r.Order(len(r.Train))
 	t := &Trial{r: r, net: r.network()}
 	p := r.packing()
 	p.all, p.share = all, p.share && !all
-	numbers := samples.step(0)
+	numbers := samples.Step(0)
 	batch, ids := make([]Sample, len(numbers)), make([]int64, len(numbers))
 	for i, n := range numbers {
 		batch[i], ids[i] = r.Train[n], int64(n)
@@ -39,8 +39,8 @@ func (t *Trial) Close() { t.net.close() }
 
 // Tokens is the number of the batch's tokens, however much of them is computed.
 func (t *Trial) Tokens() (n int) {
-	samples := &order{samples: len(t.r.Train), batch: t.r.BatchSize, seed: t.r.Seed, shuffle: t.r.Shuffle}
-	for _, i := range samples.step(0) {
+	samples := t.r.Order(len(t.r.Train))
+	for _, i := range samples.Step(0) {
 		n += len(t.r.Train[i].Tokens)
 	}
 	return n
