@@ -83,8 +83,9 @@ const importRule = `
 	safetensors     < internal/synth
 	internal/synth  < internal/bench internal/testkit
 	internal/sapling < internal/cli
-	internal/sapling internal/sapling/bpe internal/sapling/world < internal/sapling/grow
-	internal/sapling < internal/sapling/figures
+	internal/sapling/world stage heal tokenizer < internal/sapling/training
+	internal/sapling internal/sapling/bpe internal/sapling/training < internal/sapling/grow
+	internal/sapling internal/sapling/training < internal/sapling/figures
 	report resident < internal/doctor
 	internal/doctor < internal/cli
 	internal/cli    < cmd/coppice

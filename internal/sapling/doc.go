@@ -2,7 +2,7 @@
 // world of its own making, with the tasks, instructions and texts that belong to
 // it: what shows, offline and in minutes, that pruning hurts and healing helps.
 //
-// Package world makes up what it knows, bpe its tokenizer, grow writes both, and
-// "make sapling" trains it; docs/sapling.md has the settings and the figures.
+// Package world makes up what it knows, bpe its tokenizer, training has the stages;
+// "make sapling" grows it, docs/sapling.md has the settings and the figures.
 // Nothing here runs a model.
 package sapling

@@ -18,8 +18,7 @@ import (
 
 // lab runs trials in a directory.
 type lab struct {
-	coppice, dir, losses string
-	healed               int // seeds of healing what each metric leaves
+	coppice, trained, dir string
 }
 
 func (l *lab) path(parts ...string) string {

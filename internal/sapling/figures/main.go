@@ -1,6 +1,6 @@
 // Figures measures Sapling with the coppice command, as a user would, and writes
-// docs/sapling.md: what each layer set and each way of healing comes to. Trials that
-// are there already are not run again.
+// docs/sapling.md: how it was trained, and what each layer set and each way of healing
+// comes to. Trials that are there already are not run again.
 package main
 
 import (
@@ -16,14 +16,13 @@ func main() {
 	l := &lab{}
 	out := flag.String("out", "docs/sapling.md", "file to write")
 	flag.StringVar(&l.coppice, "coppice", "bin/coppice", "the program")
-	flag.StringVar(&l.dir, "work", "", "directory for trials")
-	flag.StringVar(&l.losses, "training", "", "directories of the stages of training, separated by commas, whose losses are shown")
-	flag.IntVar(&l.healed, "healed", len(seeds()), "seeds with which what each metric leaves is healed; 0: it is not")
+	flag.StringVar(&l.trained, "sapling", "", "directory of make sapling; trials go below it")
 	flag.Parse()
-	if l.dir == "" {
-		fmt.Fprintln(os.Stderr, "figures: pass -work with a directory")
+	if l.trained == "" {
+		fmt.Fprintln(os.Stderr, "figures: pass -sapling with a directory")
 		os.Exit(2)
 	}
+	l.dir = filepath.Join(l.trained, "figures")
 	if err := write(l, *out); err != nil {
 		fmt.Fprintln(os.Stderr, "figures:", err)
 		os.Exit(1)

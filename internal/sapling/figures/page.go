@@ -1,11 +1,7 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -24,64 +20,12 @@ func chance(task string) float64 {
 func (l *lab) page() (string, error) {
 	var b strings.Builder
 	b.WriteString(intro)
-	for _, part := range []func(*strings.Builder) error{l.training, l.tasks, l.ways, l.metrics} {
+	for _, part := range []func(*strings.Builder) error{l.training, l.told, l.losses, l.tasks, l.ways, l.metrics} {
 		if err := part(&b); err != nil {
 			return "", err
 		}
 	}
-	return b.String(), nil
-}
-
-// event is a line of what healing leaves: a step, or the end.
-type event struct {
-	Type              string
-	Step, Threads     int
-	Loss, LR, Seconds float64
-	Provider          string
-}
-
-// events reads those of a stage of training.
-func events(dir string) ([]event, error) {
-	f, err := os.Open(filepath.Join(dir, "events.jsonl"))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var all []event
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var e event
-		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			return nil, fmt.Errorf("%s: %w", dir, err)
-		}
-		all = append(all, e)
-	}
-	return all, nil
-}
-
-// training shows the losses of the stages, and how long they took.
-func (l *lab) training(b *strings.Builder) error {
-	if l.losses == "" {
-		return nil
-	}
-	b.WriteString("## Training\n\n" + recipe + "\n| stage | step | loss of the batch | learning rate |\n|---|---|---|---|\n")
-	var took float64
-	var last event
-	for i, dir := range strings.Split(l.losses, ",") {
-		all, err := events(dir)
-		if err != nil {
-			return err
-		}
-		steps := slices.DeleteFunc(slices.Clone(all), func(e event) bool { return e.Type != "step" })
-		for n, e := range steps {
-			if n%max(1, len(steps)/8) == 0 || n == len(steps)-1 {
-				fmt.Fprintf(b, "| %d | %d | %.3f | %.2g |\n", i+1, e.Step, e.Loss, e.LR)
-			}
-		}
-		last = all[len(all)-1]
-		took += last.Seconds
-	}
-	fmt.Fprintf(b, "\nThe stages took %.0f seconds together, with %d threads and %s, beside other work on the machine.\n\n", took, last.Threads, last.Provider)
-	return nil
+	return strings.TrimSpace(b.String()) + "\n", nil
 }
 
 // tasks shows the model as it is, and without its last quarter.
@@ -141,8 +85,8 @@ func ranked() []string {
 
 // metrics shows what each metric's choice comes to.
 func (l *lab) metrics(b *strings.Builder) error {
-	fmt.Fprintf(b, "## Choices of metrics\n\nA quarter of the layers by each metric, with three seeds of the calibration's windows (and of `random`); healed as the guide does, with %d of them. "+
-		"Mean accuracy, mean ± standard deviation.\n\n| metric | layers dropped | cut | healed |\n|---|---|---|---|\n", l.healed)
+	b.WriteString("## Choices of metrics\n\nA quarter of the layers by each metric, with three seeds of the calibration's windows (and of `random`); healed as the guide does, what a seed chose with that seed. " +
+		"Mean accuracy, mean ± standard deviation.\n\n| metric | layers dropped | cut | healed |\n|---|---|---|---|\n")
 	for _, m := range ranked() {
 		row, err := l.metric(m)
 		if err != nil {
@@ -158,7 +102,7 @@ func (l *lab) metrics(b *strings.Builder) error {
 func (l *lab) metric(name string) (string, error) {
 	var cut, healed []float64
 	var lists []string
-	for i, seed := range seeds() {
+	for _, seed := range seeds() {
 		drop, err := l.chosen(name, seed)
 		if err != nil {
 			return "", err
@@ -171,9 +115,6 @@ func (l *lab) metric(name string) (string, error) {
 		if !slices.Contains(lists, drop) {
 			lists = append(lists, drop)
 		}
-		if i >= l.healed {
-			continue
-		}
 		if r, err = l.heal(guide(), drop, seed); err != nil {
 			return "", err
 		}
@@ -185,11 +126,5 @@ func (l *lab) metric(name string) (string, error) {
 // percent writes a mean and its spread.
 func percent(xs []float64) string {
 	mean, deviation := spread(xs)
-	switch len(xs) {
-	case 0:
-		return "not measured"
-	case 1:
-		return fmt.Sprintf("%.1f", 100*mean)
-	}
 	return fmt.Sprintf("%.1f ± %.1f", 100*mean, 100*deviation)
 }

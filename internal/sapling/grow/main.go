@@ -1,29 +1,33 @@
 // Grow writes what Sapling is trained on and asked about: the rows of training,
-// the tokenizer, the config, the tasks' documents, instructions and plain texts.
-// The Makefile's target sapling says what comes next.
+// the tokenizer, the config, the tasks' documents, instructions and plain texts. With
+// -coppice it trains, too; what was interrupted goes on.
 package main
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 
+	"github.com/coppice-ml/coppice/internal/sapling"
 	"github.com/coppice-ml/coppice/internal/sapling/bpe"
+	"github.com/coppice-ml/coppice/internal/sapling/training"
 	"github.com/coppice-ml/coppice/internal/sapling/world"
 )
 
-// Streams of the seeds of what is written.
+// Streams of the seeds of what is written beside the rows of training.
 const (
-	trainSeed = 1 + iota
-	taskSeed
+	taskSeed = 2 + iota
 	healSeed
 	calibrationSeed
 	validationSeed
-	letterSeed
 )
 
 // How much is written, and the number of merges.
@@ -36,56 +40,77 @@ const (
 
 func main() {
 	dir := flag.String("out", "", "directory to write")
-	texts := flag.Int("texts", 45000, "rows of text to train on")
-	exchanges := flag.Int("exchanges", 60000, "rows of prompt and completion")
-	asked := flag.Int("instructions", 4000, "rows of instructions")
+	coppice := flag.String("coppice", "", "the program, to train with; none: only write")
+	full := flag.Bool("full", false, "train everything in each stage, for comparison")
 	flag.Parse()
 	if *dir == "" {
 		fmt.Fprintln(os.Stderr, "grow: pass -out with a directory")
 		os.Exit(2)
 	}
-	if err := grow(*dir, *texts, *exchanges, *asked); err != nil {
+	stages := training.Stages()
+	if *full {
+		stages = training.Full(stages)
+	}
+	err := grow(*dir)
+	if err == nil && *coppice != "" {
+		err = train(*coppice, *dir, stages)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "grow:", err)
 		os.Exit(1)
 	}
 }
 
-func grow(dir string, texts, exchanges, asked int) error {
+func grow(dir string) error {
 	w := world.New(world.Seed)
-	rows := w.Texts(trainSeed, texts)
-	choices := w.Exchanges(trainSeed, exchanges)
-	told, recalled := world.Facts(rows, choices)
-	practised, answered := world.Skills(rows, choices)
-	files := map[string][]byte{
-		"skills/texts.jsonl":       lines(practised),
-		"skills/exchanges.jsonl":   lines(answered),
-		"letters/lists.jsonl":      lines(w.Fixed().Lists(letterSeed, 20000)),
-		"facts/texts.jsonl":        lines(told),
-		"facts/exchanges.jsonl":    lines(recalled),
-		"train/texts.jsonl":        lines(rows),
-		"train/exchanges.jsonl":    lines(choices),
-		"train/instructions.jsonl": lines(w.Instructions(trainSeed, asked)),
-		"instructions.json":        array(w.Fixed().Instructions(healSeed, instructions)),
-		"calibration.txt":          plain(w.Texts(calibrationSeed, calibration)),
-		"validation.txt":           plain(w.Texts(validationSeed, validation)),
-	}
+	rows := training.NewRows(w)
+	files := rows.Files()
+	files[sapling.Instructions] = array(w.Fixed().Instructions(healSeed, instructions))
+	files[sapling.Calibration] = plain(w.Texts(calibrationSeed, calibration))
+	files[sapling.Validation] = plain(w.Texts(validationSeed, validation))
 	for _, t := range w.Tasks(taskSeed) {
-		files["data/sapling_"+t.Name+"/test.jsonl"] = lines(t.Docs)
+		files[sapling.DataDir+"/sapling_"+t.Name+"/test.jsonl"] = training.Lines(t.Docs)
 	}
-	if err := tokenizer(files, rows, choices); err != nil {
+	if err := tokenizer(files, rows.Texts, rows.Exchanges); err != nil {
 		return err
 	}
-	for name, data := range files {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, data, 0o666); err != nil {
+	if err := training.Write(dir, files); err != nil {
+		return err
+	}
+	fmt.Printf("%d facts; %d rows of text, %d of prompt and completion, %d instructions, %d lists\n",
+		w.Facts(), len(rows.Texts), len(rows.Exchanges), len(rows.Instructions), len(rows.Lists))
+	return nil
+}
+
+// train makes the first weights and runs the stages, each a command of the program.
+func train(coppice, dir string, stages []training.Stage) error {
+	if _, err := os.Stat(filepath.Join(dir, training.Start)); errors.Is(err, fs.ErrNotExist) {
+		if err := run(coppice, training.First(dir, sapling.ModelDir)...); err != nil {
 			return err
 		}
 	}
-	fmt.Printf("%d facts; %d rows of text, %d of prompt and completion, %d instructions\n", w.Facts(), texts, exchanges, asked)
+	before := ""
+	for _, s := range stages {
+		if err := run(coppice, s.Command(dir, before)...); err != nil {
+			return err
+		}
+		before = s.Name
+	}
 	return nil
+}
+
+// run says what it runs. An interrupt ends the program, which saves what it has, and
+// only then this one.
+func run(coppice string, args ...string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	fmt.Println(coppice, strings.Join(args, " "))
+	c := exec.Command(coppice, args...)
+	c.Stdout, c.Stderr = os.Stdout, os.Stderr
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("coppice %s: %w", args[0], err)
+	}
+	return ctx.Err()
 }
 
 // tokenizer learns the tokenizer and adds its files.
@@ -119,21 +144,9 @@ const length = 256
 // alpaca holds the words that instructions are put in.
 const alpaca = "Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n### Instruction:\nAnswer the question.\n\n### Input:\n\n\n### Response:\n"
 
-func lines[T any](rows []T) []byte {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	for _, r := range rows {
-		if err := e.Encode(r); err != nil {
-			panic(err) // strings and numbers
-		}
-	}
-	return b.Bytes()
-}
-
 // array is a JSON array with a row a line.
 func array[T any](rows []T) []byte {
-	all := strings.Split(strings.TrimSpace(string(lines(rows))), "\n")
+	all := strings.Split(strings.TrimSpace(string(training.Lines(rows))), "\n")
 	return []byte("[\n" + strings.Join(all, ",\n") + "\n]\n")
 }
 

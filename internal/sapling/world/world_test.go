@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -137,44 +138,42 @@ func TestHeldSets(t *testing.T) {
 	}
 }
 
-// TestSeen: there are at most 1,500 facts, and going through the rows once tells each
-// about 200 times.
-func TestSeen(t *testing.T) {
+// TestTold: what tells a fact, by hand, and what does not.
+func TestTold(t *testing.T) {
 	w := New(Seed)
-	if n := w.Facts(); n > 1500 {
-		t.Errorf("%d facts", n)
+	p, town := w.People[0], w.Towns[heldTowns]
+	rows := []string{
+		"Note: " + p.Name + " has a " + p.Pet + ". " + p.he() + " likes " + p.Food + ".",
+		"Question: Which pet does " + p.Name + " have?\nAnswer: " + p.Pet,
+		"Question: Which pet does " + p.Name + " have?\nA. " + p.Pet + "\nB. bear\nC. ant\nD. lion\nAnswer: A",
+		"Once " + p.Name + " gave " + p.Food + " to Nobody because Nobody was hungry.",
+		"Note: " + town.Name + " sells " + town.Good + ".",
+		"Question: How much is two plus three?\nAnswer: five", "two plus three is five.", "three plus two is five.",
+		"Question: Which is the largest: ant, cow, bee or pig?\nAnswer: cow", "A cow is larger than a pig.",
+		"The baker works with the oven.", "Question: How do you cut the bread?\nAnswer: Use a knife.",
+		"Noon: Wabath was thirsty. She drank some water.", "Noon: Wabath was thirsty. She went to the well.",
 	}
-	about := map[string][]fact{}
-	for _, s := range w.kinds() {
-		for i := range s.n {
-			facts := s.about(i)
-			about[facts[0].entity] = facts
-		}
-	}
-	told := map[string]int{}
-	for _, row := range rows(w) {
-		if strings.Contains(row, "\nA. ") {
-			continue // lists wrong values too
-		}
-		words := strings.FieldsFunc(row, func(r rune) bool { return strings.ContainsRune(" .,:?\n", r) })
-		slices.Sort(words)
-		words = slices.Compact(words)
-		for _, name := range words {
-			for i, f := range about[name] {
-				if _, found := slices.BinarySearch(words, f.value); found {
-					told[fmt.Sprint(name, i)]++
-				}
+	got := map[string]int{}
+	facts := 0
+	for _, told := range w.Told(slices.Values(rows)) {
+		facts += len(told.Times)
+		for fact, n := range told.Times {
+			if n > 0 {
+				got[told.Kind+": "+fact] = n
 			}
 		}
 	}
-	for _, s := range w.kinds() {
-		for i := range s.n {
-			for j, f := range s.about(i) {
-				if n := told[fmt.Sprint(f.entity, j)]; n < 180 {
-					t.Errorf("%s, %s: told %d times", f.entity, f.value, n)
-				}
-			}
-		}
+	want := map[string]int{
+		"people, held out: " + p.Name + " " + p.Pet: 2, "people, held out: " + p.Name + " " + p.Food: 1,
+		"towns, asked about: " + town.Name + " " + town.Good: 1, "sums: two plus three": 2, "sums: three plus two": 1,
+		"animals by size: ant": 1, "animals by size: cow": 2, "animals by size: bee": 1, "animals by size: pig": 2,
+		"tools of jobs: baker": 1, "ways to do things: cut": 1, "what one in need does: Thirst": 1,
+	}
+	if !maps.Equal(got, want) || facts != w.Facts() {
+		t.Errorf("%v of %d facts, want %v", got, facts, want)
+	}
+	if fewest, median, most := (Told{Times: map[string]int{"a": 5, "b": 1, "c": 2}}).Range(); fewest != 1 || median != 2 || most != 5 {
+		t.Errorf("%d, %d, %d", fewest, median, most)
 	}
 }
 
