@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/coppice-ml/coppice/engine"
@@ -20,6 +21,7 @@ var (
 // through more memory than caches hold.
 type products struct {
 	e    *Engine
+	mul  multiplier
 	list []engine.Product
 	// inputs, weights and outputs are shared by products; weights are cut out of
 	// one long run at places that move on from call to call.
@@ -37,7 +39,7 @@ const rotation = 128 << 20
 // the ways to cut products and to lay weights out it takes the fastest of each
 // one's better of two runs.
 func (e *Engine) Products(list []engine.Product) (run func() time.Duration, way string) {
-	p := &products{e: e, list: list}
+	p := &products{e: e, mul: e.mul, list: list}
 	var in, out, largest, total int
 	for _, x := range list {
 		in, out = max(in, x.M*x.K), max(out, x.M*x.N)
@@ -65,8 +67,13 @@ func (p *products) better() time.Duration {
 // ways lists how products can be computed. There is nothing to cut for one worker.
 func (p *products) ways() []products {
 	ways := []products{*p}
-	if packer := packerOf(p.e.mul); packer != nil {
+	if under := beneath(p.mul); under != nil { // the library's products, too
 		w := *p
+		w.mul = under
+		ways = append(ways, w)
+	}
+	if packer := packerOf(ways[len(ways)-1].mul); packer != nil {
+		w := ways[len(ways)-1]
 		w.packed = newPacking(p.e, packer)
 		ways = append(ways, w)
 	}
@@ -86,10 +93,14 @@ func (p *products) way() string {
 	if p.columns {
 		way = "columns"
 	}
+	way += ", plain weights"
 	if p.packed != nil {
-		return way + ", packed weights"
+		way = strings.Replace(way, "plain", "packed", 1)
 	}
-	return way + ", plain weights"
+	if p.mul != p.e.mul {
+		way += ", " + p.mul.name()
+	}
+	return way
 }
 
 // run computes every product once and returns how long that took.
@@ -120,14 +131,14 @@ func (p *products) run() time.Duration {
 // product multiplies by the weights that begin at a place.
 func (p *products) product(w *worker, s shape, m int, a operand, at int, dst []float32) {
 	weights := p.weights.from(at)
-	u, ok := p.e.mul.(untiled)
+	u, ok := p.mul.(untiled)
 	switch {
 	case p.packed != nil:
 		p.packed.product(w, s, m, a, weights, dst)
 	case ok:
 		u.untiled(w, s, m, a, weights, dst)
 	default:
-		p.e.mul.product(w, s, m, a, weights, dst)
+		p.mul.product(w, s, m, a, weights, dst)
 	}
 }
 

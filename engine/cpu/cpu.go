@@ -26,7 +26,7 @@ type Options struct {
 	Threads int
 	// OneDNN is "off", a path of the library to load, or "" to look for it.
 	OneDNN string
-	// Kernels is "AVX-512", "AVX2" or "scalar", or "" for the fastest there is.
+	// Kernels is "AMX", "AVX-512", "AVX2" or "scalar", or "" for the fastest there is.
 	Kernels string
 	// Provider multiplies in place of oneDNN; nil except in tests.
 	Provider Provider
@@ -76,13 +76,19 @@ func New(opt Options) (*Engine, error) {
 	if k == nil {
 		return nil, fmt.Errorf("COPPICE_KERNELS=%s: this build and processor have %s", opt.Kernels, strings.Join(kernelNames(), ", "))
 	}
+	if k.tiles && opt.Provider != nil {
+		k = kernelsNamed(levelAVX512) // the provider multiplies
+	}
 	mul, notes, err := findMultiplier(opt, threads, k)
 	if err != nil {
 		return nil, err
 	}
+	half := mul.half() || k.tiles
 	e := &Engine{mul: mul, k: k, hiddens: map[int][][]float32{}}
-	e.bf16 = opt.DType == string(engine.BFloat16) || opt.DType != string(engine.Float32) && mul.half()
-	e.half = e.bf16 && mul.half()
+	e.bf16 = opt.DType == string(engine.BFloat16) || opt.DType != string(engine.Float32) && half
+	if e.half = e.bf16 && half; e.half {
+		e.mul = withTiles(mul, k)
+	}
 	e.info = engine.Info{Device: "cpu", DType: engine.Float32, Provider: providerName(mul, k), Threads: threads, Notes: notes}
 	if e.bf16 {
 		e.info.DType = engine.BFloat16
@@ -134,7 +140,7 @@ func findMultiplier(opt Options, workers int, k *kernels) (multiplier, []string,
 // else is computed where that is not the same.
 func providerName(mul multiplier, k *kernels) string {
 	level := levelIn(mul.name())
-	if level == levelBF16 || level == levelAMX {
+	if level == levelBF16 {
 		level = levelAVX512 // the kernels know no more
 	}
 	if level == "" || level == k.name {

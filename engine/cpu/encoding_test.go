@@ -16,9 +16,9 @@ import (
 	"testing"
 )
 
-// TestEncoding reads the machine code of the AVX2 kernels: while the upper halves of
+// TestEncoding reads the machine code of the vector kernels: while the upper halves of
 // registers are in use there is no instruction of the old encoding, which some
-// processors take hundreds of cycles for (see simd512.go, whose kernels these are).
+// processors take hundreds of cycles for (see simd512.go).
 // It goes by the order in which code lies, not by the one in which it runs.
 func TestEncoding(t *testing.T) {
 	objdump, err := exec.LookPath("objdump")
@@ -33,7 +33,7 @@ func TestEncoding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := regexp.MustCompile(`^((x|p)?x?orp?[sd]?|pxor|por|mov([sd]|up|ap)[sd]|movdq[ua]|(add|sub|mul|div|sqrt|max|min|u?comi)[sp][sd]|cvt\w+|and[n]?p[sd]|(shuf|unpck[lh])p[sd])\b.*%xmm`)
+	old := regexp.MustCompile(`^((x|p)?x?orp?[sd]?|pxor|por|mov([sd]|up|ap)[sd]|mov[qd]|movdq[ua]|(add|sub|mul|div|sqrt|max|min|u?comi)[sp][sd]|cvt\w+|and[n]?p[sd]|(shuf|unpck[lh])p[sd])\b.*%xmm`)
 	instruction := regexp.MustCompile(`^ *([0-9a-f]+):\s+(.*)`)
 	name, inUse, seen := "", false, 0
 	for scan := bufio.NewScanner(bytes.NewReader(out)); scan.Scan(); {
@@ -45,13 +45,13 @@ func TestEncoding(t *testing.T) {
 		if now := functionAt(uintptr(pc)); now != name {
 			name, inUse = now, takesVectors[now]
 		}
-		if !strings.HasSuffix(name, "256") && name != "transpose" {
+		if !strings.HasSuffix(name, "256") && !strings.HasSuffix(name, "512") && name != "transpose" {
 			continue
 		}
 		switch code := m[2]; {
 		case strings.HasPrefix(code, "vzeroupper"):
 			inUse = false
-		case strings.HasPrefix(code, "v") && strings.Contains(code, "%ymm"):
+		case strings.HasPrefix(code, "v") && (strings.Contains(code, "%ymm") || strings.Contains(code, "%zmm")):
 			inUse = true
 			seen++
 		case inUse && old.MatchString(code):
@@ -59,7 +59,7 @@ func TestEncoding(t *testing.T) {
 			t.Errorf("%s:%d: %s has %q between vector instructions", file[strings.LastIndexByte(file, '/')+1:], line, name, code)
 		}
 	}
-	if seen < 300 {
+	if seen < 600 {
 		t.Errorf("saw %d vector instructions: not the kernels", seen)
 	}
 }
@@ -67,8 +67,8 @@ func TestEncoding(t *testing.T) {
 // functionsOfVectors are those whose arguments are vectors already.
 func functionsOfVectors(t *testing.T) map[string]bool {
 	found := map[string]bool{}
-	declaration := regexp.MustCompile(`(?m)^func (?:\(.*?\) )?(\w+)\([^)]*(?:vec256|archsimd\.)`)
-	for _, file := range []string{"simd256.go", "simd_back256.go", "gemm256.go"} {
+	declaration := regexp.MustCompile(`(?m)^func (?:\(.*?\) )?(\w+)\([^)]*(?:vec256|vec512|archsimd\.)`)
+	for _, file := range []string{"simd256.go", "simd_back256.go", "gemm256.go", "simd512.go", "simd512_only.go", "simd_back512.go", "gemm512.go"} {
 		source, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -11,6 +11,9 @@ import (
 // vectorKernels lists the variants that this processor can run, fastest first.
 func vectorKernels() (ks []*kernels) {
 	if archsimd.X86.AVX512() {
+		if tilesAllowed() {
+			ks = append(ks, amxKernels())
+		}
 		ks = append(ks, avx512Kernels())
 	}
 	if archsimd.X86.AVX2() && archsimd.X86.FMA() {
@@ -21,7 +24,7 @@ func vectorKernels() (ks []*kernels) {
 
 func avx512Kernels() *kernels {
 	k := scalarKernels()
-	k.name, k.backKernels = "AVX-512", backKernels512()
+	k.name, k.backKernels = levelAVX512, backKernels512()
 	k.mask = mask512
 	k.sum, k.sumSquares, k.norm, k.add, k.minus, k.scale = sum512, sumSquares512, norm512, add512, minus512, scale512
 	k.gate, k.gateReLU = gate512, gateReLU512
@@ -33,6 +36,13 @@ func avx512Kernels() *kernels {
 	}
 	k.products, k.productsPlain, k.narrow = products512, productsPlain512, narrowBy(byRows)
 	k.columns, k.transpose = columnsBy(byRows), transpose
+	return k
+}
+
+// amxKernels multiply bfloat16 by tiles beside.
+func amxKernels() *kernels {
+	k := avx512Kernels()
+	k.name, k.tiles = levelAMX, true
 	return k
 }
 

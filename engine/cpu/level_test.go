@@ -16,7 +16,9 @@ func TestLevels(t *testing.T) {
 	for _, c := range []struct{ name, kernels, want string }{
 		{"oneDNN 2.6.3 (AVX2)", "AVX2", "oneDNN 2.6.3 (AVX2)"},
 		{"oneDNN 2.6.3 (AVX2)", "AVX-512", "oneDNN 2.6.3 (AVX2) with AVX-512 kernels"},
-		{"oneDNN 2.6.3 (AMX)", "AVX-512", "oneDNN 2.6.3 (AMX)"},
+		{"oneDNN 2.6.3 (AMX)", "AMX", "oneDNN 2.6.3 (AMX)"},
+		{"oneDNN 2.6.3 (AMX)", "AVX-512", "oneDNN 2.6.3 (AMX) with AVX-512 kernels"},
+		{"oneDNN 2.6.3 (AVX512-BF16)", "AMX", "oneDNN 2.6.3 (AVX512-BF16) with AMX kernels"},
 		{"oneDNN 2.6.3 (AVX512-BF16)", "scalar", "oneDNN 2.6.3 (AVX512-BF16) with scalar kernels"},
 		{"oneDNN 2.6.3", "scalar", "oneDNN 2.6.3"},
 	} {

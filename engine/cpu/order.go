@@ -123,7 +123,7 @@ func (l *rowLaw) order(w *worker, s shape, a, b operand) runs {
 // findOrder compares kernels with the provider. Weights that are all alike tell
 // nothing.
 func (l *rowLaw) findOrder(w *worker, key shapeKey, b operand) (r runs, telling bool) {
-	if l.kernels.name == "scalar" || key.half && l.kernels.name != "AVX-512" { // slower than the provider
+	if l.kernels.name == "scalar" || key.half && l.kernels.name != levelAVX512 { // slower than the provider
 		return runs{}, true
 	}
 	const rows = 2

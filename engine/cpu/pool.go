@@ -25,6 +25,7 @@ type worker struct {
 	id   int
 	jobs chan *job
 	scratch
+	tiles tileProduct
 
 	profile *profile // nil unless time is taken
 	last    time.Time

@@ -5,7 +5,7 @@ package cpu
 // are not shared; the lists of phases that never overlap lie in the same memory.
 type scratch struct {
 	convert, row *buffer // for a moment, in any phase
-	product      struct{ turned, block *buffer }
+	product      struct{ turned, block, rows, columns, sums *buffer }
 	adapter      struct{ part, low, lowBack, dropped, mask *buffer }
 
 	// Of the forward pass and what is like it. A chunk of the backward pass that
@@ -48,7 +48,7 @@ func (b *buffer) halves(n int) []uint16 {
 // init makes the buffers. Each list below is a chunk's; those of one call of share
 // have the same memory.
 func (s *scratch) init() {
-	share(list{&s.convert, &s.row, &s.product.turned, &s.product.block,
+	share(list{&s.convert, &s.row, &s.product.turned, &s.product.block, &s.product.rows, &s.product.columns, &s.product.sums,
 		&s.adapter.part, &s.adapter.low, &s.adapter.lowBack, &s.adapter.dropped, &s.adapter.mask})
 	share(
 		list{&s.feed.input, &s.feed.gate, &s.feed.up, &s.feed.act},

@@ -1,0 +1,119 @@
+//go:build goexperiment.simd && amd64
+
+package cpu
+
+// tiles multiplies bfloat16 by the processor's tiles of 16 x 32 values (AMX). All else
+// is left to another multiplier.
+//
+// TDPBF16PS adds to a sum, for each 32 values of the depth, what it summed from zero:
+// values of even place by one chain of fused multiply-adds, those of odd place by
+// another, and then both. So a row's bits depend on nothing but the row.
+type tiles struct{ multiplier }
+
+// withTiles multiplies bfloat16 by tiles where the kernels have them.
+func withTiles(mul multiplier, k *kernels) multiplier {
+	if !k.tiles {
+		return mul
+	}
+	return tiles{mul}
+}
+
+// beneath is the library under the tiles, which may multiply bfloat16 as well; or nil.
+func beneath(mul multiplier) multiplier {
+	t, _ := mul.(tiles)
+	law, ok := t.multiplier.(*rowLaw)
+	if !ok || !law.provider.half() {
+		return nil
+	}
+	return law
+}
+
+func (tiles) half() bool { return true }
+
+// quantum implements multiplier: rows are multiplied by 32.
+func (t tiles) quantum(half bool) int {
+	if half {
+		return tilePair
+	}
+	return t.multiplier.quantum(half)
+}
+
+// product takes weights [n, k] as they lie in memory: dstᵀ = b x aᵀ, so that it is the
+// rows of a that are rearranged, and sums come out turned.
+func (t tiles) product(w *worker, s shape, m int, a, b operand, dst []float32) {
+	switch {
+	case a.bf16 == nil:
+		t.multiplier.product(w, s, m, a, b, dst)
+	case s.plain:
+		tilePlain(w, s, m, a.bf16, b.bf16, dst)
+	default:
+		tileColumns(w, s, m, 0, s.n, a.bf16, b.bf16, dst)
+	}
+}
+
+func (t tiles) filled(w *worker, s shape, m, room int, a, b operand, dst []float32) {
+	if a.bf16 == nil {
+		t.multiplier.filled(w, s, m, room, a, b, dst)
+		return
+	}
+	t.product(w, s, m, a, b, dst)
+}
+
+func (t tiles) narrow(w *worker, s shape, m, lo, hi int, a, b operand, dst []float32) {
+	if a.bf16 == nil {
+		t.multiplier.narrow(w, s, m, lo, hi, a, b, dst)
+		return
+	}
+	tileColumns(w, s, m, lo, hi, a.bf16, b.bf16, dst)
+}
+
+func (t tiles) reduce(w *worker, s shape, m int, a, b operand, dst []float32) {
+	if a.bf16 == nil {
+		t.multiplier.reduce(w, s, m, a, b, dst)
+		return
+	}
+	tileReduce(w, s, m, a.bf16, b.bf16, dst)
+}
+
+// tileColumns sets columns [lo, hi) of dst [m, n] = a [m, k] x b [n, k]ᵀ.
+func tileColumns(w *worker, s shape, m, lo, hi int, a, b []uint16, dst []float32) {
+	for i := 0; i < m; i += rowTile {
+		rows := min(rowTile, m-i)
+		p := newTileProduct(w, rows, s.k)
+		p.turnColumns(a[i*s.k : (i+rows)*s.k])
+		p.rows, p.a, p.dst, p.pitch, p.turned = s.n, b[:s.n*s.k], dst[i*s.n:(i+rows)*s.n], s.n, true
+		p.run(lo, hi)
+	}
+}
+
+// tilePlain sets dst [m, n] = a [m, k] x b [k, n].
+func tilePlain(w *worker, s shape, m int, a, b []uint16, dst []float32) {
+	for j := 0; j < s.n; j += rowTile {
+		p := newTileProduct(w, min(rowTile, s.n-j), s.k)
+		p.pairColumns(b[j:], max(s.n, s.pitch))
+		p.rows, p.a, p.dst, p.pitch = m, a[:m*s.k], dst[j:(m-1)*s.n+j+p.columns], s.n
+		p.run(0, m)
+	}
+}
+
+// tileReduce sets dst [m, n] = a [k, stride]ᵀ x b [k, n] of the first m columns of a.
+func tileReduce(w *worker, s shape, m int, a, b []uint16, dst []float32) {
+	for i := 0; i < m; i += rowTile {
+		rows := min(rowTile, m-i)
+		turned := w.product.turned.halves(roundUp(rows, tilePair) * roundUp(s.k, tileStep))
+		for j := 0; j < s.n; j += rowTile {
+			p := newTileProduct(w, min(rowTile, s.n-j), s.k)
+			if j == 0 {
+				p.turnRows(turned, a[i:], s.stride, rows)
+			}
+			p.pairColumns(b[j:], s.n)
+			p.rows, p.laid, p.dst, p.pitch = rows, turned, dst[i*s.n+j:(i+rows-1)*s.n+j+p.columns], s.n
+			p.run(0, rows)
+		}
+	}
+}
+
+// tileMemory is what a worker keeps for products of so many values in depth.
+func tileMemory(depth int64) int64 {
+	return rowTile*depth*2 + tilePair*(depth+tileDepth)*2 + tileGroup*rowTile*4 + tileEdge*tilePair*4
+}

@@ -1,0 +1,211 @@
+//go:build goexperiment.simd && amd64
+
+package cpu
+
+import "unsafe"
+
+const (
+	tileEdge  = 16   // rows of a tile, and words of a row
+	tileBytes = 1024 // of a tile
+	tileStep  = 32   // values of the depth in a tile
+	tilePair  = 2 * tileEdge
+	tileDepth = 256  // of the depth at a time: 32 rows of A stay in the first cache
+	tileDeep  = 2048 // of the depth that the second cache holds of rowTile columns of B
+	tileGroup = 256  // rows of A that share those, where the depth is more
+)
+
+// tileProduct is A [rows, k] x B [k, columns], up to rowTile columns. B is in tiles
+// already; of A 32 rows at a time are, unless all of them have been laid out.
+type tileProduct struct {
+	rows, columns, k, steps int
+
+	a    []uint16  // [rows, k], or
+	laid []uint16  // tiles [rows/16, steps] of [16 rows, 32 values]
+	b    []uint16  // tiles [columns/16, steps] of [16 pairs of values, 16 columns]
+	kept []uint16  // room for 32 rows of A over the depth
+	sums []float32 // of tileGroup rows: 32 rows after others, of those four tiles for 32 columns after others
+
+	dst    []float32 // [rows, pitch], or where it is turned [columns, pitch]
+	pitch  int
+	turned bool
+	corner []float32 // [16, 16], where a tile is not written whole
+}
+
+// newTileProduct is the worker's: one at a time.
+func newTileProduct(w *worker, columns, k int) *tileProduct {
+	p := &w.tiles
+	*p = tileProduct{columns: columns, k: k, steps: (k + tileStep - 1) / tileStep}
+	depth, padded := p.steps*tileStep, roundUp(columns, tilePair)
+	p.b = w.product.columns.halves(padded * depth)
+	p.kept = w.product.rows.halves(tilePair * (tileDepth + depth))
+	p.sums = w.product.sums.floats(tileGroup * padded)
+	p.corner = w.product.block.floats(tileEdge * tileEdge)
+	clear(p.b[roundUp(columns, tileEdge)*depth:])
+	return p
+}
+
+// turnColumns lays out B, given as [columns, k].
+func (p *tileProduct) turnColumns(b []uint16) {
+	depth := p.steps * tileStep
+	for lo := 0; lo < p.columns; lo += tileEdge {
+		from, stride := b[lo*p.k:], p.k
+		if lo+tileEdge > p.columns || p.k%tileStep != 0 {
+			from, stride = p.kept, depth
+			pad(from, b[lo*p.k:], min(tileEdge, p.columns-lo), p.k, p.k, tileEdge, depth)
+		}
+		transposeTiles(unsafe.Pointer(&p.b[lo*depth]), 64, unsafe.Pointer(&from[0]), uintptr(stride)*2, p.steps, tileBytes, 64)
+	}
+}
+
+// pairColumns lays out B, given as [k, stride].
+func (p *tileProduct) pairColumns(b []uint16, stride int) {
+	for lo := 0; lo < p.columns; lo += tileEdge {
+		p.pair(p.b[lo*p.steps*tileStep:], b[lo:], stride, min(tileEdge, p.columns-lo))
+	}
+}
+
+// pair makes tiles of sixteen columns, given as [k, stride], of which so many are there.
+func (p *tileProduct) pair(dst, from []uint16, stride, columns int) {
+	if columns < tileEdge || p.k%tileStep != 0 {
+		padded := p.kept[:p.steps*tileStep*tileEdge]
+		pad(padded, from, p.k, columns, stride, p.steps*tileStep, tileEdge)
+		from, stride = padded, tileEdge
+	}
+	pairTiles(unsafe.Pointer(&dst[0]), unsafe.Pointer(&from[0]), uintptr(stride)*2, p.steps)
+}
+
+// turnRows lays out A, given as [k, stride], as tiles.
+func (p *tileProduct) turnRows(laid, a []uint16, stride, rows int) {
+	depth := p.steps * tileStep
+	pairs := p.b[:tileEdge*depth]
+	for lo := 0; lo < rows; lo += tileEdge {
+		p.pair(pairs, a[lo:], stride, min(tileEdge, rows-lo))
+		transposeTiles(unsafe.Pointer(&laid[lo*depth]), 64, unsafe.Pointer(&pairs[0]), 64, p.steps, tileBytes, tileBytes)
+	}
+	clear(laid[roundUp(rows, tileEdge)*depth : roundUp(rows, tilePair)*depth])
+}
+
+// pad copies values [rows, columns], rows stride apart, to [height, width] and zeroes
+// what is beside and below.
+func pad(dst, src []uint16, rows, columns, stride, height, width int) {
+	clear(dst[:height*width])
+	for i := range rows {
+		copy(dst[i*width:], src[i*stride:][:columns])
+	}
+}
+
+// run computes rows [lo, hi).
+func (p *tileProduct) run(lo, hi int) {
+	group := tilePair
+	if p.k > tileDeep {
+		group = tileGroup
+	}
+	if p.columns <= tilePair && p.laid == nil {
+		for ; lo < hi; lo += tilePair {
+			p.few(lo, min(hi, lo+tilePair))
+		}
+		return
+	}
+	for ; lo < hi; lo += group {
+		for from := 0; from < p.steps; from += tileDeep / tileStep {
+			to := min(from+tileDeep/tileStep, p.steps)
+			for i := lo; i < min(hi, lo+group); i += tilePair {
+				p.many(i, min(hi, i+tilePair), from, to, p.sums[(i-lo)*roundUp(p.columns, tilePair):])
+			}
+		}
+	}
+}
+
+// few computes rows [lo, hi), 32 at most, of 32 columns at most: A is used once, from
+// where it is.
+func (p *tileProduct) few(lo, hi int) {
+	run := p.part(0, p.steps, p.sums)
+	run.next, run.apart = unsafe.Pointer(&p.a[p.after(lo)*p.k]), 64
+	p.rowsOf(&run, lo, 0, p.steps)
+	if p.columns > tileEdge {
+		tileProducts(&run)
+		p.write(p.sums, lo, hi)
+		return
+	}
+	tileColumn(&run)
+	p.tile(p.sums, lo, 0, hi)
+	p.tile(p.sums[tileBytes/4:], lo+tileEdge, 0, hi)
+}
+
+// many adds to the sums of rows [lo, hi), 32 at most, steps [from, to) of the depth, and
+// writes them after the last.
+func (p *tileProduct) many(lo, hi, from, to int, sums []float32) {
+	for end := 0; from < to; from = end {
+		end = min(from+tileDepth/tileStep, to)
+		run := p.part(from, end-from, sums)
+		if p.laid != nil {
+			at := func(row int) unsafe.Pointer { return unsafe.Pointer(&p.laid[(row*p.steps+from*tileEdge)*tileStep]) }
+			run.a, run.stride, run.rows, run.along = at(lo), 64, uintptr(p.steps)*tileBytes, tileBytes
+			run.next = run.a
+		} else {
+			run.next, run.apart = unsafe.Pointer(&p.a[p.after(lo)*p.k+from*tileStep]), uintptr(p.k)*2
+			run.kept, run.keptRows = unsafe.Pointer(&p.kept[0]), uintptr(end-from)*tileBytes
+			p.rowsOf(&run, lo, from, end-from)
+		}
+		tileProducts(&run)
+	}
+	if to == p.steps {
+		p.write(sums, lo, hi)
+	}
+}
+
+// part is a run of so many steps of the depth, but for A.
+func (p *tileProduct) part(from, steps int, sums []float32) tileRun {
+	run := tileRun{
+		b: unsafe.Pointer(&p.b[from*tileBytes/2]), across: uintptr(p.steps) * tileBytes,
+		steps: uintptr(steps), pairs: uintptr((p.columns + tilePair - 1) / tilePair), c: unsafe.Pointer(&sums[0]),
+	}
+	if from > 0 {
+		run.adds = 1
+	}
+	return run
+}
+
+// after is the first of the rows to ask for while those from row on are used.
+func (p *tileProduct) after(row int) int { return min(row+tilePair, max(p.rows-tilePair, 0)) }
+
+// rowsOf makes part of the depth of 32 rows the run's A: where they lie, or padded with
+// zeroes.
+func (p *tileProduct) rowsOf(run *tileRun, row, from, steps int) {
+	at, stride := p.a[row*p.k+from*tileStep:], p.k
+	if row+tilePair > p.rows || (from+steps)*tileStep > p.k {
+		stride = steps * tileStep
+		padded := p.kept[tilePair*tileDepth:]
+		pad(padded, at, min(tilePair, p.rows-row), min(stride, p.k-from*tileStep), p.k, tilePair, stride)
+		at = padded
+	}
+	run.a, run.stride, run.rows, run.along = unsafe.Pointer(&at[0]), uintptr(stride)*2, uintptr(stride)*2*tileEdge, 64
+}
+
+// write writes the sums of rows from lo on, before hi.
+func (p *tileProduct) write(sums []float32, lo, hi int) {
+	for column := 0; column < p.columns; column += tilePair {
+		for tile := range 4 {
+			p.tile(sums[column*tilePair+tile*tileBytes/4:], lo+tile/2*tileEdge, column+tile%2*tileEdge, hi)
+		}
+	}
+}
+
+// tile writes one tile of sums to rows from row on, before hi, and columns from column on.
+func (p *tileProduct) tile(sums []float32, row, column, hi int) {
+	rows, columns := min(tileEdge, hi-row), min(tileEdge, p.columns-column)
+	switch {
+	case rows <= 0 || columns <= 0:
+	case !p.turned:
+		for i := range rows {
+			copy(p.dst[(row+i)*p.pitch+column:][:columns], sums[i*tileEdge:])
+		}
+	case rows == tileEdge && columns == tileEdge:
+		transposeTiles(unsafe.Pointer(&p.dst[column*p.pitch+row]), uintptr(p.pitch)*4, unsafe.Pointer(&sums[0]), 64, 1, 0, 0)
+	default:
+		transposeTiles(unsafe.Pointer(&p.corner[0]), 64, unsafe.Pointer(&sums[0]), 64, 1, 0, 0)
+		for j := range columns {
+			copy(p.dst[(column+j)*p.pitch+row:][:rows], p.corner[j*tileEdge:])
+		}
+	}
+}

@@ -1,0 +1,49 @@
+//go:build goexperiment.simd && amd64
+
+package cpu
+
+import "unsafe"
+
+// tileRun is what tileProducts multiplies: 32 rows of A, two tiles side by side, by
+// columns of B in tiles. It keeps sums in C.
+type tileRun struct {
+	a, b   unsafe.Pointer
+	stride uintptr // bytes from a row of A to the next
+	rows   uintptr // from its first sixteen rows to the others
+	along  uintptr // from a tile of A to the next along the depth
+	across uintptr // from sixteen columns of B to the next
+	steps  uintptr // tiles along the depth
+	pairs  uintptr // of sixteen columns
+	c      unsafe.Pointer
+	adds   uintptr        // 1: to what C has
+	next   unsafe.Pointer // rows asked for meanwhile, three for each pair; any address will do
+	apart  uintptr        // bytes between them
+	// kept, or nil, is where A's tiles are copied to, one behind the other; all pairs but
+	// the first use the copy. keptRows are the bytes between the first sixteen rows and
+	// the others.
+	kept     unsafe.Pointer
+	keptRows uintptr
+}
+
+// tileProducts computes for each pair of sixteen columns four tiles of C: the first rows
+// with both, the others with both.
+//
+//go:noescape
+func tileProducts(run *tileRun)
+
+// tileColumn computes the two tiles of C of sixteen columns, and asks for 2 KiB a step
+// from run.next on.
+//
+//go:noescape
+func tileColumn(run *tileRun)
+
+// pairTiles makes tiles of sixteen columns, each of [16 pairs of rows, 16 columns], from
+// 32 rows a tile, stride bytes apart.
+//
+//go:noescape
+func pairTiles(dst, src unsafe.Pointer, stride uintptr, steps int)
+
+// transposeTiles transposes tiles of 16 x 16 words.
+//
+//go:noescape
+func transposeTiles(dst unsafe.Pointer, dstStride uintptr, src unsafe.Pointer, srcStride uintptr, tiles int, dstStep, srcStep uintptr)
