@@ -32,19 +32,20 @@ func (t tile) queries() int { return t.hi - t.lo }
 // position is the absolute position of a tile's query i.
 func (f *forward) position(t tile, i int) int { return f.row(t.lo+i) + t.shift }
 
-// cut lists the tiles of a batch.
+// cut lists the tiles of a batch, those of one head of a segment one after the other.
 func (f *forward) cut(ts []tile) []tile {
-	lo := 0
+	first := 0
 	for i, s := range f.b.Segments {
 		t := tile{segment: i, shift: f.b.Context(i) - s.Start}
-		for lo < f.outputs && f.row(lo) < s.Start+s.Len {
-			end := (f.row(lo)+t.shift)/queryTile*queryTile + queryTile - t.shift // row of the next tile
-			t.lo, t.hi = lo, f.before(lo, min(end, s.Start+s.Len))
-			for t.head = range f.l.s.KVHeads {
+		for t.head = range f.l.s.KVHeads {
+			t.hi = first
+			for t.hi < f.outputs && f.row(t.hi) < s.Start+s.Len {
+				end := (f.row(t.hi)+t.shift)/queryTile*queryTile + queryTile - t.shift // row of the next tile
+				t.lo, t.hi = t.hi, f.before(t.hi, min(end, s.Start+s.Len))
 				ts = append(ts, t)
 			}
-			lo = t.hi
 		}
+		first = t.hi
 	}
 	return ts
 }
@@ -61,7 +62,7 @@ func (f *forward) before(lo, row int) int {
 }
 
 // attend computes tiles [lo, hi) counted from the last, which is the longest of
-// its sequence.
+// its sequence: what it gathers serves the others of its head.
 func (f *forward) attend(w *worker, lo, hi int) {
 	for i := lo; i < hi; i++ {
 		f.tile(w, f.tiles[len(f.tiles)-1-i])
@@ -195,10 +196,22 @@ func (f *forward) keysAndValues(w *worker, t tile, n int) (k, v []float32) {
 	}
 	d := f.l.s.HeadDim
 	k, v = w.attention.keys.floats(n*d), w.attention.values.floats(n*d)
+	has := gathered{f, f.calls, t.segment, t.head}
+	if w.gathered == has { // for a later tile, which sees more of the same
+		return k, v
+	}
+	w.gathered = has
 	end := f.gatherSegment(t.segment, t.head, f.position(t, t.queries()-1)+1, k, v)
 	clear(k[end*d:])
 	clear(v[end*d:])
 	return k, v
+}
+
+// gathered says whose keys and values a worker's memory has, of which call.
+type gathered struct {
+	f             *forward
+	calls         int
+	segment, head int
 }
 
 // gatherSegment copies keys and values of a segment and of its ancestors

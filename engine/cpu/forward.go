@@ -156,6 +156,7 @@ type forward struct {
 	gate, up   []float32 // [W, F]
 	sum        []float32 // [W, D]
 
+	calls      int // so far
 	job        job
 	many, some []phase
 }
@@ -198,6 +199,7 @@ func (f *forward) prepare() {
 		t = &f.own
 		t.sizeAttention(f.e, f.e.room(n)*q, f.e.room(n)*kv)
 	}
+	f.calls++
 	f.q, f.k, f.v, f.att = t.q, t.k, t.v, t.att
 	f.tiles = f.cut(f.tiles[:0])
 	if f.few() {
@@ -241,12 +243,11 @@ func (f *forward) project(w *worker, lo, hi int) {
 	x := f.e.input(w.feed.input, f.e.room(rows)*d)
 	f.e.normRows(w, x, f.in[lo*d:hi*d], d, l.first())
 	w.lap(lapNorms)
+	var q []float32
 	if f.rows == nil {
-		f.filled(w, l.query, rows, x, span{lo: lo}, f.q[lo*l.query.out:])
+		q = f.q[lo*l.query.out:]
 	}
-	f.filled(w, l.key, rows, x, span{lo: lo}, f.k[lo*l.key.out:])
-	f.filled(w, l.value, rows, x, span{lo: lo}, f.v[lo*l.value.out:])
-	w.lap(lapProducts)
+	f.inner(w, rows, x, span{lo: lo}, q, f.k[lo*l.key.out:], f.v[lo*l.value.out:])
 	if f.rows == nil {
 		f.rotateQueries(lo, hi)
 	}
@@ -359,16 +360,8 @@ func (f *forward) finish(w *worker, lo, hi int) {
 	x := f.e.input(w.feed.input, room*d)
 	f.middle(w, x, gate[:rows*d], lo, hi)
 	up := w.feed.up.floats(room * max(ff, d))
-	f.filled(w, l.gate, rows, x, f.span(lo), gate)
-	if l.up != nil {
-		f.filled(w, l.up, rows, x, f.span(lo), up)
-	}
-	w.lap(lapProducts)
 	act := f.e.input(w.feed.act, room*ff)
-	for i := 0; i < rows*ff; i += ff {
-		l.activate(act.from(i), gate[i:i+ff], l.factors(up[i:i+ff], 0), 0)
-	}
-	w.lap(lapActivation)
+	f.feed(w, rows, x, f.span(lo), gate, up, act)
 	f.filled(w, l.down, rows, act, f.span(lo), up)
 	w.lap(lapProducts)
 	f.addTo(f.out, lo, up[:rows*d], l.downBias, l.mlpPostNorm, f.mlp)

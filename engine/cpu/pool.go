@@ -25,7 +25,8 @@ type worker struct {
 	id   int
 	jobs chan *job
 	scratch
-	tiles tileProduct
+	tiles    tileProduct
+	gathered gathered
 
 	profile *profile // nil unless time is taken
 	last    time.Time

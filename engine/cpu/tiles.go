@@ -51,6 +51,16 @@ func (t tiles) product(w *worker, s shape, m int, a, b operand, dst []float32) {
 	}
 }
 
+func (tiles) lay(w *worker, k, m int, a operand) {
+	newTileProduct(w, m, k).turnColumns(a.bf16[:m*k])
+}
+
+func (tiles) strip(w *worker, n, lo, hi int, b operand, dst []float32) {
+	p := &w.tiles
+	p.rows, p.a, p.dst, p.pitch, p.turned = n-lo, b.bf16[lo*p.k:n*p.k], dst[:p.columns*(hi-lo)], hi-lo, true
+	p.run(0, hi-lo)
+}
+
 func (t tiles) filled(w *worker, s shape, m, room int, a, b operand, dst []float32) {
 	if a.bf16 == nil {
 		t.multiplier.filled(w, s, m, room, a, b, dst)
