@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/coppice-ml/coppice/report"
@@ -178,17 +179,17 @@ func (a *app) warn(format string, args ...any) {
 
 // outputFlags are common to all commands that print a result.
 func (a *app) outputFlags(c *cobra.Command) {
-	inGroup(c.Flags(), flagsOutput, func() {
-		c.Flags().BoolVar(&a.json, "json", false, "print JSON lines")
-		c.Flags().BoolVar(&a.quiet, "quiet", false, "no progress and no notes, only results, warnings and errors")
+	inGroup(c.Flags(), flagsOutput, func(f *pflag.FlagSet) {
+		f.BoolVar(&a.json, "json", false, "print JSON lines")
+		f.BoolVar(&a.quiet, "quiet", false, "no progress and no notes, only results, warnings and errors")
 	})
 }
 
 // workFlags are common to commands that take their time.
 func (a *app) workFlags(c *cobra.Command) {
 	a.outputFlags(c)
-	inGroup(c.Flags(), flagsOutput, func() {
-		c.Flags().BoolVarP(&a.verbose, "verbose", "v", false, "say more about what is done, on stderr")
+	inGroup(c.Flags(), flagsOutput, func(f *pflag.FlagSet) {
+		f.BoolVarP(&a.verbose, "verbose", "v", false, "say more about what is done, on stderr")
 	})
 	exclusive(c, "quiet", "verbose")
 }

@@ -69,10 +69,10 @@ func exitOnSignal() {
 
 // execute runs one command line.
 func execute(ctx context.Context, a *app, args []string) error {
-	root := newRoot(a)
 	if len(args) > 0 && args[0] == "--version" {
 		args = append([]string{"version"}, args[1:]...)
 	}
+	root := newRoot(a, args...)
 	if err := checkCommand(root, args); err != nil {
 		return err
 	}
@@ -103,7 +103,42 @@ func asksForJSON(args []string) bool {
 	return slices.Contains(args, "--json") || slices.Contains(args, "--json=true")
 }
 
-func newRoot(a *app) *cobra.Command {
+// command makes one of the program's commands.
+type command struct {
+	name string
+	make func(*app) *cobra.Command
+}
+
+func commands() []command {
+	return []command{
+		{"inspect", newInspect}, {"tokenize", newTokenize}, {"logprobs", newLogProbs}, {"ppl", newPPL}, {"generate", newGenerate},
+		{"score", newScore}, {"eval", newEval}, {"compare", newCompare}, {"curve", newCurve}, {"variants", newVariants}, {"prune", newPrune},
+		{"init", newInit}, {"heal", newHeal}, {"merge-adapter", newMergeAdapter}, {"export", newExport}, {"run", newRun}, {"report", newReport},
+		{"pull", newPull}, {"push", newPush}, {"selfcheck", newSelfcheck},
+		{"bench", newBench}, {"doctor", newDoctor}, {"demo", newDemo}, {"sapling", newSapling},
+		{"version", newVersion}, {"completion", newCompletion},
+	}
+}
+
+// newRoot makes the command that a command line begins with, and all of them where
+// it begins with none: hundreds of flags take longer than the program's start.
+func newRoot(a *app, args ...string) *cobra.Command {
+	root := blankRoot(a)
+	for _, c := range commands() {
+		if len(args) > 0 && c.name == args[0] {
+			root.AddCommand(c.make(a))
+		}
+	}
+	if !root.HasSubCommands() {
+		for _, c := range commands() {
+			root.AddCommand(c.make(a))
+		}
+	}
+	completeValues(root)
+	return root
+}
+
+func blankRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "coppice",
 		Short: "Cut layers out of language models, and see what is lost",
@@ -131,16 +166,7 @@ not met, 64 usage, 130 cancelled.`,
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(
-		newInspect(a), newTokenize(a), newLogProbs(a), newPPL(a), newGenerate(a),
-		newScore(a), newEval(a), newCompare(a), newCurve(a), newVariants(a), newPrune(a),
-		newInit(a), newHeal(a), newMergeAdapter(a), newExport(a), newRun(a), newReport(a),
-		newPull(a), newPush(a), newSelfcheck(a),
-		newBench(a), newDoctor(a), newDemo(a), newSapling(a),
-		newVersion(a), newCompletion(),
-	)
 	root.SetHelpFunc(a.helpFunc)
-	completeValues(root)
 	return root
 }
 

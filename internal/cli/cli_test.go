@@ -50,6 +50,17 @@ func TestRemedies(t *testing.T) {
 	}
 }
 
+// TestOneCommandIsMade: a command line makes the command it begins with and no other,
+// by the name that the command has.
+func TestOneCommandIsMade(t *testing.T) {
+	for _, c := range commands() {
+		made := newRoot(newApp(System{Getenv: func(string) string { return "" }}), c.name, "--json").Commands()
+		if len(made) != 1 || made[0].Name() != c.name {
+			t.Errorf("%s makes %d commands, the first of them %s", c.name, len(made), made[0].Name())
+		}
+	}
+}
+
 // TestFlagsAreDocumented: every flag of every command says what it does, and
 // no two commands give one name different meanings of kind.
 func TestFlagsAreDocumented(t *testing.T) {

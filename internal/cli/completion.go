@@ -8,7 +8,7 @@ import (
 	"github.com/coppice-ml/coppice/internal/nearest"
 )
 
-func newCompletion() *cobra.Command {
+func newCompletion(*app) *cobra.Command {
 	shells := []string{"bash", "zsh", "fish", "powershell"}
 	return &cobra.Command{
 		Use:   "completion SHELL",

@@ -11,7 +11,7 @@ import (
 // TestExamples: every command has examples, and each is a command line that its
 // flags accept.
 func TestExamples(t *testing.T) {
-	root := commands()
+	root := allCommands()
 	for _, c := range append(root.Commands(), root) {
 		t.Run(c.Name(), func(t *testing.T) {
 			if c.Example == "" {
@@ -28,7 +28,7 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-func commands() *cobra.Command {
+func allCommands() *cobra.Command {
 	root := newRoot(newApp(System{Out: &strings.Builder{}, Err: &strings.Builder{}, Getenv: func(string) string { return "" }}))
 	root.InitDefaultHelpCmd()
 	return root
@@ -43,7 +43,7 @@ func parseExample(t *testing.T, c *cobra.Command, line string) {
 	for i, a := range args {
 		args[i] = strings.Trim(a, `"'`)
 	}
-	root := commands()
+	root := allCommands()
 	found, rest, err := root.Find(args)
 	if err != nil || c.HasParent() && found.Name() != c.Name() {
 		t.Fatalf("%q is not a command line of %s: %v", line, c.Name(), err)

@@ -5,27 +5,28 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/coppice-ml/coppice/stage"
 )
 
 // engineFlags choose how a model is run.
 func engineFlags(c *cobra.Command, e *stage.Engine) {
-	inGroup(c.Flags(), flagsEngine, func() { engineFlagsOf(c, e) })
+	inGroup(c.Flags(), flagsEngine, func(f *pflag.FlagSet) { engineFlagsOf(f, e) })
 }
 
-func engineFlagsOf(c *cobra.Command, e *stage.Engine) {
-	c.Flags().StringVar(&e.Device, "device", orAuto(e.Device), strings.Join(stage.Devices(), ", ")+"; cuda:1 is the second GPU")
-	c.Flags().StringVar(&e.DType, "dtype", orAuto(e.DType), "matrix inputs: auto, bfloat16 (bf16) or float32 (fp32)")
-	c.Flags().IntVar(&e.Threads, "threads", 0, "worker threads (default: one for each usable core)")
-	c.Flags().StringVar(&e.Memory, "memory", "", "most memory the process may hold, mapped files included, such as 4GiB: with less of it layers stream (default 0.8 of what is free)")
-	c.Flags().StringVar(&e.DeviceMemory, "device-memory", "", "most memory to take of a GPU, such as 16GiB: with less of it layers stream (default what is free)")
+func engineFlagsOf(f *pflag.FlagSet, e *stage.Engine) {
+	f.StringVar(&e.Device, "device", orAuto(e.Device), strings.Join(stage.Devices(), ", ")+"; cuda:1 is the second GPU")
+	f.StringVar(&e.DType, "dtype", orAuto(e.DType), "matrix inputs: auto, bfloat16 (bf16) or float32 (fp32)")
+	f.IntVar(&e.Threads, "threads", 0, "worker threads (default: one for each usable core)")
+	f.StringVar(&e.Memory, "memory", "", "most memory the process may hold, mapped files included, such as 4GiB: with less of it layers stream (default 0.8 of what is free)")
+	f.StringVar(&e.DeviceMemory, "device-memory", "", "most memory to take of a GPU, such as 16GiB: with less of it layers stream (default what is free)")
 }
 
 // adapterFlag runs an adapter beside a model's weights.
 func adapterFlag(c *cobra.Command, e *stage.Engine) {
-	inGroup(c.Flags(), flagsEngine, func() {
-		c.Flags().StringVar(&e.Adapter, "adapter", "", "directory of a PEFT adapter (LoRA) that runs beside the weights")
+	inGroup(c.Flags(), flagsEngine, func(f *pflag.FlagSet) {
+		f.StringVar(&e.Adapter, "adapter", "", "directory of a PEFT adapter (LoRA) that runs beside the weights")
 	})
 	nonEmpty(c, "adapter")
 }
@@ -42,7 +43,7 @@ const dataHelp = "texts: a file, - for the standard input, a directory, or a dat
 // dataFlags say which token sequences a model is run on. With preset the command
 // has a default for --data.
 func dataFlags(c *cobra.Command, d *stage.Data, preset bool) {
-	inGroup(c.Flags(), flagsData, func() { dataFlagsOf(c, d) })
+	inGroup(c.Flags(), flagsData, func(f *pflag.FlagSet) { dataFlagsOf(f, d) })
 	only := []string{"field", "windows", "samples", "length", "add-bos", "tokens-out"} // --data uses
 	beforeRun(c, func(c *cobra.Command) error {
 		for _, name := range only {
@@ -55,18 +56,17 @@ func dataFlags(c *cobra.Command, d *stage.Data, preset bool) {
 		}
 		return nil
 	})
-	nonEmpty(c, "tokens", "data", "tokens-out")
+	nonEmpty(c, "tokens", "data", "tokens-out", "field")
 	exclusive(c, "tokens", "data")
 	for _, name := range only {
 		exclusive(c, "tokens", name)
 	}
 }
 
-func dataFlagsOf(c *cobra.Command, d *stage.Data) {
-	f := c.Flags()
+func dataFlagsOf(f *pflag.FlagSet, d *stage.Data) {
 	f.StringVar(&d.Tokens, "tokens", "", "JSON file of token ids, [[ids…], …], used exactly as given")
 	f.StringVar(&d.Source, "data", "", dataHelp)
-	fieldFlag(c, &d.Field, "with --data: column that holds the text")
+	fieldFlag(f, &d.Field, "with --data: column that holds the text")
 	f.StringVar(&d.Windows, "windows", d.Windows, "with --data: drawn from documents, or joined: all rows joined by blank lines and cut up, as ppl does")
 	f.IntVar(&d.Samples, "samples", d.Samples, "with --data: number of windows (joined: all)")
 	f.IntVar(&d.Length, "length", d.Length, "with --data: tokens in a window, BOS included")
@@ -77,17 +77,16 @@ func dataFlagsOf(c *cobra.Command, d *stage.Data) {
 
 // fieldFlag names the column that holds the text. The help shows the default; the
 // field stays empty unless it is given.
-func fieldFlag(c *cobra.Command, field *string, help string) {
-	c.Flags().StringVar(field, "field", "", help)
-	c.Flags().Lookup("field").DefValue = "text"
-	nonEmpty(c, "field")
+func fieldFlag(f *pflag.FlagSet, field *string, help string) {
+	f.StringVar(field, "field", "", help)
+	f.Lookup("field").DefValue = "text"
 }
 
 // layerFlags choose a pruning that is run without being written.
 func layerFlags(c *cobra.Command, l *stage.Layers) {
 	cutFlags(c, &l.Cut)
-	inGroup(c.Flags(), flagsLayers, func() {
-		c.Flags().StringVar(&l.Keep, "keep", "", "layers to keep; the rest is left out")
+	inGroup(c.Flags(), flagsLayers, func(f *pflag.FlagSet) {
+		f.StringVar(&l.Keep, "keep", "", "layers to keep; the rest is left out")
 	})
 	nonEmpty(c, "keep")
 	exclusive(c, "drop", "keep", "plan")
@@ -95,9 +94,9 @@ func layerFlags(c *cobra.Command, l *stage.Layers) {
 
 // cutFlags are those without --keep, for a command in which that means something else.
 func cutFlags(c *cobra.Command, l *stage.Cut) {
-	inGroup(c.Flags(), flagsLayers, func() {
-		c.Flags().StringVar(&l.Drop, "drop", "", "layers to leave out, such as 3,7,24-31")
-		c.Flags().StringVar(&l.Plan, "plan", "", "a plan file, as prune writes it, or the directory of what it wrote")
+	inGroup(c.Flags(), flagsLayers, func(f *pflag.FlagSet) {
+		f.StringVar(&l.Drop, "drop", "", "layers to leave out, such as 3,7,24-31")
+		f.StringVar(&l.Plan, "plan", "", "a plan file, as prune writes it, or the directory of what it wrote")
 	})
 	nonEmpty(c, "drop", "plan")
 	exclusive(c, "drop", "plan")
@@ -122,8 +121,8 @@ func chatFlags(c *cobra.Command, f *stage.Chat) {
 
 // yesFlag consents to long work beforehand.
 func (a *app) yesFlag(c *cobra.Command) {
-	inGroup(c.Flags(), flagsOutput, func() {
-		c.Flags().BoolVar(&a.yes, "yes", false, "do not ask about work of more than an hour")
+	inGroup(c.Flags(), flagsOutput, func(f *pflag.FlagSet) {
+		f.BoolVar(&a.yes, "yes", false, "do not ask about work of more than an hour")
 	})
 }
 

@@ -24,16 +24,13 @@ const (
 // groupAnnotation is where a flag keeps the title of its group.
 const groupAnnotation = "coppice_group"
 
-// inGroup puts the flags that a function registers under a title, those apart that
-// have one.
-func inGroup(f *pflag.FlagSet, title string, register func()) {
-	before := map[string]bool{}
-	f.VisitAll(func(flag *pflag.Flag) { before[flag.Name] = true })
-	register()
-	f.VisitAll(func(flag *pflag.Flag) {
-		if !before[flag.Name] && groupOf(flag) == "" {
-			_ = f.SetAnnotation(flag.Name, groupAnnotation, []string{title})
-		}
+// inGroup adds the flags that a function registers, under a title.
+func inGroup(f *pflag.FlagSet, title string, register func(*pflag.FlagSet)) {
+	group := pflag.NewFlagSet(title, pflag.ContinueOnError)
+	register(group)
+	group.VisitAll(func(flag *pflag.Flag) {
+		flag.Annotations = map[string][]string{groupAnnotation: {title}}
+		f.AddFlag(flag)
 	})
 }
 

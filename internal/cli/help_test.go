@@ -11,7 +11,7 @@ import (
 
 // TestHelpFits: every help within 80 columns, with examples, and its flags grouped.
 func TestHelpFits(t *testing.T) {
-	root := commands()
+	root := allCommands()
 	for _, c := range append(root.Commands(), root) {
 		t.Run(c.Name(), func(t *testing.T) {
 			c.InitDefaultHelpFlag()
@@ -54,7 +54,7 @@ func TestCompletion(t *testing.T) {
 		{"heal", "method", "p", []string{"partial"}},
 		{"logprobs", "add-bos", "t", []string{"true"}},
 	} {
-		found, _, err := commands().Find([]string{c.command})
+		found, _, err := allCommands().Find([]string{c.command})
 		if err != nil {
 			t.Fatal(err)
 		}
