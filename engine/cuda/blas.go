@@ -65,7 +65,7 @@ type layout struct {
 }
 
 func openBLAS(newest int, getenv func(string) string) (*blas, error) {
-	lib, err := openLibrary("cuBLASLt", blasNames(), newest, getenv)
+	lib, err := openLibrary(theBLAS(), newest, getenv)
 	if err != nil {
 		return nil, err
 	}

@@ -219,7 +219,7 @@ func (e *Engine) load(o Options, t tuning) error {
 	}
 	image, err := e.c.cubinOf(p, options, o.Cache)
 	if err != nil {
-		return err
+		return fmt.Errorf("NVRTC %s (%s) does not compile the kernels for %s, which may be newer than it: %w", e.c.is, e.c.path, e.device.name, err)
 	}
 	image = append(image, 0)
 	e.module, err = e.d.handle(e.d.moduleLoad, addressOf(image))

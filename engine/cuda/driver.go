@@ -29,7 +29,7 @@ type driver struct {
 }
 
 func openDriver(getenv func(string) string) (*driver, error) {
-	lib, err := openLibrary("the NVIDIA driver", driverNames(), 0, getenv)
+	lib, err := openLibrary(theDriver(), 0, getenv)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoGPU, err)
 	}

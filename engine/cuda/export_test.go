@@ -111,5 +111,14 @@ func (a *Attention) Run(ctx context.Context, from engine.Engine, b *engine.Batch
 	return wide, e.w.do("test", func() error { return errors.Join(p.end(), e.pool.give(p.lists)) })
 }
 
+// FindBLAS opens cuBLASLt for a driver of a CUDA version and says where it lies.
+func FindBLAS(newest int, getenv func(string) string) (string, error) {
+	lib, err := openLibrary(theBLAS(), newest, getenv)
+	return lib.path, err
+}
+
 // Folders lists where libraries are looked for.
-func Folders(getenv func(string) string) []string { return folders(getenv) }
+func Folders(getenv func(string) string) []string {
+	named, usual := folders(getenv)
+	return append(named, usual...)
+}

@@ -94,8 +94,8 @@ func TestLibraries(t *testing.T) {
 		noGPU bool
 	}{
 		{nil, []string{"the NVIDIA driver was not found", "libcuda.so.1"}, true},
-		{[]string{"libcuda.so.1"}, []string{"NVRTC was not found", "libnvrtc.so.13, libnvrtc.so.12, libnvrtc.so.11.2"}, false},
-		{[]string{"libcuda.so.1", "libnvrtc.so.13"}, []string{"cuBLASLt was not found", "libcublasLt.so.13"}, false},
+		{[]string{"libcuda.so.1"}, []string{"NVRTC was not found", "libnvrtc.so.13, libnvrtc.so.12, libnvrtc.so.11.2", "pip install nvidia-cuda-nvrtc, or"}, false},
+		{[]string{"libcuda.so.1", "libnvrtc.so.13"}, []string{"cuBLASLt was not found", "libcublasLt.so.13", "pip install nvidia-cublas, or"}, false},
 	} {
 		dir := t.TempDir()
 		for _, name := range tt.there {
@@ -130,6 +130,7 @@ func TestRefused(t *testing.T) {
 		{"devices", 2, cuda.Options{Device: 2}, "GPU 2 does not exist: there are 2", false},
 		{"driver", 10020, cuda.Options{}, "knows CUDA 10.2: 11.0 is the least", false},
 		{"driver", 12040, cuda.Options{}, "NVRTC was not found: looked for libnvrtc.so.12, libnvrtc.so.11.2", false},
+		{"driver", 12040, cuda.Options{}, "libnvrtc.so.13 needs a newer driver than this one, of CUDA 12; install the CUDA toolkit, or pip install nvidia-cuda-nvrtc-cu12, or", false},
 		{"memory", 1 << 20, cuda.Options{}, "out of memory on the GPU", false},
 		{"devices", 1, cuda.Options{DType: "float16"}, `dtype "float16" does not exist`, false},
 	} {

@@ -15,7 +15,6 @@ import (
 // library is a shared library that was opened.
 type library struct {
 	path   string
-	major  int // of its soname
 	handle uintptr
 }
 
@@ -25,58 +24,67 @@ type soname struct {
 	major int
 }
 
-// driverNames, blasNames and compilerNames are the names the libraries go by, the
-// newest first.
-func driverNames() []soname { return []soname{{"libcuda.so.1", 0}} }
-
-func blasNames() []soname {
-	return []soname{{"libcublasLt.so.13", 13}, {"libcublasLt.so.12", 12}, {"libcublasLt.so.11", 11}}
+// wanted is a library to open: the names it goes by, the newest first, and the package
+// of Python's that has it, if one does.
+type wanted struct {
+	what, python string
+	names        []soname
 }
 
-func compilerNames() []soname {
-	return []soname{{"libnvrtc.so.13", 13}, {"libnvrtc.so.12", 12}, {"libnvrtc.so.11.2", 11}}
+func theDriver() wanted { return wanted{"the NVIDIA driver", "", []soname{{"libcuda.so.1", 0}}} }
+
+func theBLAS() wanted {
+	return wanted{"cuBLASLt", "nvidia-cublas", []soname{{"libcublasLt.so.13", 13}, {"libcublasLt.so.12", 12}, {"libcublasLt.so.11", 11}}}
+}
+
+func theCompiler() wanted {
+	return wanted{"NVRTC", "nvidia-cuda-nvrtc", []soname{{"libnvrtc.so.13", 13}, {"libnvrtc.so.12", 12}, {"libnvrtc.so.11.2", 11}}}
 }
 
 // folders lists where libraries may lie, "" standing for where the system's loader
-// looks. With COPPICE_CUDA that is the only one.
-func folders(getenv func(string) string) []string {
+// looks: those that the environment names, then the usual ones. With COPPICE_CUDA
+// that is the only one.
+func folders(getenv func(string) string) (named, usual []string) {
 	if dir := getenv("COPPICE_CUDA"); dir != "" {
-		return []string{dir}
+		return []string{dir}, nil
 	}
-	out := []string{""}
-	add := func(patterns ...string) {
+	add := func(to *[]string, patterns ...string) {
 		for _, p := range patterns {
 			found, _ := filepath.Glob(p)
-			out = append(out, found...)
+			*to = append(*to, found...)
 		}
 	}
-	for _, home := range []string{getenv("CUDA_HOME"), getenv("CUDA_PATH"), "/usr/local/cuda"} {
+	toolkit := func(to *[]string, home string) {
 		if home != "" {
-			add(filepath.Join(home, "lib64"), filepath.Join(home, "targets", "*", "lib"))
+			add(to, filepath.Join(home, "lib64"), filepath.Join(home, "targets", "*", "lib"))
 		}
 	}
+	toolkit(&named, getenv("CUDA_HOME"))
+	toolkit(&named, getenv("CUDA_PATH"))
+	usual = []string{""}
+	toolkit(&usual, "/usr/local/cuda")
 	for _, root := range []string{getenv("VIRTUAL_ENV"), getenv("CONDA_PREFIX"), filepath.Join(getenv("HOME"), ".local"), "/usr/local", "/usr"} {
 		if root == "" || root == ".local" {
 			continue
 		}
 		for _, packages := range []string{"site-packages", "dist-packages"} {
-			add(filepath.Join(root, "lib", "python3*", packages, "nvidia", "*", "lib"))
+			add(&usual, filepath.Join(root, "lib", "python3*", packages, "nvidia", "*", "lib"))
 		}
 	}
 	if conda := getenv("CONDA_PREFIX"); conda != "" {
-		add(filepath.Join(conda, "lib"))
+		add(&usual, filepath.Join(conda, "lib"))
 	}
-	add("/usr/local/cuda-*/targets/*/lib", "/usr/lib/wsl/lib")
-	return out
+	add(&usual, "/usr/local/cuda-*/targets/*/lib", "/usr/lib/wsl/lib")
+	return named, usual
 }
 
 // missingError says which library was not found, what was looked for and where.
 type missingError struct {
-	what    string
-	names   []soname
+	wanted
 	folders []string
 	newest  int    // CUDA versions above are not looked for, 0 for all
 	broken  string // what the loader said of one that lies there
+	newer   string // one that lies there and needs a newer driver
 }
 
 func (m *missingError) Error() string {
@@ -96,29 +104,57 @@ func (m *missingError) Error() string {
 	if m.broken != "" {
 		text += "; " + m.broken
 	}
+	if m.newer != "" {
+		text += fmt.Sprintf("; %s needs a newer driver than this one, of CUDA %d", m.newer, m.newest)
+	}
+	if m.python != "" {
+		text += fmt.Sprintf("; install the CUDA toolkit, or pip install %s, or name the toolkit's folder in CUDA_HOME", m.pip())
+	}
 	return text
 }
 
-// openLibrary opens the first of names that there is. Versions newer than what the
-// driver knows are left out; newest 0 knows all.
-func openLibrary(what string, names []soname, newest int, getenv func(string) string) (library, error) {
-	missing := &missingError{what: what, names: names, folders: folders(getenv), newest: newest}
-	for _, dir := range missing.folders {
-		for _, n := range names {
-			if newest != 0 && n.major > newest {
-				continue
-			}
-			path := filepath.Join(dir, n.name)
-			handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
-			if err == nil {
-				return library{path: path, major: n.major, handle: handle}, nil
-			}
-			if _, absent := os.Stat(path); dir != "" && absent == nil {
-				missing.broken = err.Error()
+// pip is the package of Python's that suits the driver.
+func (m *missingError) pip() string {
+	if m.newest >= 13 {
+		return m.python
+	}
+	return fmt.Sprintf("%s-cu%d", m.python, m.newest)
+}
+
+// openLibrary opens the newest there is in the folders that the environment names, or
+// else in the usual ones. Versions newer than what the driver knows are left out;
+// newest 0 knows all.
+func openLibrary(w wanted, newest int, getenv func(string) string) (library, error) {
+	named, usual := folders(getenv)
+	missing := &missingError{wanted: w, folders: append(named, usual...), newest: newest}
+	for _, some := range [][]string{named, usual} {
+		for _, n := range w.names {
+			for _, dir := range some {
+				if lib, ok := missing.open(dir, n); ok {
+					return lib, nil
+				}
 			}
 		}
 	}
 	return library{}, missing
+}
+
+// open opens a library of a folder, or notes why it cannot.
+func (m *missingError) open(dir string, n soname) (library, bool) {
+	path := filepath.Join(dir, n.name)
+	_, err := os.Stat(path)
+	there := dir != "" && err == nil
+	if m.newest != 0 && n.major > m.newest {
+		if there {
+			m.newer = path
+		}
+		return library{}, false
+	}
+	handle, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
+	if err != nil && there {
+		m.broken = err.Error()
+	}
+	return library{path: path, handle: handle}, err == nil
 }
 
 // symbol is an entry point of a library.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/coppice-ml/coppice/engine"
@@ -14,8 +15,9 @@ import (
 	"github.com/coppice-ml/coppice/engine/cuda/cudatest"
 )
 
-// TestFolders: libraries are looked for where the system's loader does first, then in
-// toolkits and Python's packages; COPPICE_CUDA is the only place where it is set.
+// TestFolders: libraries are looked for where CUDA_HOME says first, then where the
+// system's loader does, in toolkits and Python's packages; COPPICE_CUDA is the only
+// place where it is set.
 func TestFolders(t *testing.T) {
 	root := t.TempDir()
 	for _, dir := range []string{"toolkit/lib64", "toolkit/targets/x86_64-linux/lib", "env/lib/python3.12/site-packages/nvidia/cu13/lib",
@@ -27,7 +29,7 @@ func TestFolders(t *testing.T) {
 	environment := map[string]string{"CUDA_HOME": root + "/toolkit", "VIRTUAL_ENV": root + "/env", "CONDA_PREFIX": root + "/conda", "HOME": root + "/home"}
 	got := cuda.Folders(func(name string) string { return environment[name] })
 	last := -1
-	for _, want := range []string{"", "/toolkit/lib64", "/toolkit/targets/x86_64-linux/lib", "/env/lib/python3.12/site-packages/nvidia/cu13/lib",
+	for _, want := range []string{"/toolkit/lib64", "/toolkit/targets/x86_64-linux/lib", "", "/env/lib/python3.12/site-packages/nvidia/cu13/lib",
 		"/env/lib/python3.12/site-packages/nvidia/cublas/lib", "/home/.local/lib/python3.11/site-packages/nvidia/cuda_nvrtc/lib", "/conda/lib"} {
 		if want != "" {
 			want = root + want
@@ -41,6 +43,56 @@ func TestFolders(t *testing.T) {
 	environment["COPPICE_CUDA"] = "/only"
 	if got := cuda.Folders(func(name string) string { return environment[name] }); !slices.Equal(got, []string{"/only"}) {
 		t.Errorf("with COPPICE_CUDA: %v", got)
+	}
+}
+
+// TestNewest: of several versions the newest that the driver knows is taken, wherever it
+// lies; what CUDA_HOME names is taken before all others.
+func TestNewest(t *testing.T) {
+	f := cudatest.New(t)
+	root := t.TempDir()
+	link := func(dir string, names ...string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if err := os.Symlink(filepath.Join(f.Dir, "fake.so"), filepath.Join(root, dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	link("conda/lib", "libcublasLt.so.12")
+	link("env/lib/python3.12/site-packages/nvidia/cu13/lib", "libcublasLt.so.13")
+	link("toolkit/lib64", "libcublasLt.so.12")
+	environment := map[string]string{"VIRTUAL_ENV": root + "/env", "CONDA_PREFIX": root + "/conda"}
+	found := func(driver int) string {
+		t.Helper()
+		path, err := cuda.FindBLAS(driver, func(name string) string { return environment[name] })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for driver, want := range map[int]string{12: "libcublasLt.so.12", 13: "libcublasLt.so.13"} {
+		if got := found(driver); filepath.Base(got) != want {
+			t.Errorf("a driver of CUDA %d takes %s, want %s", driver, got, want)
+		}
+	}
+	environment["CUDA_HOME"] = root + "/toolkit"
+	if got := found(13); got != root+"/toolkit/lib64/libcublasLt.so.12" {
+		t.Errorf("with CUDA_HOME: %s", got)
+	}
+}
+
+// TestNotCompiled: the error names the compiler and has its words.
+func TestNotCompiled(t *testing.T) {
+	f := cudatest.New(t)
+	_, err := cuda.Start(cuda.Options{Getenv: f.Getenv}, cuda.Tuning{Edit: func(files map[string]string) { files["all.cu"] = "no C" }})
+	for _, want := range []string{"NVRTC 13.0 (" + f.Dir, "does not compile the kernels for", "error:"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one that says %s", err, want)
+		}
 	}
 }
 

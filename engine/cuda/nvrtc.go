@@ -25,7 +25,7 @@ type compiler struct {
 }
 
 func openCompiler(newest int, getenv func(string) string) (*compiler, error) {
-	lib, err := openLibrary("NVRTC", compilerNames(), newest, getenv)
+	lib, err := openLibrary(theCompiler(), newest, getenv)
 	if err != nil {
 		return nil, err
 	}
