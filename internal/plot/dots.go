@@ -2,10 +2,7 @@ package plot
 
 import (
 	"fmt"
-	"image/color"
 
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 )
@@ -31,9 +28,9 @@ func (d Dots) height(vg.Length) vg.Length {
 func (d Dots) draw() (*picture, error) {
 	out := blank(d.Title, d.X, "")
 	n := len(d.Rows)
-	var ticks []plot.Tick
+	var ticks []tick
 	for i, name := range d.Rows {
-		ticks = append(ticks, plot.Tick{Value: float64(n - 1 - i), Label: name})
+		ticks = append(ticks, tick{float64(n - 1 - i), name})
 	}
 	drawn := 0
 	for k, s := range d.Series {
@@ -41,38 +38,32 @@ func (d Dots) draw() (*picture, error) {
 		if !d.Loose && len(d.Series) > 1 {
 			shift = .22 * (1 - 2*float64(k)/float64(len(d.Series)-1))
 		}
-		at := func(q Point) plotter.XY { return plotter.XY{X: q.X, Y: float64(n-1) - q.Y + shift} }
+		at := func(q Point) xy { return xy{q.X, float64(n-1) - q.Y + shift} }
 		for _, q := range s.Points {
 			if !finite(q.X) {
 				continue
 			}
 			drawn++
 			if q.ranged() {
-				y := at(q).Y
-				if err := addStyled(out, spread(s.Sign), plotter.XY{X: q.Low, Y: y}, plotter.XY{X: q.High, Y: y}); err != nil {
-					return nil, err
-				}
+				y := at(q).y
+				out.add(line(spread(s.Sign), xy{q.Low, y}, xy{q.High, y}))
 			}
 		}
-		if err := s.add(out, at); err != nil {
-			return nil, err
-		}
+		s.add(out, at)
 	}
 	if drawn == 0 {
 		return nil, fmt.Errorf("%s: there is no value", d.Title)
 	}
-	if err := d.addChance(out); err != nil {
-		return nil, err
-	}
+	d.addChance(out)
 	wide(out)
-	out.X.Tick.Marker, out.Y.Tick.Marker = decimal{}, plot.ConstantTicks(ticks)
-	out.Y.Min, out.Y.Max = -.6, float64(n)-.4
-	out.Y.LineStyle.Width, out.Y.Tick.Length = 0, 0
-	return out, d.addRules(out)
+	out.x.ticks, out.y.ticks = decimal, fixed(ticks)
+	out.y.min, out.y.max, out.y.bare = -.6, float64(n)-.4, true
+	d.addRules(out)
+	return out, nil
 }
 
 // addChance draws what guessing comes to as a stroke across each row.
-func (d Dots) addChance(out *picture) error {
+func (d Dots) addChance(out *picture) {
 	style := dashed()
 	style.Dashes = []vg.Length{vg.Points(2), vg.Points(1.5)}
 	any := false
@@ -82,28 +73,17 @@ func (d Dots) addChance(out *picture) error {
 		}
 		any = true
 		y := float64(len(d.Rows) - 1 - i)
-		if err := addStyled(out, style, plotter.XY{X: v, Y: y - .42}, plotter.XY{X: v, Y: y + .42}); err != nil {
-			return err
-		}
+		out.add(line(style, xy{v, y - .42}, xy{v, y + .42}))
 		out.notes = append(out.notes, note{v, y - .4, fmt.Sprintf("guessing: %.3f", v)})
 	}
 	if any {
 		out.legend = append(out.legend, mark{line: style, text: "guessing"})
 	}
-	return nil
 }
 
 // addRules leads the eye from a row's name to its points, below them.
-func (d Dots) addRules(out *picture) error {
-	var rules []plot.Plotter
+func (d Dots) addRules(out *picture) {
 	for i := range d.Rows {
-		line, err := plotter.NewLine(plotter.XYs{{X: out.X.Min, Y: float64(i)}, {X: out.X.Max, Y: float64(i)}})
-		if err != nil {
-			return err
-		}
-		line.LineStyle = draw.LineStyle{Color: color.Color(faint()), Width: vg.Points(.8)}
-		rules = append(rules, line)
+		out.under = append(out.under, line(draw.LineStyle{Color: faint(), Width: vg.Points(.8)}, xy{out.x.min, float64(i)}, xy{out.x.max, float64(i)}))
 	}
-	out.first = rules
-	return nil
 }

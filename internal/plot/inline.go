@@ -46,9 +46,9 @@ func Inline(p Panel, width float64, label string) (string, error) {
 // hover lays circles that cannot be seen over what has a note.
 func (p *picture) hover(c draw.Canvas, height vg.Length) string {
 	var b strings.Builder
-	x, y := p.Transforms(&c)
 	for _, n := range p.notes {
-		fmt.Fprintf(&b, "<circle class=\"tip\" cx=\"%.1f\" cy=\"%.1f\" r=\"7\"><title>%s</title></circle>\n", x(n.x).Points(), (height - y(n.y)).Points(), html.EscapeString(n.text))
+		at := p.place(c, xy{n.x, n.y})
+		fmt.Fprintf(&b, "<circle class=\"tip\" cx=\"%.1f\" cy=\"%.1f\" r=\"7\"><title>%s</title></circle>\n", at.X.Points(), (height - at.Y).Points(), html.EscapeString(n.text))
 	}
 	return b.String()
 }

@@ -6,8 +6,6 @@ import (
 	"math"
 	"slices"
 
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 )
@@ -31,15 +29,20 @@ func (m Matrix) draw() (*picture, error) {
 		return nil, fmt.Errorf("%s: there is no value", m.Title)
 	}
 	out := blank(m.Title, m.Label, m.Label)
-	heat := plotter.NewHeatMap(grid(m.ranks(sorted)), greys{})
-	heat.Min, heat.Max = 0, 1
-	out.Add(heat)
-	if len(m.Values) <= maxNumbered {
-		if err := m.addNumbers(out, sorted); err != nil {
-			return nil, err
+	for i, row := range m.Values {
+		for j, v := range row {
+			if !math.IsNaN(v) {
+				at := xy{float64(j), float64(i)}
+				out.add(cell(greyOf(rank(v, sorted)), xy{at.x - .5, at.y - .5}, xy{at.x + .5, at.y + .5}))
+			}
 		}
 	}
-	out.X.Tick.Marker, out.Y.Tick.Marker = whole{}, whole{}
+	if len(m.Values) <= maxNumbered {
+		m.addNumbers(out, sorted)
+	}
+	last := float64(len(m.Values)) - .5
+	out.x.min, out.x.max, out.y.min, out.y.max = -.5, last, -.5, last
+	out.x.ticks, out.y.ticks = whole, whole
 	out.bar = scale(sorted)
 	return out, nil
 }
@@ -57,17 +60,7 @@ func (m Matrix) sorted() (values []float64) {
 	return slices.Compact(values)
 }
 
-// ranks are the places of the values among all, 0 to 1.
-func (m Matrix) ranks(sorted []float64) [][]float64 {
-	out := make([][]float64, len(m.Values))
-	for i, row := range m.Values {
-		for _, v := range row {
-			out[i] = append(out[i], rank(v, sorted))
-		}
-	}
-	return out
-}
-
+// rank is the place of a value among all, 0 to 1.
 func rank(v float64, sorted []float64) float64 {
 	at, found := slices.BinarySearch(sorted, v)
 	if !found {
@@ -77,71 +70,41 @@ func rank(v float64, sorted []float64) float64 {
 }
 
 // addNumbers writes the values into the cells, white where they are dark.
-func (m Matrix) addNumbers(out *picture, sorted []float64) error {
+func (m Matrix) addNumbers(out *picture, sorted []float64) {
+	style := aligned(8, text.XCenter, text.YCenter)
 	for i, row := range m.Values {
 		for j, v := range row {
 			if math.IsNaN(v) {
 				continue
 			}
-			label, err := plotter.NewLabels(plotter.XYLabels{XYs: plotter.XYs{{X: float64(j), Y: float64(i)}}, Labels: []string{fmt.Sprintf("%.2f", v)}})
-			if err != nil {
-				return err
-			}
-			style := &label.TextStyle[0]
-			style.XAlign, style.YAlign, style.Font.Size = text.XCenter, text.YCenter, vg.Points(8)
-			style.Font.Variant = "Sans"
+			style.Color = color.Black
 			if rank(v, sorted) > .5 {
 				style.Color = color.White
 			}
-			out.Add(label)
+			out.add(words(style, xy{float64(j), float64(i)}, fmt.Sprintf("%.2f", v)))
 		}
 	}
-	return nil
 }
 
 // scale is the strip of greys with the values they stand for.
-func scale(sorted []float64) *plot.Plot {
-	p := plot.New()
-	p.BackgroundColor = nil
-	p.Y.Tick.Label.Font.Variant = "Sans"
-	p.HideX()
-	strip := plotter.NewHeatMap(strip{}, greys{})
-	strip.Min, strip.Max = 0, 1
-	p.Add(strip)
-	var ticks []plot.Tick
-	const parts = 6
+func scale(sorted []float64) *chart {
+	p := &chart{x: emptyAxis(""), y: emptyAxis("")}
+	p.x.bare = true
+	const steps, parts = 32, 6
+	for i := range steps + 1 {
+		at := float64(i) / steps
+		p.add(cell(greyOf(at), xy{0, max(0, at-.5/steps)}, xy{1, min(1, at+.5/steps)}))
+	}
+	var ticks []tick
 	for i := range parts + 1 {
 		at := float64(i) / parts
-		ticks = append(ticks, plot.Tick{Value: at, Label: fmt.Sprintf("%.3g", sorted[int(math.Round(at*float64(len(sorted)-1)))])})
+		ticks = append(ticks, tick{at, fmt.Sprintf("%.3g", sorted[int(math.Round(at*float64(len(sorted)-1)))])})
 	}
-	p.Y.Tick.Marker = plot.ConstantTicks(ticks)
-	p.Y.Min, p.Y.Max = 0, 1
+	p.y.ticks = fixed(ticks)
 	return p
 }
 
-// strip is a column of values from 0 to 1.
-type strip struct{}
-
-func (strip) Dims() (columns, rows int) { return 2, 33 }
-func (strip) Z(_, r int) float64        { return float64(r) / 32 }
-func (strip) X(c int) float64           { return float64(c) }
-func (strip) Y(r int) float64           { return float64(r) / 32 }
-
-// grid is a matrix as gonum reads it.
-type grid [][]float64
-
-func (g grid) Dims() (columns, rows int) { return len(g), len(g) }
-func (g grid) Z(c, r int) float64        { return g[r][c] }
-func (g grid) X(c int) float64           { return float64(c) }
-func (g grid) Y(r int) float64           { return float64(r) }
-
-// greys go from white to black.
-type greys struct{}
-
-func (greys) Colors() []color.Color {
-	colors := make([]color.Color, 256)
-	for i := range colors {
-		colors[i] = color.Gray{Y: min(uint8(255-i)|1, 253)} // odd: never the ink and paper of a page
-	}
-	return colors
+// greyOf is white for 0 and black for 1.
+func greyOf(share float64) color.Color {
+	return color.Gray{Y: min(uint8(255-int(share*255+.5))|1, 253)} // odd: never the ink and paper of a page
 }

@@ -11,9 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/font"
-	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 
@@ -27,13 +24,12 @@ type Panel interface {
 	height(width vg.Length) vg.Length
 }
 
-// picture is a panel that is ready to be drawn: a plot, what its marks mean, and
+// picture is a panel that is ready to be drawn: a chart, what its marks mean, and
 // perhaps a scale beside it.
 type picture struct {
-	*plot.Plot
+	chart
 	legend []mark
-	bar    *plot.Plot
-	first  []plot.Plotter // below everything else
+	bar    *chart
 	notes  []note
 }
 
@@ -110,64 +106,40 @@ func (p Profile) draw() (*picture, error) {
 		few = "first to drop"
 	}
 	out := blank(p.Title, x, p.Label)
-	if err := shade(out, p.Protected); err != nil {
-		return nil, err
-	}
-	line, first, rest := plotter.XYs{}, plotter.XYs{}, plotter.XYs{}
+	shade(out, p.Protected)
+	var all, first, rest []xy
 	for l, v := range p.Scores {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
+		if !finite(v) {
 			continue
 		}
-		at := plotter.XY{X: float64(l), Y: v}
-		line = append(line, at)
+		at := xy{float64(l), v}
+		all = append(all, at)
 		if slices.Contains(p.First, l) {
 			first = append(first, at)
 		} else {
 			rest = append(rest, at)
 		}
 	}
-	if len(line) == 0 {
+	if len(all) == 0 {
 		return nil, fmt.Errorf("%s: no layer has a score", p.Title)
 	}
-	if err := addLine(out, line); err != nil {
-		return nil, err
-	}
-	if err := addPoints(out, first, draw.BoxGlyph{}, few); err != nil {
-		return nil, err
-	}
-	if err := addPoints(out, rest, draw.RingGlyph{}, "others"); err != nil {
-		return nil, err
-	}
-	out.X.Min, out.X.Max = -.5, float64(len(p.Scores))-.5
-	out.X.Tick.Marker, out.Y.Tick.Marker = whole{}, decimal{}
+	out.add(line(grey(), all...))
+	addPoints(out, first, draw.BoxGlyph{}, few)
+	addPoints(out, rest, draw.RingGlyph{}, "others")
+	out.x.min, out.x.max = -.5, float64(len(p.Scores))-.5
+	out.x.ticks, out.y.ticks = whole, decimal
 	room(out)
 	return out, nil
 }
 
 // shade puts a grey band behind layers that may not drop.
-func shade(out *picture, layers []int) error {
+func shade(out *picture, layers []int) {
 	for _, l := range layers {
-		band, err := plotter.NewPolygon(plotter.XYs{{X: float64(l) - .5}, {X: float64(l) + .5}, {X: float64(l) + .5}, {X: float64(l) - .5}})
-		if err != nil {
-			return err
-		}
-		band.Color, band.LineStyle.Width = faint(), 0
-		out.first = append(out.first, &column{Polygon: band})
+		out.under = append(out.under, column(faint(), float64(l)-.5, float64(l)+.5))
 	}
 	if len(layers) > 0 {
 		out.legend = append(out.legend, mark{line: draw.LineStyle{Color: faint(), Width: vg.Points(8)}, text: "protected"})
 	}
-	return nil
-}
-
-// column is a polygon from the bottom of a plot to its top.
-type column struct{ *plotter.Polygon }
-
-// Plot implements plot.Plotter.
-func (c *column) Plot(canvas draw.Canvas, p *plot.Plot) {
-	at := c.XYs[0]
-	at[0].Y, at[1].Y, at[2].Y, at[3].Y = p.Y.Min, p.Y.Min, p.Y.Max, p.Y.Max
-	c.Polygon.Plot(canvas, p)
 }
 
 // Curve is a value for n = 0, 1, …
@@ -185,159 +157,103 @@ func (Curve) height(width vg.Length) vg.Length { return max(width*.5, 2.8*vg.Inc
 
 func (c Curve) draw() (*picture, error) {
 	out := blank(c.Title, c.X, c.Y)
-	line := errorPoints{}
+	var at []xy
 	for n, v := range c.Values {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			continue
+		if finite(v) {
+			at = append(at, xy{float64(n), v})
 		}
-		line.XYs = append(line.XYs, plotter.XY{X: float64(n), Y: v})
-		e := 0.
-		if n < len(c.Errors) && !math.IsNaN(c.Errors[n]) {
-			e = c.Errors[n]
-		}
-		line.errors = append(line.errors, e)
 	}
-	if len(line.XYs) == 0 {
+	if len(at) == 0 {
 		return nil, fmt.Errorf("%s: there is no value", c.Title)
 	}
-	if err := addLine(out, line.XYs); err != nil {
-		return nil, err
+	out.add(line(grey(), at...))
+	c.addErrors(out, at)
+	addPoints(out, at, draw.CircleGlyph{}, "")
+	out.x.min, out.x.max = -.5, float64(len(c.Values))-.5
+	out.x.ticks, out.y.ticks = whole, decimal
+	if c.Exp {
+		out.y.ticks = exponential
 	}
-	if err := c.addErrors(out, line); err != nil {
-		return nil, err
-	}
-	if err := addPoints(out, line.XYs, draw.CircleGlyph{}, ""); err != nil {
-		return nil, err
-	}
-	out.X.Min, out.X.Max = -.5, float64(len(c.Values))-.5
-	out.X.Tick.Marker = whole{}
-	out.Y.Tick.Marker = decimal{exp: c.Exp}
 	if c.Chance > 0 {
-		out.Y.Min, out.Y.Max = min(out.Y.Min, c.Chance), max(out.Y.Max, c.Chance)
+		out.y.min, out.y.max = min(out.y.min, c.Chance), max(out.y.max, c.Chance)
 	}
 	room(out)
-	return out, c.addLines(out)
+	c.addLines(out)
+	return out, nil
 }
 
-// addErrors draws a standard error up and down from each point.
-func (c Curve) addErrors(out *picture, line errorPoints) error {
+// addErrors draws a standard error up and down from each point that has one.
+func (c Curve) addErrors(out *picture, at []xy) {
 	if c.Errors == nil {
-		return nil
+		return
 	}
-	bars, err := plotter.NewYErrorBars(line)
-	if err != nil {
-		return err
+	style := draw.LineStyle{Color: color.Gray{Y: 90}, Width: vg.Points(.75)}
+	for _, p := range at {
+		if n := int(p.x); n < len(c.Errors) && !math.IsNaN(c.Errors[n]) {
+			out.add(errorBar(style, p, c.Errors[n]))
+		}
 	}
-	bars.LineStyle = draw.LineStyle{Color: color.Gray{Y: 90}, Width: vg.Points(.75)}
-	out.Add(bars)
-	out.legend = append(out.legend, mark{line: bars.LineStyle, text: "± one standard error"})
-	return nil
+	out.legend = append(out.legend, mark{line: style, text: "± one standard error"})
 }
 
 // addLines draws what guessing comes to, and the n that is pointed out.
-func (c Curve) addLines(out *picture) error {
+func (c Curve) addLines(out *picture) {
 	style := draw.LineStyle{Color: color.Gray{Y: 90}, Width: vg.Points(.75), Dashes: []vg.Length{vg.Points(4), vg.Points(3)}}
 	if c.Chance > 0 {
-		if err := addStyled(out, style, plotter.XY{X: out.X.Min, Y: c.Chance}, plotter.XY{X: out.X.Max, Y: c.Chance}); err != nil {
-			return err
-		}
+		out.add(line(style, xy{out.x.min, c.Chance}, xy{out.x.max, c.Chance}))
 		out.legend = append(out.legend, mark{line: style, text: "guessing"})
 	}
 	if c.Mark > 0 {
 		style.Dashes = []vg.Length{vg.Points(1), vg.Points(2)}
-		if err := addStyled(out, style, plotter.XY{X: float64(c.Mark), Y: out.Y.Min}, plotter.XY{X: float64(c.Mark), Y: out.Y.Max}); err != nil {
-			return err
-		}
+		out.add(line(style, xy{float64(c.Mark), out.y.min}, xy{float64(c.Mark), out.y.max}))
 		out.legend = append(out.legend, mark{line: style, text: c.MarkText})
 	}
-	return nil
 }
-
-func addStyled(out *picture, style draw.LineStyle, at ...plotter.XY) error {
-	line, err := plotter.NewLine(plotter.XYs(at))
-	if err != nil {
-		return err
-	}
-	line.LineStyle = style
-	out.Add(line)
-	return nil
-}
-
-// errorPoints are points with an error up and down.
-type errorPoints struct {
-	plotter.XYs
-	errors []float64
-}
-
-// YError implements plotter.YErrorer.
-func (e errorPoints) YError(i int) (low, high float64) { return e.errors[i], e.errors[i] }
 
 func blank(title, x, y string) *picture {
-	p := plot.New()
-	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
-	p.Title.TextStyle.Font.Size = vg.Points(11)
-	p.Title.Padding = vg.Points(6)
-	p.X.Label.TextStyle.Font.Size, p.Y.Label.TextStyle.Font.Size = vg.Points(10), vg.Points(10)
-	for _, f := range []*font.Font{&p.Title.TextStyle.Font, &p.X.Label.TextStyle.Font, &p.Y.Label.TextStyle.Font, &p.X.Tick.Label.Font, &p.Y.Tick.Label.Font} {
-		f.Variant = "Sans"
-	}
-	p.X.Label.Padding, p.Y.Label.Padding = vg.Points(3), vg.Points(3)
-	p.BackgroundColor = nil // the sheet is white, and a page has a colour of its own
-	return &picture{Plot: p}
-}
-
-func addLine(p *picture, at plotter.XYs) error {
-	return addStyled(p, grey(), at...)
+	return &picture{chart: chart{title: title, x: emptyAxis(x), y: emptyAxis(y)}}
 }
 
 func grey() draw.LineStyle { return draw.LineStyle{Color: color.Gray{Y: 120}, Width: vg.Points(1)} }
 
-func addPoints(p *picture, at plotter.XYs, shape draw.GlyphDrawer, name string) error {
+func addPoints(p *picture, at []xy, shape draw.GlyphDrawer, name string) {
 	if len(at) == 0 {
-		return nil
+		return
 	}
-	points, err := plotter.NewScatter(at)
-	if err != nil {
-		return err
-	}
-	points.GlyphStyle = draw.GlyphStyle{Color: color.Black, Radius: vg.Points(3), Shape: shape}
-	p.Add(points)
+	p.add(scatter(draw.GlyphStyle{Color: color.Black, Radius: vg.Points(3), Shape: shape}, at...))
 	if name != "" {
 		p.legend = append(p.legend, mark{shape: shape, text: name})
 	}
-	return nil
 }
 
 // room leaves a margin above and below, where the glyphs fit.
-func room(p *picture) {
-	span := p.Y.Max - p.Y.Min
+func room(p *picture) { p.y.widen(.06) }
+
+// widen adds a share of the range at either end.
+func (a *axis) widen(share float64) {
+	span := a.max - a.min
 	if span == 0 {
-		span = math.Max(1e-9, math.Abs(p.Y.Max))
+		span = math.Max(1e-9, math.Abs(a.max))
 	}
-	p.Y.Min -= .06 * span
-	p.Y.Max += .06 * span
+	a.min -= share * span
+	a.max += share * span
 }
 
 // whole puts ticks at whole numbers, about a dozen of them with labels.
-type whole struct{}
-
-func (whole) Ticks(lo, hi float64) (ticks []plot.Tick) {
+func whole(lo, hi float64) (ticks []tick) {
 	step := max(1, int(math.Ceil((hi-lo)/16)))
 	for v := int(math.Ceil(lo)); float64(v) <= hi; v++ {
-		tick := plot.Tick{Value: float64(v)}
+		t := tick{value: float64(v)}
 		if v%step == 0 {
-			tick.Label = fmt.Sprint(v)
+			t.label = fmt.Sprint(v)
 		}
-		ticks = append(ticks, tick)
+		ticks = append(ticks, t)
 	}
 	return ticks
 }
 
-// decimal puts some five to ten ticks at round numbers; with exp the exponential
-// stands in brackets.
-type decimal struct{ exp bool }
-
-func (d decimal) Ticks(lo, hi float64) (ticks []plot.Tick) {
+// decimal puts some five to ten ticks at round numbers.
+func decimal(lo, hi float64) (ticks []tick) {
 	step := math.Pow(10, math.Floor(math.Log10((hi-lo)/5)))
 	for _, factor := range []float64{5, 2} {
 		if (hi-lo)/(step*factor) >= 4 {
@@ -346,11 +262,16 @@ func (d decimal) Ticks(lo, hi float64) (ticks []plot.Tick) {
 		}
 	}
 	for v := math.Ceil(lo/step) + 0; v*step <= hi; v++ { // + 0: no minus zero
-		label := fmt.Sprintf("%.6g", v*step)
-		if d.exp {
-			label += fmt.Sprintf(" (%.3g)", math.Exp(v*step))
-		}
-		ticks = append(ticks, plot.Tick{Value: v * step, Label: label})
+		ticks = append(ticks, tick{v * step, fmt.Sprintf("%.6g", v*step)})
+	}
+	return ticks
+}
+
+// exponential is decimal with the exponential of each number in brackets.
+func exponential(lo, hi float64) []tick {
+	ticks := decimal(lo, hi)
+	for i, t := range ticks {
+		ticks[i].label += fmt.Sprintf(" (%.3g)", math.Exp(t.value))
 	}
 	return ticks
 }

@@ -5,7 +5,6 @@ import (
 	"image/color"
 	"math"
 
-	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 )
@@ -79,40 +78,32 @@ func signOf(i int) sign { return signs()[i%Signs] }
 func faint() color.Color { return color.Gray{Y: 226} }
 
 // add draws the series over what is there; at says where a point lies.
-func (s Series) add(p *picture, at func(Point) plotter.XY) error {
-	var line plotter.XYs
+func (s Series) add(p *picture, at func(Point) xy) {
+	var points []xy
 	for _, q := range s.Points {
-		if xy := at(q); finite(xy.X) && finite(xy.Y) {
-			line = append(line, xy)
+		if at := at(q); finite(at.x) && finite(at.y) {
+			points = append(points, at)
 			if q.Note != "" {
-				p.notes = append(p.notes, note{xy.X, xy.Y, q.Note})
+				p.notes = append(p.notes, note{at.x, at.y, q.Note})
 			}
 		}
 	}
-	if len(line) == 0 {
-		return nil
+	if len(points) == 0 {
+		return
 	}
 	look := signOf(s.Sign)
 	stroke := draw.LineStyle{Color: look.color, Width: vg.Points(1.3), Dashes: look.dashes}
 	if s.Line || s.Bare {
-		if err := addStyled(p, stroke, line...); err != nil {
-			return err
-		}
+		p.add(line(stroke, points...))
 	}
 	m := mark{text: s.Name, color: look.color, line: stroke}
 	if !s.Bare {
-		points, err := plotter.NewScatter(line)
-		if err != nil {
-			return err
-		}
-		points.GlyphStyle = draw.GlyphStyle{Color: look.color, Radius: vg.Points(3.2), Shape: look.shape}
-		p.Add(points)
+		p.add(scatter(draw.GlyphStyle{Color: look.color, Radius: vg.Points(3.2), Shape: look.shape}, points...))
 		m.shape = look.shape
 	}
 	if s.Name != "" {
 		p.legend = append(p.legend, m)
 	}
-	return nil
 }
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
@@ -143,9 +134,9 @@ func (l Lines) height(width vg.Length) vg.Length {
 
 func (l Lines) draw() (*picture, error) {
 	out := blank(l.Title, l.X, l.Y)
-	out.X.Tick.Marker, out.Y.Tick.Marker = decimal{}, decimal{}
+	out.x.ticks, out.y.ticks = decimal, decimal
 	if l.Whole {
-		out.X.Tick.Marker = whole{}
+		out.x.ticks = whole
 	}
 	n := 0
 	for _, s := range l.Series {
@@ -155,14 +146,10 @@ func (l Lines) draw() (*picture, error) {
 			}
 			n++
 			if q.ranged() {
-				if err := addStyled(out, spread(s.Sign), plotter.XY{X: q.X, Y: q.Low}, plotter.XY{X: q.X, Y: q.High}); err != nil {
-					return nil, err
-				}
+				out.add(line(spread(s.Sign), xy{q.X, q.Low}, xy{q.X, q.High}))
 			}
 		}
-		if err := s.add(out, func(q Point) plotter.XY { return plotter.XY{X: q.X, Y: q.Y} }); err != nil {
-			return nil, err
-		}
+		s.add(out, func(q Point) xy { return xy{q.X, q.Y} })
 	}
 	if n == 0 {
 		return nil, fmt.Errorf("%s: there is no value", l.Title)
@@ -170,10 +157,7 @@ func (l Lines) draw() (*picture, error) {
 	wide(out)
 	for _, level := range l.Levels {
 		style := dashed()
-		out.Y.Min, out.Y.Max = min(out.Y.Min, level.Value), max(out.Y.Max, level.Value)
-		if err := addStyled(out, style, plotter.XY{X: out.X.Min, Y: level.Value}, plotter.XY{X: out.X.Max, Y: level.Value}); err != nil {
-			return nil, err
-		}
+		out.add(line(style, xy{out.x.min, level.Value}, xy{out.x.max, level.Value}))
 		out.legend = append(out.legend, mark{line: style, text: level.Name})
 	}
 	room(out)
@@ -181,14 +165,7 @@ func (l Lines) draw() (*picture, error) {
 }
 
 // wide leaves a margin at the sides, where the glyphs fit.
-func wide(p *picture) {
-	span := p.X.Max - p.X.Min
-	if span == 0 {
-		span = math.Max(1e-9, math.Abs(p.X.Max))
-	}
-	p.X.Min -= .04 * span
-	p.X.Max += .04 * span
-}
+func wide(p *picture) { p.x.widen(.04) }
 
 // spread is an interval's line.
 func spread(sign int) draw.LineStyle {

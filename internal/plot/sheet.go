@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/font/liberation"
 	"gonum.org/v1/plot/text"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
@@ -98,7 +99,7 @@ func (s *sheet) draw(c draw.Canvas) error {
 	return nil
 }
 
-// drawOn draws the plot, and its legend in a strip of its own below, where no data
+// drawOn draws the chart, and its legend in a strip of its own below, where no data
 // are, and returns where the data lie.
 func (p *picture) drawOn(c draw.Canvas) draw.Canvas {
 	if rows := p.legendRows(c.Max.X - c.Min.X); len(rows) > 0 {
@@ -111,14 +112,10 @@ func (p *picture) drawOn(c draw.Canvas) draw.Canvas {
 	}
 	if p.bar != nil {
 		const width, gap = vg.Length(76), vg.Length(14)
-		p.bar.Draw(draw.Crop(c, c.Max.X-c.Min.X-width, 0, 24, -24))
+		p.bar.drawOn(draw.Crop(c, c.Max.X-c.Min.X-width, 0, 24, -24))
 		c = draw.Crop(c, 0, -width-gap, 0, 0)
 	}
-	for _, under := range p.first {
-		under.Plot(p.DataCanvas(c), p.Plot)
-	}
-	p.Draw(c)
-	return p.DataCanvas(c)
+	return p.chart.drawOn(c)
 }
 
 // Widths in a legend: of a sign, and between it and its text.
@@ -168,6 +165,9 @@ func drawLegend(c draw.Canvas, marks []mark) {
 
 // styled is text of a size, at the left of its point and above it.
 func styled(size vg.Length) text.Style {
+	if sans := (font.Font{Typeface: "Liberation", Variant: "Sans"}); !font.DefaultCache.Has(sans) {
+		font.DefaultCache.Add(liberation.Collection()) // not before something is drawn
+	}
 	return text.Style{
 		Color: color.Black, Font: font.From(font.Font{Typeface: "Liberation", Variant: "Sans"}, size),
 		XAlign: text.XLeft, YAlign: text.YBottom, Handler: text.Plain{Fonts: font.DefaultCache},
