@@ -110,14 +110,16 @@ func tilePlain(w *worker, s shape, m int, a, b []uint16, dst []float32) {
 func tileReduce(w *worker, s shape, m int, a, b []uint16, dst []float32) {
 	for i := 0; i < m; i += rowTile {
 		rows := min(rowTile, m-i)
-		turned := w.product.turned.halves(roundUp(rows, tilePair) * roundUp(s.k, tileStep))
+		size := roundUp(rows, tilePair) * roundUp(s.k, tileStep)
+		memory := w.product.turned.halves(2 * size)
+		laid, pairs := memory[:size], memory[size:]
 		for j := 0; j < s.n; j += rowTile {
 			p := newTileProduct(w, min(rowTile, s.n-j), s.k)
 			if j == 0 {
-				p.turnRows(turned, a[i:], s.stride, rows)
+				p.turnRows(laid, pairs, a[i:], s.stride, rows)
 			}
 			p.pairColumns(b[j:], s.n)
-			p.rows, p.laid, p.dst, p.pitch = rows, turned, dst[i*s.n+j:(i+rows-1)*s.n+j+p.columns], s.n
+			p.rows, p.laid, p.dst, p.pitch = rows, laid, dst[i*s.n+j:(i+rows-1)*s.n+j+p.columns], s.n
 			p.run(0, rows)
 		}
 	}

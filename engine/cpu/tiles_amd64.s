@@ -219,24 +219,52 @@ ahead:
 	RELEASE
 	RET
 
-// func pairTiles(dst, src unsafe.Pointer, stride uintptr, steps int)
-TEXT ·pairTiles(SB), NOSPLIT, $0-32
+// func pairTiles(dst, src unsafe.Pointer, stride uintptr, pairs, blocks int, across uintptr)
+TEXT ·pairTiles(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ stride+16(FP), AX
-	MOVQ steps+24(FP), DX
-	SHLQ $4, DX
+	MOVQ pairs+24(FP), DX
+	MOVQ across+40(FP), R12
 
 pair:
-	VPMOVZXWD (SI), Z0
-	VPMOVZXWD (SI)(AX*1), Z1
+	MOVQ SI, R8
+	MOVQ DI, R10
+	MOVQ blocks+32(FP), CX
+
+columns:
+	VPMOVZXWD (R8), Z0
+	VPMOVZXWD (R8)(AX*1), Z1
 	VPSLLD    $16, Z1, Z1
 	VPORD     Z1, Z0, Z0
-	VMOVDQU64 Z0, (DI)
+	VMOVDQU64 Z0, (R10)
+	ADDQ      $32, R8
+	ADDQ      R12, R10
+	DECQ      CX
+	JNZ       columns
 	LEAQ      (SI)(AX*2), SI
 	ADDQ      $64, DI
 	DECQ      DX
 	JNZ       pair
+	VZEROUPPER
+	RET
+
+// func copyTile(dst unsafe.Pointer, stride uintptr, src unsafe.Pointer)
+TEXT ·copyTile(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ stride+8(FP), AX
+	MOVQ src+16(FP), SI
+	MOVQ $8, DX
+
+rows:
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	VMOVUPS Z0, (DI)
+	VMOVUPS Z1, (DI)(AX*1)
+	LEAQ    (DI)(AX*2), DI
+	ADDQ    $128, SI
+	DECQ    DX
+	JNZ     rows
 	VZEROUPPER
 	RET
 

@@ -58,31 +58,43 @@ func (p *tileProduct) turnColumns(b []uint16) {
 }
 
 // pairColumns lays out B, given as [k, stride].
-func (p *tileProduct) pairColumns(b []uint16, stride int) {
-	for lo := 0; lo < p.columns; lo += tileEdge {
-		p.pair(p.b[lo*p.steps*tileStep:], b[lo:], stride, min(tileEdge, p.columns-lo))
-	}
-}
+func (p *tileProduct) pairColumns(b []uint16, stride int) { p.pair(p.b, b, stride, p.columns) }
 
-// pair makes tiles of sixteen columns, given as [k, stride], of which so many are there.
+// pair makes tiles of columns, given as [k, stride]. What is missing is zero.
 func (p *tileProduct) pair(dst, from []uint16, stride, columns int) {
-	if columns < tileEdge || p.k%tileStep != 0 {
-		padded := p.kept[:p.steps*tileStep*tileEdge]
-		pad(padded, from, p.k, columns, stride, p.steps*tileStep, tileEdge)
-		from, stride = padded, tileEdge
+	across := p.steps * tileBytes
+	whole, pairs := columns/tileEdge, p.k/2
+	if whole > 0 && pairs > 0 {
+		pairTiles(unsafe.Pointer(&dst[0]), unsafe.Pointer(&from[0]), uintptr(stride)*2, pairs, whole, uintptr(across))
 	}
-	pairTiles(unsafe.Pointer(&dst[0]), unsafe.Pointer(&from[0]), uintptr(stride)*2, p.steps)
+	for block := range (columns + tileEdge - 1) / tileEdge {
+		tiles, first := dst[block*across/2:][:across/2], 0
+		if block < whole {
+			first = pairs
+		}
+		p.pairRest(tiles, from[block*tileEdge:], stride, min(tileEdge, columns-block*tileEdge), first)
+	}
 }
 
-// turnRows lays out A, given as [k, stride], as tiles.
-func (p *tileProduct) turnRows(laid, a []uint16, stride, rows int) {
-	depth := p.steps * tileStep
-	pairs := p.b[:tileEdge*depth]
-	for lo := 0; lo < rows; lo += tileEdge {
-		p.pair(pairs, a[lo:], stride, min(tileEdge, rows-lo))
-		transposeTiles(unsafe.Pointer(&laid[lo*depth]), 64, unsafe.Pointer(&pairs[0]), 64, p.steps, tileBytes, tileBytes)
+// pairRest makes those pairs of rows from the first on that pairTiles does not, of
+// sixteen columns at most.
+func (p *tileProduct) pairRest(tiles, from []uint16, stride, columns, first int) {
+	clear(tiles[first*tilePair:])
+	for row := 2 * first; row < p.k; row++ {
+		for j, x := range from[row*stride:][:columns] {
+			tiles[row/2*tilePair+2*j+row%2] = x
+		}
 	}
-	clear(laid[roundUp(rows, tileEdge)*depth : roundUp(rows, tilePair)*depth])
+}
+
+// turnRows lays out A, given as [k, stride], as tiles, by way of pairs.
+func (p *tileProduct) turnRows(laid, pairs, a []uint16, stride, rows int) {
+	depth := p.steps * tileStep
+	p.pair(pairs, a, stride, rows)
+	for lo := 0; lo < rows; lo += tileEdge {
+		transposeTiles(unsafe.Pointer(&laid[lo*depth]), 64, unsafe.Pointer(&pairs[lo*depth]), 64, p.steps, tileBytes, tileBytes)
+	}
+	clear(laid[roundUp(rows, tileEdge)*depth:])
 }
 
 // pad copies values [rows, columns], rows stride apart, to [height, width] and zeroes
@@ -196,6 +208,8 @@ func (p *tileProduct) tile(sums []float32, row, column, hi int) {
 	rows, columns := min(tileEdge, hi-row), min(tileEdge, p.columns-column)
 	switch {
 	case rows <= 0 || columns <= 0:
+	case !p.turned && rows == tileEdge && columns == tileEdge:
+		copyTile(unsafe.Pointer(&p.dst[row*p.pitch+column]), uintptr(p.pitch)*4, unsafe.Pointer(&sums[0]))
 	case !p.turned:
 		for i := range rows {
 			copy(p.dst[(row+i)*p.pitch+column:][:columns], sums[i*tileEdge:])

@@ -37,11 +37,16 @@ func tileProducts(run *tileRun)
 //go:noescape
 func tileColumn(run *tileRun)
 
-// pairTiles makes tiles of sixteen columns, each of [16 pairs of rows, 16 columns], from
-// 32 rows a tile, stride bytes apart.
+// pairTiles makes tiles of sixteen columns each, in blocks so far across, of pairs of
+// rows that are stride bytes apart: sixteen pairs a tile.
 //
 //go:noescape
-func pairTiles(dst, src unsafe.Pointer, stride uintptr, steps int)
+func pairTiles(dst, src unsafe.Pointer, stride uintptr, pairs, blocks int, across uintptr)
+
+// copyTile copies a tile to rows that are stride bytes apart.
+//
+//go:noescape
+func copyTile(dst unsafe.Pointer, stride uintptr, src unsafe.Pointer)
 
 // transposeTiles transposes tiles of 16 x 16 words.
 //
