@@ -22,4 +22,6 @@ const last = "Stages 3 to 6 train the last layers alone so that these matter, as
 // short says what the model does not reach.
 const short = "Letters are learnt as something to know of a value: no stage taught it to find an answer in a list that changes and to name its letter, nor to be sure which of two people " +
 	"WinoGrande means (of two objects it always is). Layers 3 to 5 cost little, the last ones most: the last stages trained those alone. The perplexity of validation.txt is above 1,000 where texts " +
-	"are joined, as `ppl` and the recipe read it, and 3.4 text by text: training held one text a row, so that Sapling has never seen one text behind another.\n\n"
+	"are joined, as `ppl` and the recipe read it, and 3.4 text by text: training held one text a row, so that Sapling has never seen one text behind another. " +
+	"A scorer of the plainest loops in float64 finds the same right answers in all documents of all tasks, and every sum to 2e-4 " +
+	"(`COPPICE_SLOW=1 go test -run Scorer ./internal/sapling`); transformers was not at hand.\n\n"
