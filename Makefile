@@ -45,7 +45,7 @@ goldens:
 
 # Checkpoints that nobody has seen before, made with PyTorch.
 oracle:
-	COPPICE_SLOW=1 $(GO) test -v -run 'Fresh' ./engine/... ./prune ./internal/cli
+	COPPICE_SLOW=1 $(GO) test -v -run 'Fresh|ReferenceGoldens' ./engine/... ./prune ./internal/cli
 
 # Sapling anew, in SAPLING: its world, the first weights, the stages of training
 # (internal/sapling/training). What was interrupted goes on. The result is compared

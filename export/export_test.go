@@ -206,33 +206,45 @@ func otherwise() map[string]map[string]string {
 // order, and every key of the model's says the same, but for those that it gets
 // wrong. scripts/gguf-hashes.py made the hashes.
 func TestConverter(t *testing.T) {
+	want := converters(t)
+	for name := range want {
+		if !slices.Contains(elsewhere(), name) {
+			t.Run(name, func(t *testing.T) { held(t, name, want[name]) })
+		}
+	}
+}
+
+// elsewhere are models that lie beside the checkout.
+func elsewhere() []string { return []string{"nemotron", "stories260K"} }
+
+// TestShared: the same of those, and what published tokenizers are called.
+func TestShared(t *testing.T) {
+	testkit.Shared(t)
+	want := converters(t)
+	for _, name := range elsewhere() {
+		t.Run(name, func(t *testing.T) { held(t, name, want[name]) })
+	}
+	t.Run("pre-tokenizers", preTokenizers)
+}
+
+func converters(t *testing.T) (want map[string]map[string]map[string]any) {
 	raw, err := os.ReadFile("testdata/converter.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var want map[string]map[string]map[string]any
 	if err := json.Unmarshal(raw, &want); err != nil {
 		t.Fatal(err)
 	}
-	held := func(t *testing.T, name string) {
-		dir, differ := converted(t, name), otherwise()[name]
-		for kind, typ := range types {
-			got, _ := write(t, dir, export.Options{Type: typ})
-			compare(t, kind, want[name][kind], got.hashes(), differ)
-			compare(t, "keys", want[name]["keys"], got.ofModel(), differ)
-		}
+	return want
+}
+
+func held(t *testing.T, name string, want map[string]map[string]any) {
+	dir, differ := converted(t, name), otherwise()[name]
+	for kind, typ := range types {
+		got, _ := write(t, dir, export.Options{Type: typ})
+		compare(t, kind, want[kind], got.hashes(), differ)
+		compare(t, "keys", want["keys"], got.ofModel(), differ)
 	}
-	elsewhere := []string{"nemotron", "stories260K"}
-	for name := range want {
-		if !slices.Contains(elsewhere, name) {
-			t.Run(name, func(t *testing.T) { held(t, name) })
-		}
-	}
-	t.Run("shared", func(t *testing.T) {
-		for _, name := range elsewhere {
-			held(t, name)
-		}
-	})
 }
 
 // compare holds two maps against each other. Those that are known to differ must.
@@ -610,7 +622,7 @@ func TestRefused(t *testing.T) {
 }
 
 // Byte-level tokenizers that are published are told apart as the converter does.
-func TestPreTokenizers(t *testing.T) {
+func preTokenizers(t *testing.T) {
 	for name, want := range map[string]string{"llama3": "llama-bpe", "qwen2": "qwen2", "falcon": "falcon"} {
 		dir := testkit.Shared(t, "data", "tokenizers", name)
 		got, err := export.PreTokenizer(dir)

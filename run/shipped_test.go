@@ -216,11 +216,12 @@ func onSapling(l *Loaded, name string) []string {
 // there is nothing to do.
 func TestOnSapling(t *testing.T) {
 	const model = "sapling:model"
-	for _, name := range Shipped() {
+	names := []string{"efficiency", "samples"}
+	if testkit.IsSlow() {
+		names = Shipped()
+	}
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
-			if !slices.Contains([]string{"efficiency", "samples"}, name) {
-				testkit.Slow(t)
-			}
 			whole, err := Load(name)
 			if err != nil {
 				t.Fatal(err)

@@ -41,7 +41,9 @@ func RunForward(t *testing.T, build New) {
 	t.Run("BFloat16", func(t *testing.T) { testBFloat16(t, build) })
 	t.Run("Lengths", func(t *testing.T) { testLengths(t, build) })
 	t.Run("Trained", func(t *testing.T) { testTrained(t, build) })
-	t.Run("Widths", func(t *testing.T) { testWidths(t, build) })
+	if testkit.IsSlow() {
+		t.Run("Widths", func(t *testing.T) { testWidths(t, build) })
+	}
 	runParts(t, build, "gemma2", "mistral", "chatglm")
 }
 

@@ -18,7 +18,7 @@ import (
 
 // The readable forward pass is itself held to the goldens: what it shows of an
 // engine is worth as much as it agrees with PyTorch; and, where the shared material
-// lies, with transformers.
+// lies, with transformers; of slow tests, to checkpoints that nobody has seen before.
 func TestReferenceGoldens(t *testing.T) {
 	for _, family := range testkit.AllGoldens(t) {
 		t.Run(family, func(t *testing.T) { referenceGolden(t, testkit.Golden(t, family)) })
@@ -26,13 +26,11 @@ func TestReferenceGoldens(t *testing.T) {
 	for _, dir := range testkit.Transformers(t) {
 		t.Run("transformers/"+filepath.Base(dir), func(t *testing.T) { referenceTransformers(t, testkit.LoadGoldens(t, dir)) })
 	}
-}
-
-// Checkpoints that nobody has seen before, of other sizes.
-func TestReferenceFresh(t *testing.T) {
-	testkit.Slow(t)
+	if !testkit.IsSlow() {
+		return
+	}
 	for i, family := range testkit.Families(t) {
-		t.Run(family, func(t *testing.T) { referenceGolden(t, testkit.Fresh(t, family, 100+i, "B")) })
+		t.Run("fresh/"+family, func(t *testing.T) { referenceGolden(t, testkit.Fresh(t, family, 100+i, "B")) })
 	}
 }
 

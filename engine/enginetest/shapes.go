@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/coppice-ml/coppice/engine"
-	"github.com/coppice-ml/coppice/internal/testkit"
 	"github.com/coppice-ml/coppice/model"
 )
 
@@ -103,7 +102,6 @@ func shaped(t testing.TB, config map[string]any) *model.Model {
 // testWidths holds logits of those models, over several blocks of keys, to the
 // float64 reference: in float32, and what bfloat16 costs in log-probability.
 func testWidths(t *testing.T, build New) {
-	testkit.Slow(t)
 	for name, config := range shapes() {
 		t.Run(name, func(t *testing.T) {
 			m := shaped(t, config)
