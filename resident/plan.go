@@ -50,6 +50,7 @@ type Fit struct {
 	Over bool
 
 	counted []int // layers, if they stay
+	staying []int // layers that stay where not all do
 	pinned  []int // layers that stream and whose pages of files stay, see engine.Pinner
 	outside int64 // of Peak.Host: not on Go's heap
 }
@@ -58,18 +59,25 @@ type Fit struct {
 // preference: layers that stay, since every later walk is then free; as few walks
 // over the layers as possible; the next layer brought in while one computes.
 //
-// What memory of the host is left over keeps pages of layers that stream.
+// What memory of the host is left over keeps some of the layers that stream, or where
+// the engine takes pages of them, those pages.
 func (s *Set) Plan(n Need) Fit {
 	f := s.plan(n)
-	if _, pins := s.e.(engine.Pinner); !pins || f.Keep || f.Over {
+	if f.Keep || f.Over {
 		return f
 	}
-	each, budget := s.host(false).comes, s.o.Budget.Host
+	host, budget := s.host(false), s.o.Budget.Host
+	each, some := host.stays, &f.staying
+	if _, pins := s.e.(engine.Pinner); pins {
+		each, some = host.comes, &f.pinned
+	} else if s.memory.Device.Layer > 0 {
+		return f
+	}
 	for _, i := range s.counted(n) {
 		if each == 0 || budget > 0 && f.Peak.Host+each > budget {
 			break
 		}
-		f.pinned = append(f.pinned, i)
+		*some = append(*some, i)
 		f.Peak.Host, f.outside = f.Peak.Host+each, f.outside+each
 	}
 	return f
@@ -86,6 +94,14 @@ func (s *Set) plan(n Need) Fit {
 		return alone
 	}
 	return ahead
+}
+
+// stays says whether layer i does.
+func (f Fit) stays(i int) bool {
+	if f.Keep {
+		return slices.Contains(f.counted, i)
+	}
+	return slices.Contains(f.staying, i)
 }
 
 func (f Fit) groups(n Need) int64 { return (n.Tokens + int64(f.Tokens) - 1) / int64(f.Tokens) }

@@ -108,12 +108,12 @@ func (s *Set) Close() {
 
 // Use takes up a plan: what it does not count is let go.
 func (s *Set) Use(f Fit) {
-	anew := s.fit.Many != f.Many // layers that stay do so in another form
+	anew := s.fit.Many != f.Many || s.fit.Keep != f.Keep // layers that stay do so in another form
 	s.fit = f
 	if anew || !f.Keep || s.o.Budget != (Budget{}) || len(s.pins) > 0 {
 		s.dropComing()
 		for i := range s.layers {
-			if anew || !f.Keep || !slices.Contains(f.counted, i) {
+			if anew || !f.stays(i) {
 				s.evict(i)
 			}
 		}
@@ -215,9 +215,9 @@ func (s *Set) unpin(but []int) {
 	}
 }
 
-// Done says that layer i is not wanted for now: unless layers stay, it goes.
+// Done says that layer i is not wanted for now: unless it is to stay, it goes.
 func (s *Set) Done(i int) {
-	if !s.fit.Keep {
+	if !s.fit.Keep && !s.fit.stays(i) {
 		s.evict(i)
 	}
 }
