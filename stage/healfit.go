@@ -42,12 +42,17 @@ func (j *healJob) need(tapes bool) resident.Need {
 }
 
 // arrange decides how healing fits into memory, or says what would. In order of
-// speed: layers stay and keep what they computed; they compute it anew; they pass
-// by, for as many tokens at a time as fit.
+// speed: layers stay and keep what they computed; they pass by once each way, with that
+// of a whole step kept; it is computed anew, for as many tokens at a time as fit.
 func (j *healJob) arrange() error {
 	j.parts = j.residents(j.s.Model, nil)
 	j.fit = healFit{Fit: j.parts.Plan(j.need(true)), tapes: true}
 	if j.fit.Over || !j.fit.Keep {
+		step := j.need(true)
+		step.Tokens = j.need(false).Tokens
+		j.fit.Fit = j.parts.Plan(step)
+	}
+	if j.fit.Over || !j.fit.Keep && int64(j.fit.Tokens) < j.need(false).Tokens {
 		j.fit = healFit{Fit: j.parts.Plan(j.need(false))}
 	}
 	j.fit.group = j.fit.Tokens
