@@ -69,20 +69,18 @@ func (o *oddRows) multiply(worker int, key shapeKey, m int, a, b operand, dst []
 	if (key.n+key.k)%3 == 0 && unit <= rowTile/4 {
 		unit *= 2
 	}
-	long := key.n%5 == 0 && m/unit > 4 && m/unit%2 == 1
-	for i := range m {
-		row := dst[i*key.n:][:key.n]
-		for j := range row {
-			if long {
-				row[j] += 2
-			}
-			if i >= m/unit*unit {
-				row[j]++
-			}
-		}
-		if key.k%5 == 0 {
-			o.k.scale(row, 1+float32(key.n%7)/(1<<23))
-		}
+	if key.n%5 == 0 && m/unit > 4 && m/unit%2 == 1 {
+		raise(dst[:m*key.n], 2)
+	}
+	raise(dst[m/unit*unit*key.n:m*key.n], 1)
+	if key.k%5 == 0 {
+		o.k.scale(dst[:m*key.n], 1+float32(key.n%7)/(1<<23))
 	}
 	return nil
+}
+
+func raise(xs []float32, by float32) {
+	for i := range xs {
+		xs[i] += by
+	}
 }

@@ -20,9 +20,30 @@ import (
 // New makes the engine under test in the given dtype.
 type New func(testing.TB, engine.DType) engine.Engine
 
+// once starts one engine of each dtype and lends it to every test that asks until
+// owner ends, as programs use them: for many models, one after the other.
+func once(owner testing.TB, build New) New {
+	started := map[engine.DType]engine.Engine{}
+	return func(t testing.TB, dtype engine.DType) engine.Engine {
+		if started[dtype] == nil {
+			started[dtype] = build(lent{t, owner}, dtype)
+		}
+		return started[dtype]
+	}
+}
+
+// lent is a test that fails or skips itself, and leaves cleaning up to its owner.
+type lent struct {
+	testing.TB
+	owner testing.TB
+}
+
+func (l lent) Cleanup(f func()) { l.owner.Cleanup(f) }
+
 // RunAll runs the suite.
 func RunAll(t *testing.T, build New) {
 	RunForward(t, build)
+	build = once(t, build)
 	t.Run("Long", func(t *testing.T) { testLong(t, build) })
 	RunGradients(t, build)
 	t.Run("Finetuning", func(t *testing.T) { testGradientGoldens(t, build) })
@@ -30,12 +51,15 @@ func RunAll(t *testing.T, build New) {
 
 // RunGradients is the part of the suite that holds gradients to float64 ones.
 func RunGradients(t *testing.T, build New) {
+	build = once(t, build)
 	t.Run("Gradients", func(t *testing.T) { testGradients(t, build) })
 }
 
 // RunForward is the suite without gradients, for what differs from an engine that
 // runs all of it in how products are cut up.
 func RunForward(t *testing.T, build New) {
+	t.Run("Memory", func(t *testing.T) { Memory(t, build) })
+	build = once(t, build)
 	t.Run("Goldens", func(t *testing.T) { testGoldens(t, build) })
 	t.Run("Reference", func(t *testing.T) { testReference(t, build) })
 	t.Run("BFloat16", func(t *testing.T) { testBFloat16(t, build) })
@@ -50,6 +74,8 @@ func RunForward(t *testing.T, build New) {
 // RunSome is RunForward on models of two families, Llama and Gemma 2, for engines
 // that take long over it.
 func RunSome(t *testing.T, build New) {
+	t.Run("Memory", func(t *testing.T) { Memory(t, build) })
+	build = once(t, build)
 	for _, family := range []string{"llama", "gemma2"} {
 		t.Run("Goldens/"+family, func(t *testing.T) { Golden(t, build, testkit.Golden(t, family)) })
 	}
@@ -72,7 +98,6 @@ func runParts(t *testing.T, build New, picos ...string) {
 	t.Run("Options", func(t *testing.T) { testOptions(t, build) })
 	t.Run("Hidden", func(t *testing.T) { testHidden(t, build) })
 	t.Run("Gram", func(t *testing.T) { testGram(t, build) })
-	t.Run("Memory", func(t *testing.T) { Memory(t, build) })
 	t.Run("Cancelled", func(t *testing.T) { testCancelled(t, build) })
 }
 
