@@ -28,7 +28,19 @@ func (e *Engine) NewKV(m *model.Model, slots, capacity int) (engine.KV, error) {
 	return c, nil
 }
 
-func (c *kvCache) Truncate(slot, n int) { c.used[slot] = min(c.used[slot], n) }
+// Truncate implements engine.KV. Attention's products meet values that are not there
+// yet with weights of zero, which hide no NaN or infinity of a sequence before.
+func (c *kvCache) Truncate(slot, n int) {
+	used := c.used[slot]
+	if used <= n {
+		return
+	}
+	for h := range c.heads {
+		at := c.at(slot, h)
+		clear(c.v[at+n*c.width : at+used*c.width])
+	}
+	c.used[slot] = n
+}
 
 func (c *kvCache) Release() { c.k, c.v, c.used = nil, nil, nil }
 
