@@ -25,7 +25,11 @@ func (l Losses) draw() (*picture, error) {
 	if len(batches)+len(held) == 0 {
 		return nil, fmt.Errorf("%s: there are no steps", l.Title)
 	}
-	if len(batches) > 0 {
+	switch len(batches) {
+	case 0:
+	case 1: // through which no line goes
+		addPoints(out, batches, draw.RingGlyph{}, "training, a batch")
+	default:
 		out.add(line(grey(), batches...))
 		out.legend = append(out.legend, mark{line: grey(), text: "training, a batch"})
 	}

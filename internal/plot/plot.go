@@ -239,10 +239,19 @@ func (a *axis) widen(share float64) {
 	a.max += share * span
 }
 
-// whole puts ticks at whole numbers, about a dozen of them with labels.
+// whole puts ticks at whole numbers, round ones with labels: as many as there is room
+// for, 16 at most.
 func whole(lo, hi float64) (ticks []tick) {
-	step := max(1, int(math.Ceil((hi-lo)/16)))
-	for v := int(math.Ceil(lo)); float64(v) <= hi; v++ {
+	most := 16.
+	if hi >= 100 {
+		most = 10
+	}
+	step := 1
+	for i := 0; (hi-lo)/float64(step) > most; i++ {
+		step = step * []int{2, 5, 10}[i%3] / []int{1, 2, 5}[i%3]
+	}
+	short := max(1, step/5)
+	for v := int(math.Ceil(lo/float64(short))) * short; float64(v) <= hi; v += short {
 		t := tick{value: float64(v)}
 		if v%step == 0 {
 			t.label = fmt.Sprint(v)
@@ -271,7 +280,11 @@ func decimal(lo, hi float64) (ticks []tick) {
 func exponential(lo, hi float64) []tick {
 	ticks := decimal(lo, hi)
 	for i, t := range ticks {
-		ticks[i].label += fmt.Sprintf(" (%.3g)", math.Exp(t.value))
+		format, v := " (%.3g)", math.Exp(t.value)
+		if v >= 100 && v < 1e6 {
+			format = " (%.0f)"
+		}
+		ticks[i].label += fmt.Sprintf(format, v)
 	}
 	return ticks
 }

@@ -127,6 +127,7 @@ func TestTicks(t *testing.T) {
 		want   string
 	}{
 		{1.3, 4.4, false, "1.5 2 2.5 3 3.5 4"},
+		{6.4, 8.6, true, "6.5 (665) 7 (1097) 7.5 (1808) 8 (2981) 8.5 (4915)"},
 		{math.Copysign(1e-17, -1), 2, true, "0 (1) 0.5 (1.65) 1 (2.72) 1.5 (4.48) 2 (7.39)"},
 		{.24, .31, false, "0.24 0.25 0.26 0.27 0.28 0.29 0.3 0.31"},
 	} {
@@ -141,6 +142,43 @@ func TestTicks(t *testing.T) {
 		if strings.Join(got, " ") != c.want {
 			t.Errorf("%v to %v: %v, want %s", c.lo, c.hi, got, c.want)
 		}
+	}
+}
+
+// TestWholeTicks: round numbers, as many as fit, and no more strokes than can be told
+// apart.
+func TestWholeTicks(t *testing.T) {
+	for _, c := range []struct {
+		lo, hi  float64
+		strokes int
+		want    string
+	}{
+		{-.5, 3.5, 4, "0 1 2 3"},
+		{-.5, 31.5, 32, "0 2 4 6 8 10 12 14 16 18 20 22 24 26 28 30"},
+		{-.5, 125.5, 32, "0 20 40 60 80 100 120"},
+		{3, 2003, 50, "200 400 600 800 1000 1200 1400 1600 1800 2000"},
+	} {
+		var got []string
+		ticks := whole(c.lo, c.hi)
+		for _, tick := range ticks {
+			if tick.label != "" {
+				got = append(got, tick.label)
+			}
+		}
+		if strings.Join(got, " ") != c.want || len(ticks) != c.strokes {
+			t.Errorf("%v to %v: %v and %d strokes, want %s and %d", c.lo, c.hi, got, len(ticks), c.want, c.strokes)
+		}
+	}
+}
+
+// TestOneStep: a single step of training is a point.
+func TestOneStep(t *testing.T) {
+	p, err := Losses{Steps: []float64{1}, Training: []float64{4}}.draw()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.legend[0].shape == nil {
+		t.Error("a line is all there is")
 	}
 }
 
