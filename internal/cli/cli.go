@@ -140,7 +140,7 @@ func newRoot(a *app, args ...string) *cobra.Command {
 
 func blankRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
-		Use:   "coppice",
+		Use:   "coppice COMMAND",
 		Short: "Cut layers out of language models, and see what is lost",
 		Long: `Coppice cuts whole layers out of Hugging Face language models: it scores the
 layers, drops those that matter least, and measures what was lost.
@@ -176,10 +176,19 @@ func newHelp() *cobra.Command {
 		Use:     "help [COMMAND]",
 		Short:   "Help about a command",
 		Example: "  coppice help prune",
+		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return commandNames(c.Root()), cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			target, rest, err := c.Root().Find(args)
-			if err != nil || len(rest) > 0 {
+			if err != nil || len(rest) == len(args) && len(args) > 0 {
 				return unknownCommand(c.Root(), args)
+			}
+			if len(rest) > 0 {
+				return usage("%s: one command is wanted, not %d arguments: %s", c.CommandPath(), len(args), strings.Join(args, " ")).withHint("%s", useLine(c))
 			}
 			target.InitDefaultHelpFlag()
 			return target.Help()
@@ -191,21 +200,24 @@ func unknownCommand(root *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	var names []string
+	if plannedCommands()[args[0]] {
+		return usage("unknown command %q", args[0]).withHint("this version has no `%s` yet; `coppice help` lists the commands", args[0])
+	}
+	return usage("unknown command %q", args[0]).withHint("%s `coppice help` lists the commands", nearest.DidYouMean(args[0], commandNames(root)))
+}
+
+func commandNames(root *cobra.Command) (names []string) {
 	for _, c := range root.Commands() {
 		if c.IsAvailableCommand() || c.Name() == "help" {
 			names = append(names, c.Name())
 		}
 	}
-	if plannedCommands()[args[0]] {
-		return usage("unknown command %q", args[0]).withHint("this version has no `%s` yet; `coppice help` lists the commands", args[0])
-	}
-	return usage("unknown command %q", args[0]).withHint("%s `coppice help` lists the commands", nearest.DidYouMean(args[0], names))
+	return names
 }
 
 // plannedCommands are asked for by people who have read about them.
 func plannedCommands() map[string]bool {
-	return map[string]bool{"report": true, "serve": true}
+	return map[string]bool{"serve": true}
 }
 
 // modelArg wants exactly the MODEL argument.
