@@ -3,10 +3,6 @@
 
 GO     ?= go
 BIN    := bin/coppice
-# Tested a second time with the Go kernels alone; engine/cpu, score and generate
-# test both in one run.
-NUMERIC := ./forest ./internal/cli
-
 export CGO_ENABLED := 0
 # Vector kernels; without it the build works and is slower.
 export GOEXPERIMENT := simd
@@ -23,11 +19,11 @@ test: install-deps
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) test ./...
-	COPPICE_ONEDNN=off $(GO) test $(NUMERIC)
 	GO=$(GO) ./scripts/test-levels
 	$(MAKE) --no-print-directory cross fuzz
 
 test-slow: test race bare-clone-test
+	$(MAKE) --no-print-directory fuzz FUZZTIME=10s
 	COPPICE_SLOW=1 $(GO) test -timeout 60m ./...
 	./scripts/clang-kernels
 	GO=$(GO) ./scripts/measure-gpu pack
@@ -64,7 +60,8 @@ sapling-figures: build
 race:
 	CGO_ENABLED=1 $(GO) test -race ./engine/... ./forest ./score ./generate ./checkpoint ./tokenizer ./hub
 
-FUZZTIME ?= 3s
+# Seeds and what was found before are tests like others; this looks for more.
+FUZZTIME ?= 1s
 fuzz:
 	./scripts/fuzz $(FUZZTIME)
 
