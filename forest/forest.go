@@ -19,6 +19,9 @@ type Options struct {
 	// included, hidden states and work space may take; 0 means no bound. One layer
 	// and one sequence run even where they exceed it.
 	Memory int64
+	// Held is what the process has taken otherwise, and what bounds the process counts:
+	// errors that say how much would do add it.
+	Held int64
 	// DeviceMemory is the same of a device that has memory of its own.
 	DeviceMemory int64
 	// Trained are adapters that run beside the weights; nil: none.
@@ -47,7 +50,7 @@ func New(m *model.Model, e engine.Engine, opt Options) *Runner {
 	if opt.BatchTokens <= 0 {
 		opt.BatchTokens = 2048
 	}
-	set := resident.New(m, e, resident.Options{Budget: resident.Budget{Host: opt.Memory, Device: opt.DeviceMemory}, Trained: opt.Trained, Heap: opt.Heap})
+	set := resident.New(m, e, resident.Options{Budget: resident.Budget{Host: opt.Memory, Device: opt.DeviceMemory}, Trained: opt.Trained, Held: opt.Held, Heap: opt.Heap})
 	return &Runner{set: set, m: m, e: e, opt: opt}
 }
 

@@ -164,15 +164,16 @@ func (s *Set) Remedy(n Need, f Fit) string {
 		if m.budget == 0 || peak <= m.budget {
 			continue
 		}
-		flag := "--device-memory"
+		flag, held := "--device-memory", int64(0)
 		if m.host {
-			flag = "--memory"
+			flag, held = "--memory", s.o.Held
+			peak += held + held/8 // which is never the same twice
 		}
 		out := fmt.Sprintf("%s %dMiB is enough for %d tokens together", flag, (peak+mib-1)/mib, n.Longest)
 		f.Rows = 0
 		if each := m.row(n) + m.token(n); each > 0 {
 			if fits := (m.budget - m.fixed(s, n, f, n.Holds.One)) / each; fits > 0 {
-				out += fmt.Sprintf(", and the %d MiB allowed for %d", m.budget/mib, fits)
+				out += fmt.Sprintf(", and the %d MiB allowed for %d", (m.budget+held)/mib, fits)
 			}
 		}
 		return out

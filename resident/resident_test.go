@@ -380,4 +380,11 @@ func TestRemedy(t *testing.T) {
 	if fit := s.Plan(need); !fit.Over || s.Remedy(need, fit) != want {
 		t.Errorf("%+v: %q, want %q", fit, s.Remedy(need, fit), want)
 	}
+	// 16 spare + 1 layer + 50 tokens and 10 rows: what the process holds is in the bound, too
+	memory = engine.Memory{Host: engine.Need{Mapped: mib, Hidden: mib, Row: mib}}
+	s = resident.New(&model.Model{}, newFake(memory), resident.Options{Budget: resident.Budget{Host: 10 * mib}, Held: 80 * mib})
+	const host = "--memory 207MiB is enough for 50 tokens together"
+	if fit := s.Plan(need); !fit.Over || s.Remedy(need, fit) != host {
+		t.Errorf("%+v: %q, want %q", fit, s.Remedy(need, fit), host)
+	}
 }

@@ -27,6 +27,9 @@ type Options struct {
 	Budget  Budget
 	Trained *engine.Trained // what trains; nil: nothing
 	Store   engine.Store    // how frozen linear maps are kept
+	// Held is what the process has of the host's memory beside the Budget, and what bounds
+	// the process counts: remedies add it.
+	Held int64
 	// Heap, if set, is told whenever a Fit is taken up how many bytes of
 	// Budget.Host are left for Go's heap: a limit for the garbage collector.
 	Heap func(bytes int64)

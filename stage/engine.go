@@ -180,7 +180,7 @@ func bounded(opt forest.Options, memory int64) forest.Options {
 		return opt
 	}
 	resident, _ := doctor.Process()
-	opt.Memory = max(1, memory-resident)
+	opt.Memory, opt.Held = max(1, memory-resident), resident
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	held := int64(stats.Sys - stats.HeapReleased)
