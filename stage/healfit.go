@@ -46,18 +46,18 @@ func (j *healJob) need(tapes bool) resident.Need {
 // of a whole step kept; it is computed anew, for as many tokens at a time as fit.
 func (j *healJob) arrange() error {
 	j.parts = j.residents(j.s.Model, nil)
-	j.fit = healFit{Fit: j.parts.Plan(j.need(true)), tapes: true}
+	kept, anew := j.need(true), j.need(false)
+	j.fit = healFit{Fit: j.parts.Plan(kept), tapes: true}
 	if j.fit.Over || !j.fit.Keep {
-		step := j.need(true)
-		step.Tokens = j.need(false).Tokens
-		j.fit.Fit = j.parts.Plan(step)
+		kept.Tokens = anew.Tokens
+		j.fit.Fit = j.parts.Plan(kept)
 	}
-	if j.fit.Over || !j.fit.Keep && int64(j.fit.Tokens) < j.need(false).Tokens {
-		j.fit = healFit{Fit: j.parts.Plan(j.need(false))}
+	if j.fit.Over || !j.fit.Keep && int64(j.fit.Tokens) < anew.Tokens {
+		j.fit = healFit{Fit: j.parts.Plan(anew)}
 	}
 	j.fit.group = j.fit.Tokens
 	if j.fit.Keep {
-		j.fit.group = j.need(false).Longest
+		j.fit.group = anew.Longest
 	}
 	if !j.fit.Over {
 		return nil

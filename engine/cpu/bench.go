@@ -2,7 +2,6 @@ package cpu
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/coppice-ml/coppice/engine"
@@ -89,14 +88,14 @@ func (p *products) ways() []products {
 }
 
 func (p *products) way() string {
-	way := "rows"
+	way, weights := "rows", "plain"
 	if p.columns {
 		way = "columns"
 	}
-	way += ", plain weights"
 	if p.packed != nil {
-		way = strings.Replace(way, "plain", "packed", 1)
+		weights = "packed"
 	}
+	way += ", " + weights + " weights"
 	if p.mul != p.e.mul {
 		way += ", " + p.mul.name()
 	}
