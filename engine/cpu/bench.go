@@ -2,6 +2,8 @@ package cpu
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/coppice-ml/coppice/engine"
@@ -35,8 +37,7 @@ type products struct {
 const rotation = 128 << 20
 
 // Products implements engine.Limiter; what it prepares takes about half a GiB. Of
-// the ways to cut products and to lay weights out it takes the fastest of each
-// one's better of two runs.
+// the ways to cut products and to lay weights out it takes the fastest.
 func (e *Engine) Products(list []engine.Product) (run func() time.Duration, way string) {
 	p := &products{e: e, mul: e.mul, list: list}
 	var in, out, largest, total int
@@ -47,20 +48,51 @@ func (e *Engine) Products(list []engine.Product) (run func() time.Duration, way 
 	p.length = max(largest, min(total, rotation))
 	p.inputs, p.weights = noise(in, e.half, 1), noise(p.length, e.half, 2)
 	p.outputs = make([]float32, out)
-	var best time.Duration
-	var fastest products
-	for _, w := range p.ways() {
-		if took := w.better(); way == "" || took < best {
-			best, fastest, way = took, w, w.way()
-		}
+	ways := p.ways()
+	counts := map[engine.Product]int{}
+	for _, x := range list {
+		counts[x]++
 	}
-	*p = fastest
-	return p.run, way
+	*p = ways[fastest(len(ways), func(i int) time.Duration { return ways[i].sample(counts) })]
+	return p.run, p.way()
 }
 
-func (p *products) better() time.Duration {
-	p.run()
-	return min(p.run(), p.run())
+// fastest is the way that takes the least time. Each is run once to warm up and then
+// in turns with the others, so that what disturbs the machine disturbs all of them. Those
+// that were at their best much slower than another are left out after some turns.
+func fastest(ways int, run func(way int) time.Duration) (best int) {
+	const turns, trial, slow = 7, 3, 1.4
+	took := make([][]time.Duration, ways)
+	least := time.Duration(math.MaxInt64)
+	for turn := range turns + 1 {
+		for i := range ways {
+			if turn > trial && float64(slices.Min(took[i])) > slow*float64(least) {
+				continue
+			}
+			if t := run(i); turn > 0 {
+				took[i], least = append(took[i], t), min(least, t)
+			}
+		}
+	}
+	for i, t := range took {
+		if slices.Sort(t); t[len(t)/2] < took[best][len(took[best])/2] {
+			best = i
+		}
+	}
+	return best
+}
+
+// sample is about what a run takes, from a few products of each shape.
+func (p *products) sample(counts map[engine.Product]int) (total time.Duration) {
+	const few = 3
+	for x, n := range counts {
+		reps, start := min(n, few), time.Now()
+		for range reps {
+			p.one(x)
+		}
+		total += time.Since(start) * time.Duration(n) / time.Duration(reps)
+	}
+	return total
 }
 
 // ways lists how products can be computed. There is nothing to cut for one worker.
@@ -106,25 +138,29 @@ func (p *products) way() string {
 func (p *products) run() time.Duration {
 	start := time.Now()
 	for _, x := range p.list {
-		if p.at+x.N*x.K > p.length {
-			p.at = 0
-		}
-		at := p.at
-		p.at += x.N * x.K
-		n, quantum := x.M, p.e.quantum()
-		if p.columns {
-			n, quantum = x.N, 64 // columns that kernels take at a time
-		}
-		part := (n + len(p.e.pool.workers) - 1) / len(p.e.pool.workers)
-		_ = p.e.pool.split(n, part, quantum, func(w *worker, lo, hi int) {
-			if p.columns {
-				p.product(w, shape{n: hi - lo, k: x.K}, x.M, p.inputs, at+lo*x.K, p.outputs[lo*x.M:])
-			} else {
-				p.product(w, shape{n: x.N, k: x.K}, hi-lo, p.inputs.from(lo*x.K), at, p.outputs[lo*x.N:])
-			}
-		})
+		p.one(x)
 	}
 	return time.Since(start)
+}
+
+func (p *products) one(x engine.Product) {
+	if p.at+x.N*x.K > p.length {
+		p.at = 0
+	}
+	at := p.at
+	p.at += x.N * x.K
+	n, quantum := x.M, p.e.quantum()
+	if p.columns {
+		n, quantum = x.N, 64 // columns that kernels take at a time
+	}
+	part := (n + len(p.e.pool.workers) - 1) / len(p.e.pool.workers)
+	_ = p.e.pool.split(n, part, quantum, func(w *worker, lo, hi int) {
+		if p.columns {
+			p.product(w, shape{n: hi - lo, k: x.K}, x.M, p.inputs, at+lo*x.K, p.outputs[lo*x.M:])
+		} else {
+			p.product(w, shape{n: x.N, k: x.K}, hi-lo, p.inputs.from(lo*x.K), at, p.outputs[lo*x.N:])
+		}
+	})
 }
 
 // product multiplies by the weights that begin at a place.

@@ -56,7 +56,7 @@ func (k *packing) product(w *worker, s shape, m int, a, b operand, dst []float32
 		weights = &packedWeights{}
 		k.copies[w.id][key] = weights
 	}
-	if len(weights.multiply) == 0 || weights.bytes < packedBytes/len(k.e.pool.workers) {
+	for len(weights.multiply) == 0 || weights.bytes < packedBytes/len(k.e.pool.workers) {
 		multiply, bytes, err := k.packer.pack(w.id, key.shapeKey, m, b)
 		if err != nil {
 			panic(&productError{fmt.Errorf("packed weights: %w", err)})
