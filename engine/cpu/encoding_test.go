@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/coppice-ml/coppice/internal/testkit"
 )
 
 // TestEncoding reads the machine code of the vector kernels: while the upper halves of
@@ -21,6 +23,9 @@ import (
 // processors take hundreds of cycles for (see simd512.go).
 // It goes by the order in which code lies, not by the one in which it runs.
 func TestEncoding(t *testing.T) {
+	if testkit.Race {
+		t.Skip("the race detector's calls lie between vector instructions")
+	}
 	objdump, err := exec.LookPath("objdump")
 	if err != nil {
 		t.Skip("needs objdump of binutils")
