@@ -1,6 +1,9 @@
 package engine
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Options say how a part of a model is used.
 type Options struct {
@@ -80,3 +83,13 @@ type Values struct {
 
 // Len is the number of values.
 func (v Values) Len() int { return len(v.F32) + len(v.BF16) }
+
+// SettingError says that a variable of the environment has a value that an engine
+// does not know.
+type SettingError struct {
+	Variable, Value string
+	Want            string   // what it may be, in words
+	Known           []string // the names among them
+}
+
+func (e *SettingError) Error() string { return fmt.Sprintf("%s=%s: %s", e.Variable, e.Value, e.Want) }

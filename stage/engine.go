@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -162,6 +163,11 @@ func (e Engine) start(env Env) (engine.Engine, error) {
 		open = builtin
 	}
 	out, err := open(e, env.Getenv)
+	var setting *engine.SettingError
+	if errors.As(err, &setting) {
+		meant := nearest.DidYouMean(setting.Value, setting.Known)
+		return nil, wrong("start the engine: %w", err).with("%s", strings.TrimSpace(meant+" unset "+setting.Variable+" for the default"))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("start the engine: %w", err)
 	}

@@ -59,7 +59,7 @@ func table() []entry {
 		}},
 		{device: "cpu", open: openCPU, variables: []Variable{
 			{"COPPICE_ONEDNN", `library to load for matrix products; "off" selects the kernels written in Go`},
-			{"COPPICE_KERNELS", "AVX-512, AVX2 or scalar: kernels written in Go below what the processor has"},
+			{"COPPICE_KERNELS", "AMX, AVX-512, AVX2 or scalar: kernels written in Go below what the processor has"},
 			{"ONEDNN_MAX_CPU_ISA", "AVX2, AVX512_CORE or AVX512_CORE_BF16: oneDNN's own, for kernels below what the processor has"},
 		}},
 	}
@@ -138,7 +138,8 @@ func Open(device string, o Options) (engine.Engine, error) {
 
 // explain says what to do about a device that Auto chose and that fails.
 func explain(device string, err error) error {
-	if err == nil || device == "cpu" {
+	var setting *engine.SettingError
+	if err == nil || device == "cpu" || errors.As(err, &setting) {
 		return err
 	}
 	return fmt.Errorf("%w (device %s was chosen because it is there; device cpu does without)", err, device)

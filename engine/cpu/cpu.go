@@ -27,6 +27,7 @@ type Options struct {
 	// OneDNN is "off", a path of the library to load, or "" to look for it.
 	OneDNN string
 	// Kernels is "AMX", "AVX-512", "AVX2" or "scalar", or "" for the fastest there is.
+	// Letter case and hyphens do not count.
 	Kernels string
 	// Provider multiplies in place of oneDNN; nil except in tests.
 	Provider Provider
@@ -74,7 +75,8 @@ func New(opt Options) (*Engine, error) {
 	}
 	k := kernelsNamed(opt.Kernels)
 	if k == nil {
-		return nil, fmt.Errorf("COPPICE_KERNELS=%s: this build and processor have %s", opt.Kernels, strings.Join(kernelNames(), ", "))
+		have := kernelNames()
+		return nil, &engine.SettingError{Variable: "COPPICE_KERNELS", Value: opt.Kernels, Want: "this build and processor have " + strings.Join(have, ", "), Known: have}
 	}
 	if k.tiles && opt.Provider != nil {
 		k = kernelsNamed(levelAVX512) // the provider multiplies
@@ -129,6 +131,9 @@ func findMultiplier(opt Options, workers int, k *kernels) (multiplier, []string,
 	law, err := loadOneDNN(opt.OneDNN, workers, k)
 	if err == nil {
 		return law, law.notes, nil
+	}
+	if opt.OneDNN != "" && !strings.ContainsAny(opt.OneDNN, `./\`) { // no library's name
+		return nil, nil, &engine.SettingError{Variable: "COPPICE_ONEDNN", Value: opt.OneDNN, Want: "want off, for the Go kernels, or the path of a oneDNN library", Known: []string{"off"}}
 	}
 	if opt.OneDNN != "" {
 		return nil, nil, fmt.Errorf("oneDNN library %s: %w (\"off\" selects the Go kernels)", opt.OneDNN, err)

@@ -1,6 +1,9 @@
 package cpu
 
-import "math"
+import (
+	"math"
+	"strings"
+)
 
 // kernels are the loops that are not matrix products, in one variant: the
 // scalar ones of this file, which are the reference, or vector ones. What a
@@ -69,11 +72,12 @@ func scalarKernels() *kernels {
 	}
 }
 
-// kernelsNamed returns the variant of a name, the fastest for "". It is nil
-// where the build or the processor lacks it.
+// kernelsNamed returns the variant of a name, the fastest for "". Letter case and
+// hyphens do not count. It is nil where the build or the processor lacks it.
 func kernelsNamed(name string) *kernels {
+	letters := strings.NewReplacer("-", "", "_", "")
 	for _, k := range allKernels() {
-		if name == "" || name == k.name {
+		if name == "" || strings.EqualFold(letters.Replace(name), letters.Replace(k.name)) {
 			return k
 		}
 	}

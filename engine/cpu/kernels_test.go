@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -357,5 +358,20 @@ func BenchmarkFewRows(b *testing.B) {
 				})
 			}
 		}
+	}
+}
+
+// TestKernelNames: a variant is found by its name in any letter case, with hyphens
+// or without.
+func TestKernelNames(t *testing.T) {
+	for _, k := range allKernels() {
+		for _, name := range []string{k.name, strings.ToLower(k.name), strings.ReplaceAll(k.name, "-", ""), strings.ReplaceAll(k.name, "-", "_")} {
+			if got := kernelsNamed(name); got == nil || got.name != k.name {
+				t.Errorf("%s: want %s, not %+v", name, k.name, got)
+			}
+		}
+	}
+	if k := kernelsNamed("AVX3"); k != nil {
+		t.Errorf("AVX3 is %s", k.name)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 	"unsafe"
@@ -87,12 +88,16 @@ func start(o Options, t tuning) (engine.Engine, error) {
 	if o.Getenv == nil {
 		o.Getenv = func(string) string { return "" }
 	}
+	check, err := switchedOn("COPPICE_CUDA_CHECK", o.Getenv)
+	if err != nil {
+		return nil, err
+	}
 	d, err := openDriver(o.Getenv)
 	if err != nil {
 		return nil, err
 	}
 	e := &Engine{d: d, half: dtype == engine.BFloat16, w: newWorker(t.patience), unwaited: t.unwaited, kernels: map[string]uintptr{}, angles: map[*block.Rotary]angles{}, tables: map[tableKey]*table{}}
-	e.check = o.Getenv("COPPICE_CUDA_CHECK") == "1"
+	e.check = check
 	if err := e.w.do("start", func() error { return e.begin(o, t) }); err != nil {
 		e.w.close()
 		return nil, err
@@ -102,6 +107,18 @@ func start(o Options, t tuning) (engine.Engine, error) {
 		e.info.Device = fmt.Sprintf("cuda:%d", e.device.ordinal)
 	}
 	return e, nil
+}
+
+// switchedOn reads a variable of the environment that switches something on.
+func switchedOn(name string, getenv func(string) string) (bool, error) {
+	switch value := getenv(name); strings.ToLower(value) {
+	case "1", "true", "yes", "on":
+		return true, nil
+	case "", "0", "false", "no", "off":
+		return false, nil
+	default:
+		return false, &engine.SettingError{Variable: name, Value: value, Want: "want 1 or 0"}
+	}
 }
 
 // begin looks at the device, opens the libraries, compiles the kernels: in the order

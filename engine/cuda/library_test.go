@@ -15,6 +15,19 @@ import (
 	"github.com/coppice-ml/coppice/engine/cuda/cudatest"
 )
 
+// TestCheckSetting: COPPICE_CUDA_CHECK is on, off or an error, GPU or not.
+func TestCheckSetting(t *testing.T) {
+	for value, wrong := range map[string]bool{"": false, "1": false, "Yes": false, "off": false, "2": true, "kernels": true} {
+		_, err := cuda.New(cuda.Options{Getenv: func(name string) string {
+			return map[string]string{"COPPICE_CUDA": t.TempDir(), "COPPICE_CUDA_CHECK": value}[name]
+		}})
+		var setting *engine.SettingError
+		if errors.As(err, &setting) != wrong || !wrong && !errors.Is(err, cuda.ErrNoGPU) {
+			t.Errorf("COPPICE_CUDA_CHECK=%s: %v", value, err)
+		}
+	}
+}
+
 // TestFolders: libraries are looked for where CUDA_HOME says first, then where the
 // system's loader does, in toolkits and Python's packages; COPPICE_CUDA is the only
 // place where it is set.

@@ -46,11 +46,12 @@ func runDoctor(c *cobra.Command, a *app) error {
 	}
 	if err == nil && r.Kernels.Error != "" {
 		hint := "set COPPICE_ONEDNN=off for the Go kernels, or unset it"
+		variable, _, _ := strings.Cut(r.Kernels.Error, "=")
 		switch {
 		case strings.Contains(r.Kernels.Error, "device cuda"):
 			hint = "other commands run with --device cpu"
-		case strings.Contains(r.Kernels.Error, "COPPICE_KERNELS"):
-			hint = "unset COPPICE_KERNELS, or name one of these"
+		case variable == "COPPICE_KERNELS" || variable == "COPPICE_CUDA_CHECK":
+			hint = "unset " + variable + ", or name one of these"
 		}
 		err = failed("the engine does not start: %s", r.Kernels.Error).withHint("%s", hint)
 	}
