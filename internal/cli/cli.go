@@ -188,7 +188,7 @@ func newHelp() *cobra.Command {
 				return unknownCommand(c.Root(), args)
 			}
 			if len(rest) > 0 {
-				return usage("%s: one command is wanted, not %d arguments: %s", c.CommandPath(), len(args), strings.Join(args, " ")).withHint("%s", useLine(c))
+				return usage("%s: one command is wanted, not %d arguments: %s", c.Name(), len(args), strings.Join(args, " ")).withHint("%s", useLine(c))
 			}
 			target.InitDefaultHelpFlag()
 			return target.Help()
@@ -224,9 +224,9 @@ func plannedCommands() map[string]bool {
 func modelArg(c *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:
-		return usage("%s: which model?", c.CommandPath()).withHint("%s", useLine(c))
+		return usage("%s: which model?", c.Name()).withHint("%s", useLine(c))
 	case len(args) > 1:
-		return usage("%s: one MODEL is wanted, not %d arguments: %s", c.CommandPath(), len(args), strings.Join(args, " ")).withHint("%s", useLine(c))
+		return usage("%s: one MODEL is wanted, not %d arguments: %s", c.Name(), len(args), strings.Join(args, " ")).withHint("%s", useLine(c))
 	}
 	return nil
 }
@@ -235,7 +235,7 @@ func modelArg(c *cobra.Command, args []string) error {
 func oneArg(what string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != 1 {
-			return usage("%s: one argument is wanted, %s, not %d", c.CommandPath(), what, len(args)).withHint("%s", useLine(c))
+			return usage("%s: one argument is wanted, %s, not %d", c.Name(), what, len(args)).withHint("%s", useLine(c))
 		}
 		return nil
 	}
@@ -243,7 +243,7 @@ func oneArg(what string) cobra.PositionalArgs {
 
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usage("%s takes no argument: %s", c.CommandPath(), strings.Join(args, " ")).withHint("%s", useLine(c))
+		return usage("%s takes no argument: %s", c.Name(), strings.Join(args, " ")).withHint("%s", useLine(c))
 	}
 	return nil
 }

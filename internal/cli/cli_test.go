@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/coppice-ml/coppice/checkpoint"
@@ -81,5 +82,27 @@ func TestFlagsAreDocumented(t *testing.T) {
 		if !slices.Contains(names, want) {
 			t.Errorf("there is no command %s", want)
 		}
+	}
+}
+
+// TestErrorsNameTheProgramOnce: Main begins errors with the program's name, so what is
+// wrong with a command's arguments does not.
+func TestErrorsNameTheProgramOnce(t *testing.T) {
+	seen := 0
+	for _, c := range newRoot(newApp(System{})).Commands() {
+		for _, args := range [][]string{nil, {"a", "b", "c", "d"}} {
+			if c.Args == nil {
+				continue
+			}
+			if err := c.Args(c, args); err != nil {
+				seen++
+				if strings.HasPrefix(err.Error(), "coppice") {
+					t.Errorf("%s %v: %v", c.Name(), args, err)
+				}
+			}
+		}
+	}
+	if seen < 20 {
+		t.Errorf("saw %d errors", seen)
 	}
 }

@@ -35,7 +35,7 @@ Commands that take MODEL pull by themselves.`,
   coppice pull --dataset Salesforce/wikitext --include 'wikitext-2-raw-v1/*'`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usage("%s: want one ID, org/name", c.CommandPath()).withHint("%s", useLine(c))
+				return usage("%s: want one ID, org/name", c.Name()).withHint("%s", useLine(c))
 			}
 			return nil
 		},

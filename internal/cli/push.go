@@ -33,7 +33,7 @@ HF_TOKEN or the hub's token file must hold a token with write access.`,
   coppice push smaller me/smaller --results results.json --public`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return usage("%s: want a directory and an ID, me/name", c.CommandPath()).withHint("%s", useLine(c))
+				return usage("%s: want a directory and an ID, me/name", c.Name()).withHint("%s", useLine(c))
 			}
 			return nil
 		},
