@@ -45,7 +45,7 @@ func CountForRatio(layers int, ratio float64) (int, error) {
 		return count, nil
 	}
 	if layers < 2 {
-		return 0, fmt.Errorf("ratio %v: a model of %d layers has none to spare", ratio, layers)
+		return 0, fmt.Errorf("ratio %v: a model of 1 layer has none to spare", ratio)
 	}
 	smallest := math.Ceil(1e4/float64(layers)) / 1e4
 	return 0, fmt.Errorf("ratio %v of %d layers rounds down to none; the smallest ratio that drops one is %v", ratio, layers, smallest)

@@ -76,7 +76,7 @@ func (a *angular) matrix() [][]float64 {
 // blocks is the source of angular.
 func blocks(p *Priced, metric Metric) (reader, error) {
 	if n := p.block(); n < 1 || n >= len(p.layers) {
-		return nil, fmt.Errorf("blocks of %d layers: want at least 1 and fewer than the %d layers there are", n, len(p.layers))
+		return nil, fmt.Errorf("angular: blocks of %d layers: want at least 1 and fewer than the %d layers there are", n, len(p.layers))
 	}
 	return compared(newAngular, noSettings, (*angular).matrix, readBlocks)(p, metric)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/model"
@@ -79,6 +80,9 @@ func newRequest(m *model.Model, run *forest.Runner, opt Options, metrics []Metri
 	if err := r.setLayers(opt); err != nil {
 		return nil, err
 	}
+	if err := r.checkEnough(); err != nil {
+		return nil, err
+	}
 	if err := r.checkData(); err != nil {
 		return nil, err
 	}
@@ -106,6 +110,28 @@ func (r *request) setLayers(opt Options) error {
 	}
 	r.protect = slices.Sorted(slices.Values(opt.Protect))
 	return r.checkIndices("protected layers", r.protect)
+}
+
+// FewLayersError says which metrics score no layer of a list because it has only one.
+type FewLayersError struct{ Metrics []string }
+
+func (e *FewLayersError) Error() string {
+	return strings.Join(e.Metrics, ", ") + ": there is 1 layer, and at least 2 are needed"
+}
+
+// checkEnough wants something left where a metric leaves a layer out, or compares
+// what a block of layers does with what all do.
+func (r *request) checkEnough() error {
+	var names []string
+	for _, metric := range r.metrics {
+		if len(r.layers) < 2 && (metric.Removes || metric.Name == Angular) {
+			names = append(names, metric.Name)
+		}
+	}
+	if names == nil {
+		return nil
+	}
+	return &FewLayersError{names}
 }
 
 func (r *request) checkIndices(what string, layers []int) error {

@@ -35,13 +35,8 @@ func wantDivergence(a *ask) { a.kl = true }
 func perplexityWithout(m *Measurement, layers []int) float64 { return m.loss(layers).Perplexity() }
 func divergenceWithout(m *Measurement, layers []int) float64 { return m.divergence(layers).Mean() }
 
-// newRemovals lists nothing where only one layer is left.
 func (p *Priced) newRemovals() *removals {
-	r := &removals{}
-	if len(p.layers) < 2 {
-		return r
-	}
-	r.candidates = p.candidates(p.layers)
+	r := &removals{candidates: p.candidates(p.layers)}
 	for _, l := range r.candidates {
 		r.asks = append(r.asks, ask{layers: drop(p.layers, l)})
 	}

@@ -221,6 +221,9 @@ func (p Prune) plan(ctx context.Context, env Env, s *Session) (prune.Plan, error
 
 // rounds says how many layers go, a round at a time.
 func (p Prune) rounds(spec *model.Spec) ([]int, error) {
+	if spec.Layers < 2 {
+		return nil, wrong("the model has 1 layer, and none to spare").with("pruning takes a model of at least 2 layers")
+	}
 	switch {
 	case p.Iterative != "":
 		schedule, err := prune.ParseSchedule(p.Iterative)

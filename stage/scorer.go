@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -51,7 +52,12 @@ func (sc *scorer) close() { _ = sc.store.Close() }
 func (sc *scorer) price(metrics []string, keep, protect []int) (*score.Priced, error) {
 	opt := sc.opt
 	opt.Metrics, opt.Layers, opt.Protect = metrics, keep, protect
-	return score.Price(sc.Model, sc.Runner, opt)
+	priced, err := score.Price(sc.Model, sc.Runner, opt)
+	var few *score.FewLayersError
+	if errors.As(err, &few) {
+		return nil, wrong("%w", err).with("ask for metrics that look at a layer by itself, such as %s or %s", score.BI, score.MagnitudeL1)
+	}
+	return priced, err
 }
 
 // ask says what the metrics will take, before they start, and asks about long work.
