@@ -33,7 +33,7 @@ func (m Matrix) draw() (*picture, error) {
 		for j, v := range row {
 			if !math.IsNaN(v) {
 				at := xy{float64(j), float64(i)}
-				out.add(cell(greyOf(rank(v, sorted)), xy{at.x - .5, at.y - .5}, xy{at.x + .5, at.y + .5}))
+				out.add(cell(greyOf(rank(v, sorted)), xy{at.x - .5, at.y - .5}, xy{at.x + .5, at.y + .5}, m.under(i, j)))
 			}
 		}
 	}
@@ -47,12 +47,24 @@ func (m Matrix) draw() (*picture, error) {
 	return out, nil
 }
 
+// under is how far a cell goes on below those that are drawn over it, so that no paper
+// shines through where their edges meet within a pixel.
+func (m Matrix) under(i, j int) (more vg.Point) {
+	if j+1 < len(m.Values[i]) && !math.IsNaN(m.Values[i][j+1]) {
+		more.X = 1
+	}
+	if i+1 < len(m.Values) && j < len(m.Values[i+1]) && !math.IsNaN(m.Values[i+1][j]) {
+		more.Y = 1
+	}
+	return more
+}
+
 // sorted are the values, each once.
 func (m Matrix) sorted() (values []float64) {
 	for _, row := range m.Values {
 		for _, v := range row {
 			if !math.IsNaN(v) {
-				values = append(values, v)
+				values = append(values, exact(v))
 			}
 		}
 	}
@@ -60,9 +72,13 @@ func (m Matrix) sorted() (values []float64) {
 	return slices.Compact(values)
 }
 
+// exact takes the last digits from a value, which differ where the same was computed in
+// another order: similarities of a depth with itself have one grey.
+func exact(v float64) float64 { return math.Round(v*1e12) / 1e12 }
+
 // rank is the place of a value among all, 0 to 1.
 func rank(v float64, sorted []float64) float64 {
-	at, found := slices.BinarySearch(sorted, v)
+	at, found := slices.BinarySearch(sorted, exact(v))
 	if !found {
 		return math.NaN()
 	}
@@ -93,7 +109,7 @@ func scale(sorted []float64) *chart {
 	const steps, parts = 32, 6
 	for i := range steps + 1 {
 		at := float64(i) / steps
-		p.add(cell(greyOf(at), xy{0, max(0, at-.5/steps)}, xy{1, min(1, at+.5/steps)}))
+		p.add(cell(greyOf(at), xy{0, max(0, at-.5/steps)}, xy{1, 1}, vg.Point{})) // the next one covers the rest
 	}
 	var ticks []tick
 	for i := range parts + 1 {

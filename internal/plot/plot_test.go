@@ -68,6 +68,46 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// TestCellsMeet: no line of paper runs between cells of a matrix.
+func TestCellsMeet(t *testing.T) {
+	const size = 13 // too many for numbers in them
+	values := slices.Repeat([][]float64{slices.Repeat([]float64{1}, size)}, size)
+	values[0] = slices.Repeat([]float64{0}, size)
+	values[3] = slices.Repeat([]float64{1 + 1e-15}, size)
+	path := filepath.Join(t.TempDir(), "a.png")
+	if err := Write(path, false, "", Matrix{Title: "cka", Values: values}); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	picture, err := png.Decode(bytes.NewReader(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wide, high := picture.Bounds().Dx(), picture.Bounds().Dy()
+	dark := func(x, y int) bool { r, _, _, _ := picture.At(x, y).RGBA(); return r < 0x300 }
+	across, up := 0, 0
+	for y, run := 0, 0; y < high; y, run = y+1, 0 {
+		for x := range wide {
+			if run++; !dark(x, y) {
+				run = 0
+			}
+			across = max(across, run)
+		}
+	}
+	for y, run := 0, 0; y < high; y++ {
+		if run++; !dark(wide/3, y) {
+			run = 0
+		}
+		up = max(up, run)
+	}
+	if across < wide/2 || up < high/2 {
+		t.Errorf("of %d x %d pixels %d beside and %d above each other are black", wide, high, across, up)
+	}
+}
+
 func TestWriteRefuses(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o644); err != nil {

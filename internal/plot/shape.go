@@ -36,11 +36,11 @@ func errorBar(style draw.LineStyle, p xy, by float64) shape {
 	}}
 }
 
-// cell is a rectangle between two corners.
-func cell(fill color.Color, low, high xy) shape {
+// cell is a rectangle between two corners, and so much more of paper beyond the second.
+func cell(fill color.Color, low, high xy, more vg.Point) shape {
 	return shape{[]xy{low, high}, vg.Rectangle{}, func(c *draw.Canvas, at []vg.Point) {
 		c.SetColor(fill)
-		c.Fill(vg.Rectangle{Min: at[0], Max: at[1]}.Path())
+		c.Fill(vg.Rectangle{Min: at[0], Max: at[1].Add(more)}.Path())
 	}}
 }
 
