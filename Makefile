@@ -60,7 +60,7 @@ sapling-figures: build
 # mask what lies there, which -race would have checked as a pointer.
 VECTORS := github.com/coppice-ml/coppice/engine/cpu
 race:
-	CGO_ENABLED=1 $(GO) test -race -gcflags=$(VECTORS)=-d=checkptr=0 -gcflags=simd/archsimd=-d=checkptr=0 ./engine/... ./forest ./score ./generate ./checkpoint ./tokenizer ./hub
+	CGO_ENABLED=1 $(GO) test -race -timeout 60m -gcflags=$(VECTORS)=-d=checkptr=0 -gcflags=simd/archsimd=-d=checkptr=0 ./engine/... ./forest ./score ./generate ./checkpoint ./tokenizer ./hub
 
 # Seeds and what was found before are tests like others; this looks for more.
 FUZZTIME ?= 1s
