@@ -5,6 +5,8 @@ import (
 	"math"
 	"strings"
 	"testing"
+
+	"github.com/coppice-ml/coppice/internal/testkit"
 )
 
 // engines has one engine for each provider of this machine, by its name, with
@@ -68,9 +70,18 @@ func dot64(s shape, row, b []float32, j int) (sum float64) {
 	return sum
 }
 
+// oneWorker leaves a test of long arithmetic on one thread to runs without the race
+// detector, which would find nothing there in many minutes.
+func oneWorker(t *testing.T) {
+	if testkit.Race {
+		t.Skip("one worker does it all: there is nothing to race with")
+	}
+}
+
 // TestRowsAreIndependent checks what batch invariance rests on: a row's bits do
 // not depend on how many rows there are or where it stands.
 func TestRowsAreIndependent(t *testing.T) {
+	oneWorker(t)
 	for name, e := range engines(t) {
 		for _, s := range []shape{{n: 172, k: 64}, {n: 512, k: 2048}, {n: 2048, k: 512}, {n: 576, k: 1536}, {n: 64, k: 512, plain: true}, {n: 64, k: 256, plain: true}, {n: 128, k: 64, plain: true}} {
 			t.Run(fmt.Sprintf("%s/%+v", name, s), func(t *testing.T) {
@@ -105,6 +116,7 @@ func sameFloats(a, b []float32) bool {
 // TestNarrow holds products of few rows, computed by columns, to the same bits
 // as the whole product.
 func TestNarrow(t *testing.T) {
+	oneWorker(t)
 	for _, c := range []Options{{DType: "float32"}, {DType: "bfloat16"}, {DType: "float32", OneDNN: "off"}, {DType: "float32", OneDNN: "off", Kernels: "AVX2"}, {DType: "float32", OneDNN: "off", Kernels: "scalar"}, {DType: "bfloat16", Kernels: "scalar"}} {
 		if kernelsNamed(c.Kernels) == nil {
 			continue
