@@ -89,7 +89,7 @@ func checkOutput(out string, force bool) error {
 	case err != nil:
 		return err
 	case !force:
-		return fmt.Errorf("%w: choose another name, or replace it with --force", ErrExists)
+		return ErrExists
 	}
 	return replaceable(out)
 }
@@ -98,7 +98,7 @@ func checkOutput(out string, force bool) error {
 // a mistyped path must never cost a home directory.
 func replaceable(out string) error {
 	refuse := func(why string) error {
-		return fmt.Errorf("%w and %s, so --force will not replace it; choose another name, or remove it yourself", ErrNotOurs, why)
+		return fmt.Errorf("%w and %s, so --force will not replace it", ErrNotOurs, why)
 	}
 	entries, err := os.ReadDir(out)
 	if err != nil {

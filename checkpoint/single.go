@@ -84,17 +84,17 @@ func CheckFile(out, kind string, force bool) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := os.Lstat(out); err == nil {
-			return fmt.Errorf("%w, a link to nowhere: choose another name", ErrExists)
+			return fmt.Errorf("%w, a link to nowhere", ErrNotOurs)
 		}
 		return nil
 	case err != nil:
 		return err
 	case info.IsDir():
-		return fmt.Errorf("%w and is a directory: name a file", ErrExists)
+		return fmt.Errorf("%w and is a directory", ErrNotOurs)
 	case !force:
-		return fmt.Errorf("%w: choose another name, or replace it with --force", ErrExists)
+		return ErrExists
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%w and is no regular file: choose another name", ErrExists)
+		return fmt.Errorf("%w and is no regular file", ErrNotOurs)
 	}
 	f, err := os.Open(out)
 	if err != nil {
@@ -103,7 +103,7 @@ func CheckFile(out, kind string, force bool) error {
 	defer f.Close()
 	have := make([]byte, len(kind))
 	if _, err := io.ReadFull(f, have); err != nil || string(have) != kind {
-		return fmt.Errorf("%w and does not begin with %s, so --force will not replace it; choose another name, or remove it yourself", ErrExists, kind)
+		return fmt.Errorf("%w and does not begin with %s, so --force will not replace it", ErrNotOurs, kind)
 	}
 	return nil
 }

@@ -85,7 +85,7 @@ func TestWriteFileFails(t *testing.T) {
 		{"disk that fills up", t.Context(), "", all, none.WithCopy(full), checkpoint.ErrNoSpace, "free some and run it again"},
 		{"a part that cannot be made", t.Context(), "", broken, none, nil, "no such row"},
 		{"cancelled", gone, "", all, none, stopped, "stopped"},
-		{"an output that exists", t.Context(), "old.gguf", all, none, checkpoint.ErrExists, "--force"},
+		{"an output that exists", t.Context(), "old.gguf", all, none, checkpoint.ErrExists, "output exists"},
 		{"a directory", t.Context(), "folder", all, checkpoint.WriteOptions{Force: true}, checkpoint.ErrExists, "is a directory"},
 		{"another kind of file", t.Context(), "letter.txt", all, checkpoint.WriteOptions{Force: true}, checkpoint.ErrExists, "does not begin with GGUF"},
 		{"a link to nowhere", t.Context(), "link", all, checkpoint.WriteOptions{Force: true}, checkpoint.ErrExists, "link to nowhere"},

@@ -47,8 +47,8 @@ func TestWriteExists(t *testing.T) {
 		ok    bool
 		want  string
 	}{
-		{"checkpoint", map[string]string{"config.json": "{}", "model.safetensors": "old"}, false, false, "--force"},
-		{"empty", nil, false, false, "--force"},
+		{"checkpoint", map[string]string{"config.json": "{}", "model.safetensors": "old"}, false, false, "output exists"},
+		{"empty", nil, false, false, "output exists"},
 		{"checkpoint, forced", map[string]string{"config.json": "{}", "model.safetensors": "old", "coppice_plan.json": "{}"}, true, true, ""},
 		{"empty, forced", nil, true, true, ""},
 		{"documents, forced", map[string]string{"letter.odt": "dear"}, true, false, "letter.odt"},

@@ -23,7 +23,7 @@ func Explain(err error) error {
 		is     error
 		remedy string
 	}{
-		{checkpoint.ErrNotOurs, "name another {out}"},
+		{checkpoint.ErrNotOurs, "name another {out}, or remove that yourself"},
 		{checkpoint.ErrExists, "name another {out}, or replace it with {force}"},
 		{checkpoint.ErrInside, "name an {out} beside the model's directory"},
 		{syscall.EFBIG, "the size of files is limited here (ulimit -f)"},

@@ -3,7 +3,6 @@ package stage
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -77,7 +76,7 @@ func (e Export) name() string {
 // checkOut refuses outputs that exist, before a model is downloaded or read.
 func (e Export) checkOut() error {
 	if err := checkpoint.CheckFile(e.file(), export.Magic, e.Force); err != nil {
-		return fmt.Errorf("%s: %w", e.file(), err)
+		return e.taken(e.file(), err)
 	}
 	if e.Ollama == "" {
 		return nil
@@ -87,9 +86,25 @@ func (e Export) checkOut() error {
 		return failed("{ollama} %s is a file", e.Ollama).with("name a directory")
 	}
 	if err := checkpoint.CheckFile(filepath.Join(e.Ollama, modelfile), "", e.Force); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Join(e.Ollama, modelfile), err)
+		return e.taken(filepath.Join(e.Ollama, modelfile), err)
 	}
 	return nil
+}
+
+// taken says what to do about an output that is in the way.
+func (e Export) taken(path string, err error) error {
+	field := "{gguf}"
+	if e.GGUF == "" || filepath.Base(path) == modelfile {
+		field = "{ollama}"
+	}
+	p := failed("%s: %w", path, err)
+	switch {
+	case errors.Is(err, checkpoint.ErrNotOurs):
+		return p.with("name another " + field + ", or remove that yourself")
+	case errors.Is(err, checkpoint.ErrExists):
+		return p.with("name another " + field + ", or replace it with {force}")
+	}
+	return p
 }
 
 // Run writes the files. Nothing appears under their names before it is complete,

@@ -65,6 +65,13 @@ func (i Init) Run(ctx context.Context, env Env) (*report.Written, error) {
 		dir, name = filepath.Split(i.Config)
 	}
 	raw, err := os.ReadFile(filepath.Join(dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		missing := filepath.Join(dir, name)
+		if _, err := os.Stat(i.Config); err != nil {
+			missing = i.Config
+		}
+		return nil, failed("%s: there is no such file", missing).with("name a config.json, or a directory that holds one")
+	}
 	if err != nil {
 		return nil, err
 	}

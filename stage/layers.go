@@ -125,6 +125,9 @@ func readPlan(path string, spec *model.Spec) (prune.Plan, error) {
 	}
 	p, err := prune.ReadPlan(path)
 	var file *fs.PathError
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, failed("plan %s: there is no such file", path).with("`coppice prune MODEL --dry-run --json` prints one, and prune --out leaves one in what it writes")
+	}
 	if errors.As(err, &file) {
 		return p, fmt.Errorf("plan %s: %w", path, file.Err)
 	}

@@ -172,6 +172,11 @@ func (p Prune) checkOut(dir string) error {
 		return nil
 	case err == nil && !p.Force && !isEmpty(p.Out):
 		return fmt.Errorf("%s: %w", p.Out, checkpoint.ErrExists)
+	case err == nil && p.Force:
+		if err := checkpoint.CheckReplaceable(p.Out); err != nil {
+			return fmt.Errorf("%s: %w", p.Out, err)
+		}
+		return nil
 	}
 	return err
 }
@@ -381,6 +386,9 @@ func (p Prune) byRanking(spec *model.Spec, protect []int, n int) (prune.Plan, er
 
 func (p Prune) readRanking() (report.Ranking, error) {
 	rankings, err := report.ReadRankings(p.Ranking)
+	if errors.Is(err, fs.ErrNotExist) {
+		return report.Ranking{}, failed("{ranking} %s: there is no such file", p.Ranking).with("`coppice score MODEL --json` prints rankings for it")
+	}
 	if err != nil {
 		return report.Ranking{}, err
 	}

@@ -40,7 +40,7 @@ func (p Push) Prepare(ctx context.Context, env Env) (*Upload, error) {
 		return nil, wrong("%s: a push goes to main", p.ID).with("leave out the @%s", repo.Revision)
 	}
 	if err := isDir(p.Dir); err != nil {
-		return nil, err
+		return nil, failed("%s", err).with("name the directory of a checkpoint, such as prune writes")
 	}
 	// What others could not load is not published.
 	c, err := checkpoint.Open(p.Dir, checkpoint.WithHashCache(env.Cache))

@@ -248,7 +248,10 @@ func (d *taskData) docs(ctx context.Context, t *eval.Task, split string) ([]eval
 
 // unreachable adds what else can be done to an error of the hub.
 func unreachable(t *eval.Task, err error) error {
-	err = hubError(fmt.Errorf("task %s: dataset %s: %w", t.Name, t.DatasetPath, err))
+	if !strings.HasPrefix(err.Error(), t.DatasetPath+": ") {
+		err = fmt.Errorf("%s: %w", t.DatasetPath, err)
+	}
+	err = hubError(fmt.Errorf("task %s: dataset %w", t.Name, err))
 	const offline = "files that are here already are read with {data_dir}"
 	var p *Problem
 	var e *hub.Error

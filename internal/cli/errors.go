@@ -11,6 +11,7 @@ import (
 
 	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/internal/nearest"
+	"github.com/coppice-ml/coppice/run"
 	"github.com/coppice-ml/coppice/stage"
 )
 
@@ -106,7 +107,11 @@ func describe(err error) (message, hint string) {
 	if errors.As(err, &h) {
 		return err.Error(), h.hint
 	}
-	return stage.Describe(err, flagName)
+	message, hint = stage.Describe(err, flagName)
+	if errors.As(err, new(*run.RefusedError)) {
+		hint = "" // each of its problems has one
+	}
+	return message, hint
 }
 
 // invalidValue says which kind of value a flag wants.

@@ -62,7 +62,7 @@ and results.PLAN.json, beside it, that of each plan.
 	evalFlags(c, &o)
 	allFlag(c, &all)
 	exclusive(c, "show", "tasks")
-	layerFlags(c, &o.Layers)
+	layerFlags(c, flagsLayers, &o.Layers)
 	engineFlags(c, &o.Engine)
 	adapterFlag(c, &o.Engine)
 	return c

@@ -62,7 +62,7 @@ and the GGUF file beside it unless --gguf says where that goes.`,
 	f.StringVar(&o.Ollama, "ollama", "", "directory for ollama's Modelfile")
 	f.StringVar(&o.Type, "type", "auto", "of the matrices: "+strings.Join(stage.ExportTypes(), ", "))
 	f.BoolVar(&o.Force, "force", false, "replace files that exist")
-	layerFlags(c, &o.Layers)
+	layerFlags(c, flagsLayers, &o.Layers)
 	nonEmpty(c, "gguf", "ollama", "type", "out")
 	exclusive(c, "gguf", "out")
 	return c

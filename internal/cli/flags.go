@@ -82,10 +82,10 @@ func fieldFlag(f *pflag.FlagSet, field *string, help string) {
 	f.Lookup("field").DefValue = "text"
 }
 
-// layerFlags choose a pruning that is run without being written.
-func layerFlags(c *cobra.Command, l *stage.Layers) {
-	cutFlags(c, &l.Cut)
-	inGroup(c.Flags(), flagsLayers, func(f *pflag.FlagSet) {
+// layerFlags choose a pruning, under a title that says what becomes of it.
+func layerFlags(c *cobra.Command, title string, l *stage.Layers) {
+	cutFlags(c, title, &l.Cut)
+	inGroup(c.Flags(), title, func(f *pflag.FlagSet) {
 		f.StringVar(&l.Keep, "keep", "", "layers to keep; the rest is left out")
 	})
 	nonEmpty(c, "keep")
@@ -93,8 +93,8 @@ func layerFlags(c *cobra.Command, l *stage.Layers) {
 }
 
 // cutFlags are those without --keep, for a command in which that means something else.
-func cutFlags(c *cobra.Command, l *stage.Cut) {
-	inGroup(c.Flags(), flagsLayers, func(f *pflag.FlagSet) {
+func cutFlags(c *cobra.Command, title string, l *stage.Cut) {
+	inGroup(c.Flags(), title, func(f *pflag.FlagSet) {
 		f.StringVar(&l.Drop, "drop", "", "layers to leave out, such as 3,7,24-31")
 		f.StringVar(&l.Plan, "plan", "", "a plan file, as prune writes it, or the directory of what it wrote")
 	})

@@ -71,7 +71,7 @@ that ran out of tokens. The same command goes on where it was interrupted.`,
 	exclusive(c, "tokens", "data")
 	exclusive(c, "tokens", "chat")
 	chatFlags(c, &o.Chat)
-	layerFlags(c, &o.Layers)
+	layerFlags(c, flagsLayers, &o.Layers)
 	engineFlags(c, &o.Engine)
 	adapterFlag(c, &o.Engine)
 	return c

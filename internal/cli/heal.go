@@ -60,7 +60,7 @@ same command goes on from there as if nothing had happened.`,
 	f.StringVar(&o.Out, "out", "", "directory for the result and what training keeps")
 	f.BoolVar(&o.Force, "force", false, "start over, whatever --out holds of an earlier run")
 	f.StringVar(&o.Method, "method", o.Method, "partial, lora or full")
-	cutFlags(c, &o.Layers)
+	cutFlags(c, flagsLayers, &o.Layers)
 	engineFlags(c, &o.Engine)
 	inGroup(f, flagsTrain, o.trainedFlags)
 	inGroup(f, flagsData, o.trainDataFlags)
@@ -229,6 +229,6 @@ func printHealed(a *app, d report.Healed) error {
 			return err
 		}
 	}
-	a.note("wrote %s: %s, the values of step %d of %d", d.Path, d.Method, d.Kept, d.Steps)
+	a.note("in %s: %s, the values of step %d of %d", d.Path, d.Method, d.Kept, d.Steps)
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 // Titles of groups of flags, in the order of the help.
 const (
 	flagsLayers = "A pruning that is run without being written"
+	flagsNamed  = "Which layers, by their numbers"
 	flagsData   = "Data"
 	flagsEngine = "How the model is run"
 	flagsTrain  = "What trains"
@@ -84,7 +85,7 @@ func example(line string, columns int) string {
 
 // flagsHelp lists the flags, a command's own first.
 func flagsHelp(b *strings.Builder, c *cobra.Command, columns int) {
-	for _, title := range []string{"", flagsTrain, flagsSteps, flagsLife, flagsLayers, flagsData, flagsEngine, flagsOutput} {
+	for _, title := range []string{"", flagsTrain, flagsSteps, flagsLife, flagsNamed, flagsLayers, flagsData, flagsEngine, flagsOutput} {
 		var lines strings.Builder
 		c.Flags().VisitAll(func(f *pflag.Flag) {
 			if groupOf(f) == title && !f.Hidden {

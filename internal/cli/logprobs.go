@@ -30,7 +30,7 @@ their SHA-256, and --tokens-out writes them down.`,
 	}
 	a.workFlags(c)
 	dataFlags(c, &o.Data, false)
-	layerFlags(c, &o.Layers)
+	layerFlags(c, flagsLayers, &o.Layers)
 	engineFlags(c, &o.Engine)
 	adapterFlag(c, &o.Engine)
 	return c

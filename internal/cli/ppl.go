@@ -51,7 +51,7 @@ of the text is left out. The result says which it is.`,
 	c.Flags().StringVar(&o.TokensOut, "tokens-out", "", "write the ids of the windows to this new file, for --tokens")
 	c.Flags().StringVar(&o.Convention, "convention", stage.CoppicePPL, "what is scored: "+stage.CoppicePPL+" or "+stage.LlamaCppPPL)
 	nonEmpty(c, "data", "field", "tokens-out", "convention")
-	layerFlags(c, &o.Layers)
+	layerFlags(c, flagsLayers, &o.Layers)
 	engineFlags(c, &o.Engine)
 	adapterFlag(c, &o.Engine)
 	return c

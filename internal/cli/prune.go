@@ -44,7 +44,7 @@ appears complete or not at all.`,
 	a.workFlags(c)
 	f := c.Flags()
 	f.StringVar(&o.Out, "out", "", "directory to write")
-	layerFlags(c, &o.Layers)
+	layerFlags(c, flagsNamed, &o.Layers)
 	f.StringVar(&o.By, "by", "", "metric that orders the layers: "+strings.Join(stage.MetricNames(), ", "))
 	f.Lookup("by").DefValue = stage.DefaultMetric
 	f.StringVar(&o.Ranking, "ranking", "", "file that orders the layers, as score --json prints it (several in it: --by picks one)")
