@@ -154,7 +154,7 @@ func (p *Plan) limits(o Options) error {
 		}
 	}
 	if free, ok := stage.FreeDisk(o.Out); ok && p.Disk > free {
-		return &RefusedError{[]error{fmt.Errorf("--out %s: the run takes about %d MB of disk, and %d MB are free", o.Out, p.Disk>>20, free>>20)}}
+		return &RefusedError{[]error{fmt.Errorf("--out %s: the run takes about %d MB of disk, and %d MB are free; free some space, or name an --out on another disk", o.Out, p.Disk>>20, free>>20)}}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ package wholefile
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -29,6 +30,10 @@ func Write(path string, write func(*os.File) error) error {
 	}
 	if err == nil {
 		err = f.Sync()
+	}
+	var at *fs.PathError
+	if errors.As(err, &at) && at.Path == f.Name() { // which nobody knows
+		err = at.Err
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -35,6 +36,14 @@ func TestFails(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil || len(entries) != 1 {
 		t.Errorf("left behind: %v, %v", entries, err)
+	}
+	err = Write(path, func(f *os.File) error {
+		_ = f.Close()
+		_, err := f.WriteString("late")
+		return err
+	})
+	if !errors.Is(err, os.ErrClosed) || strings.Contains(err.Error(), "write "+filepath.Dir(path)+"/.result.json") {
+		t.Errorf("error %v: want it to name %s alone", err, path)
 	}
 	if err := Bytes(filepath.Join(path, "below"), nil); err == nil {
 		t.Error("a file below a file")
