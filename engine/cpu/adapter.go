@@ -151,10 +151,13 @@ type lowBack struct {
 // is not wanted. What it returns is good until the next call.
 func (f *forward) linearBack(w *worker, x *matrix, n int, dy operand, at span, dx []float32, first bool) (b lowBack) {
 	s := shape{n: x.in, k: x.out, plain: true}
+	add := f.e.adder()
 	switch {
 	case dx == nil:
 	case first:
 		f.e.mul.product(w, s, n, dy, x.operand, dx)
+	case add != nil:
+		add.productInto(w, s, n, 0, x.in, dy, x.operand, writeAdd, dx)
 	default:
 		part := w.adapter.part.floats(n * x.in)
 		f.e.mul.product(w, s, n, dy, x.operand, part)

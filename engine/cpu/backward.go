@@ -144,6 +144,7 @@ func (b *backward) prepare() {
 	b.weights.add(b.l.query, b.pq, xq, m)
 	b.weights.add(b.l.key, b.pk, b.x, n)
 	b.weights.add(b.l.value, b.pv, b.x, n)
+	b.weights.begin()
 	segments := len(b.f.b.Segments)
 	for i, p := range [...][2]int{{m, b.tile}, {segments * s.KVHeads, 1}, {segments, 1}, {m, b.tile}, {n, b.tile}, {b.weights.blocks(), 1}, {b.sums.width, sumRun}} {
 		b.phases[i].n, b.phases[i].step = p[0], p[1]
@@ -167,6 +168,8 @@ func (b *backward) places() {
 			return [2]int{-1, -1}
 		}
 		a := x.adapter
+		a.a.fill()
+		a.b.fill()
 		return [2]int{v.want(a.a.grad), v.want(a.b.grad[a.row*a.rank():][:x.out*a.rank()])}
 	}
 	l := b.l

@@ -130,6 +130,7 @@ func (x *embedding) back(at []int32, offset int, d []float32) error {
 	if x.trained == nil {
 		return nil
 	}
+	x.trained.fill()
 	return x.e.pool.split(x.width, 256, 16, func(w *worker, lo, hi int) {
 		row := w.row.floats(hi - lo)
 		for i, r := range at {

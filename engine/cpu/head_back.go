@@ -20,17 +20,19 @@ type headGrad struct {
 	weights []float32
 	distil  *distillation // or nil
 
-	lo, n  int         // the chunk's rows in targets.rows
-	x      operand     // [n, D] their norms
-	logits [][]float32 // by block [n, width]: logits, then their gradients
-	half   [][]uint16  // the gradients as matrix inputs, where those are bfloat16
-	room   []float32
-	room16 []uint16
-	dn     []float32 // [n, D] the norms' gradients
-	sums   []float32 // [n] of the weights of each row's targets
-	roots  []float32 // [n] by which the norm multiplies a row
-	means  []float32 // [n] which it takes off before, 0 where it does not
-	losses []float64 // [n]
+	lo, n   int         // the chunk's rows in targets.rows
+	x       operand     // [n, D] their norms
+	logits  [][]float32 // by block [n, width]: logits, then their gradients
+	half    [][]uint16  // the gradients as matrix inputs, where those are bfloat16
+	room    []float32
+	room16  []uint16
+	dn      []float32 // [n, D] the norms' gradients
+	sums    []float32 // [n] of the weights of each row's targets
+	roots   []float32 // [n] by which the norm multiplies a row
+	means   []float32 // [n] which it takes off before, 0 where it does not
+	losses  []float64 // [n]
+	columns bool      // workers share columns of dn, not rows
+	empty   bool      // the projection's gradient is, and the chunk's is the first to be written
 
 	job job
 }
@@ -67,10 +69,17 @@ func (g *headGrad) run(h *head, x, dx engine.Hidden) (loss float64, err error) {
 	if dx != nil {
 		g.dx = floats(dx, x.Rows(), d)
 	}
+	if t := h.projection; t != nil && len(g.targets.rows) > 0 {
+		if h.perRow != nil {
+			t.fill() // see projectionGrad
+		}
+		g.empty, t.empty = t.empty, false
+	}
 	for g.lo = 0; g.lo < len(g.targets.rows) && err == nil; g.lo += g.n {
 		g.n = min(reduceRows, len(g.targets.rows)-g.lo)
 		g.prepare()
 		err = g.e.pool.run(&g.job)
+		g.empty = false
 		for _, l := range g.losses {
 			loss += l
 		}
@@ -115,6 +124,9 @@ func (g *headGrad) prepare() {
 	g.e.pool.evenly(&ph[2], g.n, rowTile, 1)
 	ph[3].n, ph[3].step = blocks, 1
 	g.e.pool.evenly(&ph[4], backs, rowTile, q)
+	if g.columns = backs > 0 && g.e.adder() != nil && h.whole.bf16 != nil; g.columns {
+		g.e.pool.evenly(&ph[4], d, rowTile, q)
+	}
 	ph[5].n, ph[5].step = 0, normColumns
 	if h.normGrad != nil || h.biasGrad != nil {
 		ph[5].n = d
@@ -285,10 +297,26 @@ func (g *headGrad) block(b int) operand {
 // through is dw - u (u dw): the products hold the 1 / |w| already.
 func (g *headGrad) projectionGrad(w *worker, b, width int) {
 	d := g.h.s.Hidden
-	for lo := 0; lo < width; lo += reduceBlock {
-		m, first := min(reduceBlock, width-lo), (b*headBlock+lo)*d
+	block, add := reduceBlock, g.e.adder()
+	if g.h.perRow != nil {
+		add = nil
+	}
+	if add != nil {
+		block = addBlock
+	}
+	for lo := 0; lo < width; lo += block {
+		m, first := min(block, width-lo), (b*headBlock+lo)*d
+		s, dy, grad := shape{n: d, k: g.n, stride: width}, g.block(b).from(lo), g.h.projection.grad[first:][:m*d]
+		if add != nil {
+			how := writeAdd
+			if g.empty {
+				how = writePast
+			}
+			add.reduceInto(w, s, m, dy, g.x, how, grad)
+			continue
+		}
 		part := w.headBack.part.floats(m * d)
-		g.e.mul.reduce(w, shape{n: d, k: g.n, stride: width}, m, g.block(b).from(lo), g.x, part)
+		g.e.mul.reduce(w, s, m, dy, g.x, part)
 		if g.h.perRow != nil {
 			row := w.row.floats(d)
 			for i := range m {
@@ -299,7 +327,6 @@ func (g *headGrad) projectionGrad(w *worker, b, width int) {
 				g.e.k.add(dw, dw, row)
 			}
 		}
-		grad := g.h.projection.grad[first:][:m*d]
 		g.e.k.add(grad, grad, part)
 	}
 }
@@ -307,6 +334,10 @@ func (g *headGrad) projectionGrad(w *worker, b, width int) {
 // inputs computes the gradients of the norms of rows [lo, hi) of the chunk.
 func (g *headGrad) inputs(w *worker, lo, hi int) {
 	d, n := g.h.s.Hidden, hi-lo
+	if g.columns {
+		g.inputColumns(w, lo, hi)
+		return
+	}
 	into := g.dn[lo*d:]
 	for b := range g.logits {
 		column, width := b*headBlock, len(g.logits[b])/g.n
@@ -315,6 +346,19 @@ func (g *headGrad) inputs(w *worker, lo, hi int) {
 			g.e.k.add(g.dn[lo*d:hi*d], g.dn[lo*d:hi*d], into[:n*d])
 		}
 		into = w.headBack.part.floats(n * d)
+	}
+	w.lap(lapProducts)
+}
+
+// inputColumns computes columns [lo, hi) of those gradients: what is laid out of the
+// weights serves all rows, and what sums are added to stays in the second cache.
+func (g *headGrad) inputColumns(w *worker, lo, hi int) {
+	how := writeOver
+	for b := range g.logits {
+		column, width := b*headBlock, len(g.logits[b])/g.n
+		s := shape{n: g.h.s.Hidden, k: width, plain: true}
+		g.e.adder().productInto(w, s, g.n, lo, hi, g.block(b), g.h.block(w, column, column+width), how, g.dn)
+		how = writeAdd
 	}
 	w.lap(lapProducts)
 }

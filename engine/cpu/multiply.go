@@ -61,6 +61,33 @@ type multiplier interface {
 	stopWorker(worker int)
 }
 
+// adder is a multiplier that can add products of bfloat16 to what dst has: each sum is
+// made as product or reduce makes it and then added.
+type adder interface {
+	// productInto is columns [lo, hi) of product.
+	productInto(w *worker, s shape, m, lo, hi int, a, b operand, how writing, dst []float32)
+	// reduceInto is reduce.
+	reduceInto(w *worker, s shape, m int, a, b operand, how writing, dst []float32)
+}
+
+// writing is what becomes of what memory has where sums are written.
+type writing int
+
+const (
+	writeOver writing = iota
+	writeAdd
+	writePast // over it and, where whole cache lines are, past the caches: nobody reads it soon
+)
+
+// adder is the engine's, nil where it has none.
+func (e *Engine) adder() adder {
+	if !e.half {
+		return nil
+	}
+	add, _ := e.mul.(adder)
+	return add
+}
+
 // shape is a product without its number of rows.
 type shape struct {
 	n, k  int

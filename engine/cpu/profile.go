@@ -22,12 +22,13 @@ const (
 	lapHead
 	lapGram
 	lapGradients
+	lapOptimizer
 	lapWait
 	laps
 )
 
 func lapNames() [laps]string {
-	return [laps]string{"products", "norms", "rotary", "gathering keys", "attention products", "attention softmax", "activation", "residual", "head softmax", "Gram matrices", "sums over rows", "waiting"}
+	return [laps]string{"products", "norms", "rotary", "gathering keys", "attention products", "attention softmax", "activation", "residual", "head softmax", "Gram matrices", "sums over rows", "optimizer", "waiting"}
 }
 
 // profile adds up the laps of all workers, in nanoseconds.

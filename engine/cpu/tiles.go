@@ -45,7 +45,9 @@ func (t tiles) product(w *worker, s shape, m int, a, b operand, dst []float32) {
 	case a.bf16 == nil:
 		t.multiplier.product(w, s, m, a, b, dst)
 	case s.plain:
-		tilePlain(w, s, m, a.bf16, b.bf16, dst)
+		tilePlain(w, s, m, 0, s.n, writeOver, a.bf16, b.bf16, dst)
+	case s.n <= tilePair && m > tilePair:
+		tileTurned(w, s, m, s.n, writeOver, a.bf16, b.bf16, dst)
 	default:
 		tileColumns(w, s, m, 0, s.n, a.bf16, b.bf16, dst)
 	}
@@ -82,7 +84,24 @@ func (t tiles) reduce(w *worker, s shape, m int, a, b operand, dst []float32) {
 		t.multiplier.reduce(w, s, m, a, b, dst)
 		return
 	}
-	tileReduce(w, s, m, a.bf16, b.bf16, dst)
+	tileReduce(w, s, m, writeOver, a.bf16, b.bf16, dst)
+}
+
+// productInto implements adder.
+func (tiles) productInto(w *worker, s shape, m, lo, hi int, a, b operand, how writing, dst []float32) {
+	if s.plain {
+		tilePlain(w, s, m, lo, hi, how, a.bf16, b.bf16, dst)
+		return
+	}
+	for ; lo < hi; lo += rowTile {
+		part := shape{n: min(rowTile, hi-lo), k: s.k}
+		tileTurned(w, part, m, s.n, how, a.bf16, b.bf16[lo*s.k:], dst[lo:])
+	}
+}
+
+// reduceInto implements adder.
+func (tiles) reduceInto(w *worker, s shape, m int, a, b operand, how writing, dst []float32) {
+	tileReduce(w, s, m, how, a.bf16, b.bf16, dst)
 }
 
 // tileColumns sets columns [lo, hi) of dst [m, n] = a [m, k] x b [n, k]ᵀ.
@@ -96,21 +115,33 @@ func tileColumns(w *worker, s shape, m, lo, hi int, a, b []uint16, dst []float32
 	}
 }
 
-// tilePlain sets dst [m, n] = a [m, k] x b [k, n].
-func tilePlain(w *worker, s shape, m int, a, b []uint16, dst []float32) {
-	for j := 0; j < s.n; j += rowTile {
-		p := newTileProduct(w, min(rowTile, s.n-j), s.k)
+// tileTurned sets columns of dst [m, pitch] to a [m, k] x b [n, k]ᵀ, or adds to them, n
+// being rowTile at most: it is the weights that are rearranged.
+func tileTurned(w *worker, s shape, m, pitch int, how writing, a, b []uint16, dst []float32) {
+	p := newTileProduct(w, s.n, s.k)
+	p.turnColumns(b[:s.n*s.k])
+	p.rows, p.a, p.dst, p.pitch, p.how = m, a[:m*s.k], dst[:(m-1)*pitch+s.n], pitch, how
+	p.run(0, m)
+}
+
+// tilePlain sets columns [lo, hi) of dst [m, n] = a [m, k] x b [k, n], or adds to them.
+func tilePlain(w *worker, s shape, m, lo, hi int, how writing, a, b []uint16, dst []float32) {
+	for j := lo; j < hi; j += rowTile {
+		p := newTileProduct(w, min(rowTile, hi-j), s.k)
 		p.pairColumns(b[j:], max(s.n, s.pitch))
-		p.rows, p.a, p.dst, p.pitch = m, a[:m*s.k], dst[j:(m-1)*s.n+j+p.columns], s.n
+		p.rows, p.a, p.dst, p.pitch, p.how = m, a[:m*s.k], dst[j:(m-1)*s.n+j+p.columns], s.n, how
 		p.run(0, m)
 	}
 }
 
-// tileReduce sets dst [m, n] = a [k, stride]ᵀ x b [k, n] of the first m columns of a.
-func tileReduce(w *worker, s shape, m int, a, b []uint16, dst []float32) {
-	for i := 0; i < m; i += rowTile {
-		rows := min(rowTile, m-i)
-		size := roundUp(rows, tilePair) * roundUp(s.k, tileStep)
+// tileReduce sets dst [m, n] = a [k, stride]ᵀ x b [k, n] of the first m columns of a, or
+// adds to it. What is laid out of b serves as many rows as the second cache has room for.
+func tileReduce(w *worker, s shape, m int, how writing, a, b []uint16, dst []float32) {
+	depth := roundUp(s.k, tileStep)
+	most := max(rowTile, min(m, tileReduced/depth)/tilePair*tilePair)
+	for i := 0; i < m; i += most {
+		rows := min(most, m-i)
+		size := roundUp(rows, tilePair) * depth
 		memory := w.product.turned.halves(2 * size)
 		laid, pairs := memory[:size], memory[size:]
 		for j := 0; j < s.n; j += rowTile {
@@ -119,7 +150,7 @@ func tileReduce(w *worker, s shape, m int, a, b []uint16, dst []float32) {
 				p.turnRows(laid, pairs, a[i:], s.stride, rows)
 			}
 			p.pairColumns(b[j:], s.n)
-			p.rows, p.laid, p.dst, p.pitch = rows, laid, dst[i*s.n+j:(i+rows-1)*s.n+j+p.columns], s.n
+			p.rows, p.laid, p.dst, p.pitch, p.how = rows, laid, dst[i*s.n+j:(i+rows-1)*s.n+j+p.columns], s.n, how
 			p.run(0, rows)
 		}
 	}

@@ -249,22 +249,69 @@ columns:
 	VZEROUPPER
 	RET
 
-// func copyTile(dst unsafe.Pointer, stride uintptr, src unsafe.Pointer)
-TEXT ·copyTile(SB), NOSPLIT, $0-24
+// func writeSums(dst unsafe.Pointer, pitch uintptr, sums unsafe.Pointer, rows, pairs int, how writing)
+TEXT ·writeSums(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), DI
-	MOVQ stride+8(FP), AX
-	MOVQ src+16(FP), SI
-	MOVQ $8, DX
+	MOVQ pitch+8(FP), AX
+	MOVQ sums+16(FP), SI
+	MOVQ rows+24(FP), DX
+	MOVQ pairs+32(FP), BX
+	MOVQ how+40(FP), R11
+	MOVQ $16, R12
 
-rows:
-	VMOVUPS (SI), Z0
-	VMOVUPS 64(SI), Z1
-	VMOVUPS Z0, (DI)
-	VMOVUPS Z1, (DI)(AX*1)
-	LEAQ    (DI)(AX*2), DI
-	ADDQ    $128, SI
-	DECQ    DX
-	JNZ     rows
+sumsRow:
+	MOVQ  SI, R8
+	MOVQ  DI, R10
+	MOVQ  BX, CX
+	CMPQ  R11, $1
+	JEQ   sumsAdd
+	JA    sumsPast
+
+sumsSet:
+	VMOVUPS (R8), Z0
+	VMOVUPS 1024(R8), Z1
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	ADDQ    $4096, R8
+	ADDQ    $128, R10
+	DECQ    CX
+	JNZ     sumsSet
+	JMP     sumsNext
+
+sumsAdd:
+	VMOVUPS (R10), Z0
+	VMOVUPS 64(R10), Z1
+	VADDPS  (R8), Z0, Z0
+	VADDPS  1024(R8), Z1, Z1
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	ADDQ    $4096, R8
+	ADDQ    $128, R10
+	DECQ    CX
+	JNZ     sumsAdd
+
+	JMP     sumsNext
+
+sumsPast:
+	VMOVUPS  (R8), Z0
+	VMOVUPS  1024(R8), Z1
+	VMOVNTPS Z0, (R10)
+	VMOVNTPS Z1, 64(R10)
+	ADDQ     $4096, R8
+	ADDQ     $128, R10
+	DECQ     CX
+	JNZ      sumsPast
+
+sumsNext:
+	ADDQ $64, SI
+	ADDQ AX, DI
+	DECQ R12
+	JNZ  sumsMore
+	ADDQ $1024, SI // from the first sixteen rows' tiles to the others'
+
+sumsMore:
+	DECQ DX
+	JNZ  sumsRow
 	VZEROUPPER
 	RET
 

@@ -12,6 +12,8 @@ const (
 	tileDepth = 256  // of the depth at a time: 32 rows of A stay in the first cache
 	tileDeep  = 2048 // of the depth that the second cache holds of rowTile columns of B
 	tileGroup = 256  // rows of A that share those, where the depth is more
+
+	tileReduced = 512 << 10 // values of A, laid out, that stay in the second cache beside B
 )
 
 // tileProduct is A [rows, k] x B [k, columns], up to rowTile columns. B is in tiles
@@ -28,6 +30,7 @@ type tileProduct struct {
 	dst    []float32 // [rows, pitch], or where it is turned [columns, pitch]
 	pitch  int
 	turned bool
+	how    writing   // over what dst has, where it is turned
 	corner []float32 // [16, 16], where a tile is not written whole
 }
 
@@ -140,8 +143,13 @@ func (p *tileProduct) few(lo, hi int) {
 		return
 	}
 	tileColumn(&run)
-	p.tile(p.sums, lo, 0, hi)
-	p.tile(p.sums[tileBytes/4:], lo+tileEdge, 0, hi)
+	if p.turned {
+		p.turnTile(p.sums, lo, 0, hi)
+		p.turnTile(p.sums[tileBytes/4:], lo+tileEdge, 0, hi)
+		return
+	}
+	p.writeRest(p.sums, lo, min(hi, lo+tileEdge), 0)
+	p.writeRest(p.sums[tileBytes/4:], lo+tileEdge, hi, 0)
 }
 
 // many adds to the sums of rows [lo, hi), 32 at most, steps [from, to) of the depth, and
@@ -196,24 +204,50 @@ func (p *tileProduct) rowsOf(run *tileRun, row, from, steps int) {
 
 // write writes the sums of rows from lo on, before hi.
 func (p *tileProduct) write(sums []float32, lo, hi int) {
+	if !p.turned {
+		pairs := p.columns / tilePair
+		if pairs > 0 {
+			how := p.how
+			if how == writePast && (uintptr(unsafe.Pointer(&p.dst[0]))|uintptr(p.pitch)*4)%64 != 0 {
+				how = writeOver
+			}
+			writeSums(unsafe.Pointer(&p.dst[lo*p.pitch]), uintptr(p.pitch)*4, unsafe.Pointer(&sums[0]), hi-lo, pairs, how)
+		}
+		p.writeRest(sums[pairs*4*tileBytes/4:], lo, hi, pairs*tilePair)
+		return
+	}
 	for column := 0; column < p.columns; column += tilePair {
 		for tile := range 4 {
-			p.tile(sums[column*tilePair+tile*tileBytes/4:], lo+tile/2*tileEdge, column+tile%2*tileEdge, hi)
+			p.turnTile(sums[column*tilePair+tile*tileBytes/4:], lo+tile/2*tileEdge, column+tile%2*tileEdge, hi)
 		}
 	}
 }
 
-// tile writes one tile of sums to rows from row on, before hi, and columns from column on.
-func (p *tileProduct) tile(sums []float32, row, column, hi int) {
+// writeRest writes columns from one on, fewer than 32.
+func (p *tileProduct) writeRest(sums []float32, lo, hi, first int) {
+	for column := first; column < p.columns; column += tileEdge {
+		columns := min(tileEdge, p.columns-column)
+		for row := lo; row < hi; row++ {
+			from := sums[(row-lo)/tileEdge*2*tileBytes/4+(row-lo)%tileEdge*tileEdge:][:columns]
+			to := p.dst[row*p.pitch+column:][:columns]
+			if p.how != writeAdd {
+				copy(to, from)
+				continue
+			}
+			for i, x := range from {
+				to[i] += x
+			}
+		}
+		sums = sums[tileBytes/4:]
+	}
+}
+
+// turnTile writes one tile of sums of rows from row on, before hi, and columns from
+// column on, turned.
+func (p *tileProduct) turnTile(sums []float32, row, column, hi int) {
 	rows, columns := min(tileEdge, hi-row), min(tileEdge, p.columns-column)
 	switch {
 	case rows <= 0 || columns <= 0:
-	case !p.turned && rows == tileEdge && columns == tileEdge:
-		copyTile(unsafe.Pointer(&p.dst[row*p.pitch+column]), uintptr(p.pitch)*4, unsafe.Pointer(&sums[0]))
-	case !p.turned:
-		for i := range rows {
-			copy(p.dst[(row+i)*p.pitch+column:][:columns], sums[i*tileEdge:])
-		}
 	case rows == tileEdge && columns == tileEdge:
 		transposeTiles(unsafe.Pointer(&p.dst[column*p.pitch+row]), uintptr(p.pitch)*4, unsafe.Pointer(&sums[0]), 64, 1, 0, 0)
 	default:

@@ -43,10 +43,12 @@ func tileColumn(run *tileRun)
 //go:noescape
 func pairTiles(dst, src unsafe.Pointer, stride uintptr, pairs, blocks int, across uintptr)
 
-// copyTile copies a tile to rows that are stride bytes apart.
+// writeSums writes rows of sums, 32 at most, to rows of so many pairs of sixteen values,
+// pitch bytes apart. What is written past the caches lies at whole cache lines; the next
+// instruction with a LOCK, such as a phase ends with, waits for it.
 //
 //go:noescape
-func copyTile(dst unsafe.Pointer, stride uintptr, src unsafe.Pointer)
+func writeSums(dst unsafe.Pointer, pitch uintptr, sums unsafe.Pointer, rows, pairs int, how writing)
 
 // transposeTiles transposes tiles of 16 x 16 words.
 //

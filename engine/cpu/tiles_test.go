@@ -63,6 +63,33 @@ func TestTiles(t *testing.T) {
 				turnHalves(columns.bf16, a.bf16, m, s.k, stride)
 				mul.reduce(w, shape{n: s.n, k: s.k, stride: stride}, m, columns, turned, got)
 				compare("sums over rows")
+				add, before := mul.(adder), noise(m*s.n, false, 3).f32
+				added := func(how writing, into func(how writing, dst []float32)) {
+					t.Helper()
+					copy(got, before)
+					into(how, got)
+					for i := range got {
+						if w := want[i] + before[i]; how == writeAdd && sameBits(got[i:i+1], []float32{w}) {
+							got[i] = want[i]
+						}
+					}
+					compare(fmt.Sprintf("written as %d", how))
+				}
+				for _, how := range []writing{writeOver, writeAdd, writePast} {
+					added(how, func(how writing, dst []float32) {
+						for lo := 0; lo < s.n; lo += 96 {
+							add.productInto(w, s, m, lo, min(lo+96, s.n), a, b, how, dst)
+						}
+					})
+					added(how, func(how writing, dst []float32) {
+						for lo := 0; lo < s.n; lo += 96 {
+							add.productInto(w, shape{n: s.n, k: s.k, plain: true}, m, lo, min(lo+96, s.n), a, turned, how, dst)
+						}
+					})
+					added(how, func(how writing, dst []float32) {
+						add.reduceInto(w, shape{n: s.n, k: s.k, stride: stride}, m, columns, turned, how, dst)
+					})
+				}
 			})
 		}
 	}

@@ -18,7 +18,11 @@ type trainable struct {
 	name  string
 	shape []int
 
-	master, grad  []float32
+	master, grad []float32
+	// lazy says that emptying the gradient notes so in empty and leaves the memory as it
+	// is, for sums over rows to be written over what it has: see fill.
+	lazy, empty bool
+
 	first, second moments
 	weight        operand // what products take: the master where they take float32
 	// shifted are masters plus the offset of a norm, by offset.
@@ -43,7 +47,7 @@ func (e *Engine) NewTrainable(name string, shape []int, o engine.TrainableOption
 	if n < 1 {
 		return nil, fmt.Errorf("tensor %s: shape %v has no values to train", name, shape)
 	}
-	t := &trainable{e: e, name: name, shape: append([]int(nil), shape...), shifted: map[float32][]float32{}}
+	t := &trainable{e: e, name: name, shape: append([]int(nil), shape...), shifted: map[float32][]float32{}, lazy: e.adder() != nil && len(shape) == 2}
 	if err := t.allocate(n, o); err != nil {
 		t.Release()
 		return nil, fmt.Errorf("tensor %s: %w", name, err)
@@ -91,7 +95,22 @@ func keep[T float32 | uint16](t *trainable, n int) ([]T, error) {
 
 func (t *trainable) Name() string { return t.name }
 func (t *trainable) Shape() []int { return t.shape }
-func (t *trainable) ZeroGrad()    { clear(t.grad) }
+
+// ZeroGrad implements engine.Trainable.
+func (t *trainable) ZeroGrad() {
+	if t.empty = t.lazy; !t.lazy {
+		clear(t.grad)
+	}
+}
+
+// fill clears what an empty gradient's memory has. All who add to a matrix's gradient or
+// read it call it first, but those who begin with writing all of it.
+func (t *trainable) fill() {
+	if t.empty {
+		t.empty = false
+		_ = t.split(context.Background(), len(t.grad), func(_ *worker, lo, hi int) { clear(t.grad[lo:hi]) })
+	}
+}
 
 func (t *trainable) Release() {
 	for i := range t.arenas {
@@ -102,6 +121,7 @@ func (t *trainable) Release() {
 
 // Read implements engine.Trainable.
 func (t *trainable) Read(ctx context.Context, p engine.Part, at int, dst []float32) error {
+	t.fill()
 	f32, bf16, err := t.part(p, at, len(dst))
 	if err != nil {
 		return err
@@ -117,6 +137,7 @@ func (t *trainable) Read(ctx context.Context, p engine.Part, at int, dst []float
 
 // Write implements engine.Trainable.
 func (t *trainable) Write(ctx context.Context, p engine.Part, at int, src []float32) error {
+	t.fill()
 	f32, bf16, err := t.part(p, at, len(src))
 	if err != nil {
 		return err
@@ -200,8 +221,12 @@ func (t *trainable) plus(offset float32) []float32 {
 
 // GradSquares implements engine.Trainable.
 func (t *trainable) GradSquares(ctx context.Context) (float64, error) {
+	t.fill()
 	sums := make([]float64, (len(t.grad)+trainRun-1)/trainRun)
-	err := t.split(ctx, len(t.master), func(_ *worker, lo, hi int) { sums[lo/trainRun] = t.e.k.sumSquares(t.grad[lo:hi]) })
+	err := t.split(ctx, len(t.master), func(w *worker, lo, hi int) {
+		sums[lo/trainRun] = t.e.k.sumSquares(t.grad[lo:hi])
+		w.lap(lapOptimizer)
+	})
 	var total float64
 	for _, s := range sums {
 		total += s
@@ -214,6 +239,7 @@ func (t *trainable) Step(ctx context.Context, o engine.AdamW) error {
 	if t.first.f32 == nil && t.first.bf16 == nil {
 		return fmt.Errorf("tensor %s keeps no moments, so that it has no steps", t.name)
 	}
+	t.fill()
 	s := newAdamStep(o)
 	err := t.split(ctx, len(t.master), func(w *worker, lo, hi int) {
 		p, g := t.master[lo:hi], t.grad[lo:hi]
@@ -227,9 +253,13 @@ func (t *trainable) Step(ctx context.Context, o engine.AdamW) error {
 			t.e.k.pack(t.first.bf16[lo:hi], m)
 			t.e.k.pack(t.second.bf16[lo:hi], v)
 		}
-		clear(g)
+		if !t.lazy {
+			clear(g)
+		}
 		t.publish(lo, hi)
+		w.lap(lapOptimizer)
 	})
+	t.empty = t.lazy && err == nil
 	t.version++
 	return err
 }

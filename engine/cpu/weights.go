@@ -19,7 +19,8 @@ type matrix struct {
 
 	turned  *turned   // of a layer for many rows, in place of the above; or nil
 	grad    []float32 // [out, in] where it trains, else nil
-	adapter *adapter  // or nil
+	trained *trainable
+	adapter *adapter // or nil
 }
 
 func (x *matrix) shape() shape { return shape{n: x.out, k: x.in} }
@@ -33,7 +34,7 @@ func (x *matrix) rows(lo, hi int) *matrix {
 	}
 	part.operand = x.from(lo * x.in)
 	if x.grad != nil {
-		part.grad = x.grad[lo*x.in : hi*x.in]
+		part.grad, part.trained = x.grad[lo*x.in:hi*x.in], x.trained
 	}
 	return part
 }
@@ -63,7 +64,7 @@ func (e *Engine) view(raw []byte, d safetensors.DType) (operand, bool) {
 // matrix makes a weight resident; of one that trains, t, it uses the values there.
 func (e *Engine) matrix(m *model.Model, w model.Weight, t *trainable, a *adapter) (*matrix, error) {
 	if t != nil {
-		return &matrix{operand: t.weight, out: w.Shape[0], in: w.Shape[1], grad: t.grad, adapter: a, copied: true}, nil
+		return &matrix{operand: t.weight, out: w.Shape[0], in: w.Shape[1], grad: t.grad, trained: t, adapter: a, copied: true}, nil
 	}
 	raw, d, err := m.Stored(w)
 	if err != nil {
