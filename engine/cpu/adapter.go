@@ -149,7 +149,7 @@ type lowBack struct {
 // linearBack adds to dx [n, in] the gradient of a map's input, of dy [n, out] as
 // matrix input; dx is set where it is the first to be added to, and nil where it
 // is not wanted. What it returns is good until the next call.
-func (f *forward) linearBack(w *worker, x *matrix, n int, dy operand, at span, dx []float32, first bool) (b lowBack) {
+func (f *forward) linearBack(w *worker, x *matrix, n int, dy operand, at span, dx []float32, first bool) lowBack {
 	s := shape{n: x.in, k: x.out, plain: true}
 	add := f.e.adder()
 	switch {
@@ -163,6 +163,11 @@ func (f *forward) linearBack(w *worker, x *matrix, n int, dy operand, at span, d
 		f.e.mul.product(w, s, n, dy, x.operand, part)
 		f.e.k.add(dx[:n*x.in], dx[:n*x.in], part)
 	}
+	return f.adapterBack(w, x, n, dy, at, dx)
+}
+
+// adapterBack is linearBack for the map's adapter alone.
+func (f *forward) adapterBack(w *worker, x *matrix, n int, dy operand, at span, dx []float32) (b lowBack) {
 	if x.adapter == nil {
 		return b
 	}

@@ -33,6 +33,7 @@ type backward struct {
 	x, xq          operand   // [N, D], [W, D] the projections' input
 	daq            []float32 // [W, D] what queries alone give it, where only some rows are wanted
 	heirs          heirs
+	columns        byColumns
 
 	weights reductions
 	sums    vectorSums
@@ -53,9 +54,11 @@ type sumPlaces struct {
 
 func (e *Engine) newBackward() *backward {
 	b := &backward{e: e, f: e.newForward(), weights: reductions{e: e}, sums: vectorSums{e: e}}
+	b.columns.b = b
 	b.job.init()
-	b.phases = make([]phase, 7)
-	for i, run := range []func(*worker, int, int){b.feedForward, b.attend, b.inherit, b.queries, b.inputs, b.weights.run, b.sums.run} {
+	runs := b.runs()
+	b.phases = make([]phase, len(runs))
+	for i, run := range runs {
 		b.phases[i].run = run
 	}
 	b.job.phases = b.phases
@@ -84,6 +87,7 @@ func (l *layer) Backward(ctx context.Context, c *engine.Call, x, dy, dx engine.H
 	err := l.e.pool.run(&b.job)
 	b.f.forget()
 	b.l, b.t, b.dy, b.dx = nil, nil, nil, nil
+	b.columns.forget()
 	b.weights.list, b.sums.targets = b.weights.list[:0], b.sums.targets[:0]
 	return err
 }
@@ -145,15 +149,8 @@ func (b *backward) prepare() {
 	b.weights.add(b.l.key, b.pk, b.x, n)
 	b.weights.add(b.l.value, b.pv, b.x, n)
 	b.weights.begin()
-	segments := len(b.f.b.Segments)
-	for i, p := range [...][2]int{{m, b.tile}, {segments * s.KVHeads, 1}, {segments, 1}, {m, b.tile}, {n, b.tile}, {b.weights.blocks(), 1}, {b.sums.width, sumRun}} {
-		b.phases[i].n, b.phases[i].step = p[0], p[1]
-	}
-	if b.f.rows == nil {
-		b.phases[3].n = 0
-	}
-	if !b.heirs.any {
-		b.phases[2].n = 0
+	for i, p := range b.loops(n, m) {
+		b.phases[i].n, b.phases[i].step = p.n, p.step
 	}
 }
 
@@ -199,34 +196,55 @@ func (b *backward) rowsOf(room *buffer, x []float32, lo, hi int) []float32 {
 // feedForward goes back through the feed-forward and the attention's output
 // projection of wanted rows [lo, hi).
 func (b *backward) feedForward(w *worker, lo, hi int) {
-	l, e, d, ff, n := b.l, b.e, b.l.s.Hidden, b.l.s.FF, hi-lo
+	l, d, ff, n := b.l, b.l.s.Hidden, b.l.s.FF, hi-lo
 	tile := lo / b.tile
-	dy := b.rowsOf(w.feedBack.dy, b.dy, lo, hi)
-	b.outputBack(w, tile, b.dz.from(lo*d), dy, b.t.mlpOut, lo, l.mlpPostNorm, b.at.mlpPostNorm, b.at.downBias)
-	w.lap(lapNorms)
+	b.outputs(w, lo, hi)
 	dact := w.feedBack.dact.floats(n * ff)
 	low := b.f.linearBack(w, l.down, n, b.dz.from(lo*d), b.f.span(lo), dact, true)
 	w.lap(lapProducts)
-	b.gateBack(w, tile, dact, lo, hi)
-	w.lap(lapActivation)
-	b.low(w, l.down, n, b.act.from(lo*ff), b.dz.from(lo*d), low, tile, b.at.downLow)
-
+	b.gates(w, dact, low, lo, hi)
 	dm, normed := w.feedBack.dinput.floats(n*d), b.normed.from(lo*d)
 	if l.s.Parallel {
 		dm = b.dnormed[lo*d : hi*d]
-		b.f.normOutputs(w, normed, b.f.in, l.first(), lo, hi)
-	} else {
-		e.normRows(w, normed, b.t.mid[lo*d:hi*d], d, l.second())
 	}
 	b.mapBack(w, l.gate, n, normed, b.dg.from(lo*ff), b.f.span(lo), dm, true, tile, b.at.gateLow)
 	if l.up != nil {
 		b.mapBack(w, l.up, n, normed, b.du.from(lo*ff), b.f.span(lo), dm, false, tile, b.at.upLow)
 	}
-	b.middle(w, tile, dm, dy, lo, hi)
-	b.outputBack(w, tile, b.ds.from(lo*d), b.dmid[lo*d:hi*d], b.t.attnOut, lo, l.attnPostNorm, b.at.attnPostNorm, b.at.outBias)
-	w.lap(lapNorms)
+	b.between(w, dm, lo, hi)
 	att := lo * l.out.in
 	b.mapBack(w, l.out, n, b.t.att.from(att), b.ds.from(lo*d), b.f.span(lo), b.datt[att:], true, tile, b.at.outLow)
+}
+
+// outputs makes the gradients of the feed-forward's output.
+func (b *backward) outputs(w *worker, lo, hi int) {
+	dy := b.rowsOf(w.feedBack.dy, b.dy, lo, hi)
+	b.outputBack(w, lo/b.tile, b.dz.from(lo*b.l.s.Hidden), dy, b.t.mlpOut, lo, b.l.mlpPostNorm, b.at.mlpPostNorm, b.at.downBias)
+	w.lap(lapNorms)
+}
+
+// gates goes back through the activation, dact being the gradient of its output, and makes
+// the input of the feed-forward anew.
+func (b *backward) gates(w *worker, dact []float32, low lowBack, lo, hi int) {
+	l, d, ff := b.l, b.l.s.Hidden, b.l.s.FF
+	b.gateBack(w, lo/b.tile, dact, lo, hi)
+	w.lap(lapActivation)
+	b.low(w, l.down, hi-lo, b.act.from(lo*ff), b.dz.from(lo*d), low, lo/b.tile, b.at.downLow)
+	if l.s.Parallel {
+		b.f.normOutputs(w, b.normed.from(lo*d), b.f.in, l.first(), lo, hi)
+	} else {
+		b.e.normRows(w, b.normed.from(lo*d), b.t.mid[lo*d:hi*d], d, l.second())
+	}
+	w.lap(lapNorms)
+}
+
+// between goes back from the feed-forward's input, whose gradient is dm, to the
+// attention's output.
+func (b *backward) between(w *worker, dm []float32, lo, hi int) {
+	d, dy := b.l.s.Hidden, b.rowsOf(w.feedBack.dy, b.dy, lo, hi)
+	b.middle(w, lo/b.tile, dm, dy, lo, hi)
+	b.outputBack(w, lo/b.tile, b.ds.from(lo*d), b.dmid[lo*d:hi*d], b.t.attnOut, lo, b.l.attnPostNorm, b.at.attnPostNorm, b.at.outBias)
+	w.lap(lapNorms)
 }
 
 // middle goes back from what the feed-forward takes, whose gradient is dm, to the
@@ -336,18 +354,11 @@ func (b *backward) queries(w *worker, lo, hi int) {
 
 // inputs goes back to the layer's input, rows [lo, hi).
 func (b *backward) inputs(w *worker, lo, hi int) {
-	l, e, d, n, at := b.l, b.e, b.l.s.Hidden, hi-lo, span{lo: lo}
-	tile := lo / b.tile
-	b.headsBack(w, tile, lo, hi, false)
-	if b.f.rows == nil {
-		b.headsBack(w, tile, lo, hi, true)
-	}
-	w.lap(lapRotary)
-	x := b.x.from(lo * d)
-	e.normRows(w, x, b.f.in[lo*d:hi*d], d, l.first())
-	w.lap(lapNorms)
+	l, d, n, at := b.l, b.l.s.Hidden, hi-lo, span{lo: lo}
+	tile, x := lo/b.tile, b.x.from(lo*d)
+	b.heads(w, lo, hi)
 	var da []float32
-	if b.dx != nil || b.at.attnNorm >= 0 || b.at.attnNormBias >= 0 {
+	if b.wantsInputs() {
 		da = w.feedBack.dinput.floats(n * d)
 	}
 	b.mapBack(w, l.key, n, x, b.pk.from(lo*l.key.out), at, da, true, tile, b.at.keyLow)
@@ -355,10 +366,26 @@ func (b *backward) inputs(w *worker, lo, hi int) {
 	if b.f.rows == nil {
 		b.mapBack(w, l.query, n, x, b.pq.from(lo*l.query.out), at, da, false, tile, b.at.queryLow)
 	}
-	if da == nil {
-		return
+	if da != nil {
+		b.residual(w, tile, da, lo, hi)
+		w.lap(lapNorms)
 	}
-	b.residual(w, tile, da, lo, hi)
+}
+
+// wantsInputs says whether something below the projections wants a gradient.
+func (b *backward) wantsInputs() bool {
+	return b.dx != nil || b.at.attnNorm >= 0 || b.at.attnNormBias >= 0
+}
+
+// heads makes the gradients of what the projections gave, and their input anew.
+func (b *backward) heads(w *worker, lo, hi int) {
+	b.headsBack(w, lo/b.tile, lo, hi, false)
+	if b.f.rows == nil {
+		b.headsBack(w, lo/b.tile, lo, hi, true)
+	}
+	w.lap(lapRotary)
+	d := b.l.s.Hidden
+	b.e.normRows(w, b.x.from(lo*d), b.f.in[lo*d:hi*d], d, b.l.first())
 	w.lap(lapNorms)
 }
 

@@ -62,6 +62,9 @@ func (e *Engine) training(s *model.Spec, need *engine.Need) {
 	if s.Parallel {
 		operands += d * 4 // what the feed-forward owes the norm
 	}
+	if e.adder() != nil {
+		operands += (f + d) * 4 // what products by columns give
+	}
 	need.Back = need.Tape + operands
 	need.Trained = 4 * 4
 	if e.bf16 {
