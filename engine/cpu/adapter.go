@@ -79,9 +79,13 @@ func (f *forward) adapt(w *worker, x *matrix, n int, in operand, at span, dst []
 		return
 	}
 	a := x.adapter
-	low := f.down(w, x, n, f.dropped(w, x, n, in, f.masks(w, x, n, at)))
+	low, s := f.down(w, x, n, f.dropped(w, x, n, in, at)), shape{n: x.out, k: a.rank()}
+	if add := f.e.adder(); add != nil {
+		add.productInto(w, s, n, 0, x.out, low, a.up(), writeAdd, dst)
+		return
+	}
 	part := w.adapter.part.floats(n * x.out)
-	f.e.mul.product(w, shape{n: x.out, k: a.rank()}, n, low, a.up(), part)
+	f.e.mul.product(w, s, n, low, a.up(), part)
 	f.e.k.add(dst[:n*x.out], dst[:n*x.out], part)
 }
 
@@ -107,35 +111,48 @@ func (f *forward) scaled(b *buffer, values []float32, by float32) operand {
 	return o
 }
 
-// dropped is what the adapter of a map sees of its input; masks is nil where
-// nothing is dropped.
-func (f *forward) dropped(w *worker, x *matrix, n int, in operand, masks []float32) operand {
-	if masks == nil {
+// dropped is what the adapter of a map sees of its input.
+func (f *forward) dropped(w *worker, x *matrix, n int, in operand, at span) operand {
+	if !f.drops(x) {
 		return in
 	}
-	out := f.e.input(w.adapter.dropped, n*x.in)
-	row := w.row.floats(x.in)
+	out, mask := f.e.input(w.adapter.dropped, n*x.in), w.adapter.mask.floats(x.in)
 	for i := range n {
-		f.e.unpack(row, in.from(i*x.in))
-		f.e.k.norm(row, row, masks[i*x.in:], 1)
-		f.e.pack(out.from(i*x.in), row)
+		f.mask(mask, x, at.token(i))
+		f.drop(w, out.from(i*x.in), in.from(i*x.in), mask)
 	}
 	return out
+}
+
+// drop multiplies a row of input by a mask.
+func (f *forward) drop(w *worker, dst, in operand, mask []float32) {
+	row := w.row.floats(len(mask))
+	f.e.unpack(row, in)
+	f.e.k.norm(row, row, mask, 1)
+	f.e.pack(dst, row)
+}
+
+// drops says whether values of a map's input are dropped.
+func (f *forward) drops(x *matrix) bool {
+	return f.dropout != nil && x.adapter != nil && x.adapter.dropout != 0
+}
+
+// mask is what the input of a map's adapter is multiplied by in a token's row.
+func (f *forward) mask(dst []float32, x *matrix, token int) {
+	a, d := x.adapter, f.dropout
+	limit, stays := float32(uint64(float64(a.dropout)*(1<<24))), 1/(1-a.dropout)
+	f.e.k.mask(dst, d.Counter(a.key, d.Samples[f.segments[token]], f.b.Positions[token]), limit, stays)
 }
 
 // masks are what n rows of the input of a map's adapter are multiplied by, nil
 // where nothing is dropped. They are good until the next call.
 func (f *forward) masks(w *worker, x *matrix, n int, at span) []float32 {
-	a, d := x.adapter, f.dropout
-	if d == nil || a == nil || a.dropout == 0 {
+	if !f.drops(x) {
 		return nil
 	}
 	masks := w.adapter.mask.floats(n * x.in)
-	limit, stays := float32(uint64(float64(a.dropout)*(1<<24))), 1/(1-a.dropout)
 	for i := range n {
-		token := at.token(i)
-		counter := d.Counter(a.key, d.Samples[f.segments[token]], f.b.Positions[token])
-		f.e.k.mask(masks[i*x.in:][:x.in], counter, limit, stays)
+		f.mask(masks[i*x.in:][:x.in], x, at.token(i))
 	}
 	return masks
 }
@@ -175,12 +192,18 @@ func (f *forward) adapterBack(w *worker, x *matrix, n int, dy operand, at span, 
 	if dx == nil {
 		return b
 	}
-	part := w.adapter.part.floats(n * x.in)
-	f.e.mul.product(w, shape{n: x.in, k: x.adapter.rank(), plain: true}, n, b.low, x.adapter.a.weight, part)
-	if b.masks != nil {
-		f.e.k.norm(part, part, b.masks, 1)
+	s := shape{n: x.in, k: x.adapter.rank(), plain: true}
+	if add := f.e.adder(); add != nil && b.masks == nil {
+		add.productInto(w, s, n, 0, x.in, b.low, x.adapter.a.weight, writeAdd, dx)
+		return b
 	}
-	f.e.k.add(dx[:n*x.in], dx[:n*x.in], part)
+	part := w.adapter.part.floats(n * x.in)
+	f.e.mul.product(w, s, n, b.low, x.adapter.a.weight, part)
+	if b.masks != nil {
+		f.e.k.addProduct(dx[:n*x.in], part, b.masks, 1)
+	} else {
+		f.e.k.add(dx[:n*x.in], dx[:n*x.in], part)
+	}
 	return b
 }
 
@@ -195,7 +218,13 @@ func (f *forward) upBack(w *worker, x *matrix, n int, dy operand) operand {
 // adapterGrads sets da [r, in] and db [out, r] to what n rows of in and dy give.
 func (f *forward) adapterGrads(w *worker, x *matrix, n int, in, dy operand, b lowBack, da, db []float32) {
 	r := x.adapter.rank()
-	seen := f.dropped(w, x, n, in, b.masks)
+	seen := in
+	if b.masks != nil {
+		seen = f.e.input(w.adapter.dropped, n*x.in)
+		for i := range n {
+			f.drop(w, seen.from(i*x.in), in.from(i*x.in), b.masks[i*x.in:][:x.in])
+		}
+	}
 	f.e.mul.reduce(w, shape{n: r, k: n, stride: x.out}, x.out, dy, f.down(w, x, n, seen), db)
 	f.e.mul.reduce(w, shape{n: x.in, k: n, stride: r}, r, b.low, seen, da)
 }

@@ -137,6 +137,10 @@ func tilePlain(w *worker, s shape, m, lo, hi int, how writing, a, b []uint16, ds
 // tileReduce sets dst [m, n] = a [k, stride]ᵀ x b [k, n] of the first m columns of a, or
 // adds to it. What is laid out of b serves as many rows as the second cache has room for.
 func tileReduce(w *worker, s shape, m int, how writing, a, b []uint16, dst []float32) {
+	if s.n < m && s.n <= tilePair && how != writeAdd {
+		tileReduceFew(w, s, m, a, b, dst)
+		return
+	}
 	depth := roundUp(s.k, tileStep)
 	most := max(rowTile, min(m, tileReduced/depth)/tilePair*tilePair)
 	for i := 0; i < m; i += most {
@@ -153,6 +157,22 @@ func tileReduce(w *worker, s shape, m int, how writing, a, b []uint16, dst []flo
 			p.rows, p.laid, p.dst, p.pitch, p.how = rows, laid, dst[i*s.n+j:(i+rows-1)*s.n+j+p.columns], s.n, how
 			p.run(0, rows)
 		}
+	}
+}
+
+// tileReduceFew is tileReduce for few columns of b, which are laid out as rows: sums come
+// out turned.
+func tileReduceFew(w *worker, s shape, m int, a, b []uint16, dst []float32) {
+	size := tilePair * roundUp(s.k, tileStep)
+	memory := w.product.turned.halves(2 * size)
+	for j := 0; j < m; j += rowTile {
+		p := newTileProduct(w, min(rowTile, m-j), s.k)
+		if j == 0 {
+			p.turnRows(memory[:size], memory[size:], b, s.n, s.n)
+		}
+		p.pairColumns(a[j:], s.stride)
+		p.rows, p.laid, p.dst, p.pitch, p.turned = s.n, memory[:size], dst[j*s.n:(j+p.columns)*s.n], s.n, true
+		p.run(0, s.n)
 	}
 }
 
