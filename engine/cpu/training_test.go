@@ -196,3 +196,48 @@ func TestTrainingMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestEmptyGradients: a gradient that was emptied is zero, whatever its memory has, and
+// the same batch gives it the same bits again; the batch once more doubles it.
+func TestEmptyGradients(t *testing.T) {
+	for _, name := range []string{"gemma2", "chatglm"} {
+		m := enginetest.Pico(t, name)
+		for _, adapt := range []bool{false, true} {
+			l := newLesson(t, newEngine(t, cpu.Options{DType: "bfloat16", Threads: 2}), m, 1300, adapt)
+			l.learn(nil)
+			want := l.results()
+			l.each(engine.Trainable.ZeroGrad)
+			for tensor, values := range l.results() {
+				if tensor != "dx" && slices.ContainsFunc(values, func(x float32) bool { return x != 0 }) {
+					t.Errorf("%s: the gradient of %s is not zero when it has been emptied", name, tensor)
+				}
+			}
+			l.each(engine.Trainable.ZeroGrad)
+			l.learn(nil)
+			for tensor, values := range l.results() {
+				if !slices.Equal(values, want[tensor]) {
+					t.Errorf("%s: %s is not what it was before it was emptied", name, tensor)
+				}
+			}
+			l.learn(nil)
+			for tensor, values := range l.results() {
+				for i, x := range values {
+					if tensor != "dx" && math.Abs(float64(x-2*want[tensor][i])) > 1e-5*math.Abs(float64(x))+1e-9 {
+						t.Fatalf("%s: %s is %g after the batch came twice, %g after once", name, tensor, x, want[tensor][i])
+					}
+				}
+			}
+		}
+	}
+}
+
+// each calls f with all that trains.
+func (l *lesson) each(f func(engine.Trainable)) {
+	for _, x := range l.trained.Tensors {
+		f(x)
+	}
+	for _, a := range l.trained.Adapters {
+		f(a.A)
+		f(a.B)
+	}
+}
