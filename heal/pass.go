@@ -69,9 +69,7 @@ func (n *network) gradients(ctx context.Context, micros []*micro, scale float64,
 			err = n.forward(ctx, flows)
 		}
 		if err == nil {
-			var loss float64
-			loss, err = n.loss(ctx, flows, scale)
-			total += loss
+			total, err = n.loss(ctx, flows, scale, total)
 		}
 		if err == nil {
 			err = n.backward(ctx, flows)
@@ -240,14 +238,14 @@ func (n *network) step(ctx context.Context, depth int, layer engine.Layer, f *fl
 	return layer.Forward(ctx, &call, x, y)
 }
 
-// loss adds the losses of flows up and sets their dy to its gradient.
-func (n *network) loss(ctx context.Context, flows []*flow, scale float64) (float64, error) {
+// loss adds the losses of flows to a total, one by one, so that groups do not change it,
+// and sets their dy to its gradient.
+func (n *network) loss(ctx context.Context, flows []*flow, scale, total float64) (float64, error) {
 	head, err := n.parts.Head()
 	if err != nil {
 		return 0, err
 	}
 	train := head.(engine.TrainHead)
-	var total float64
 	for _, f := range flows {
 		var dx engine.Hidden
 		if n.low < len(n.layers) {

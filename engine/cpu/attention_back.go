@@ -30,7 +30,11 @@ func (b *backward) attend(w *worker, lo, hi int) {
 	heads := b.l.s.KVHeads
 	for i := lo; i < hi; i++ {
 		unit := len(b.f.b.Segments)*heads - 1 - i
-		b.attendUnit(w, unit/heads, unit%heads)
+		if b.e.tiled() {
+			b.attendTiles(w, unit/heads, unit%heads)
+		} else {
+			b.attendUnit(w, unit/heads, unit%heads)
+		}
 	}
 }
 

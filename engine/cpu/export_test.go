@@ -13,3 +13,12 @@ func Start(opt Options) (*Engine, error) {
 // RoundInputs makes an engine in bfloat16 mode round matrix inputs as it does
 // on processors with bfloat16 products.
 func RoundInputs(e *Engine) { e.round = !e.half }
+
+// FloatAttention makes an engine compute attention in float32 where tiles multiply; it
+// reports whether there are any.
+func FloatAttention(e *Engine) bool {
+	tiled := e.tiled()
+	k := *e.k
+	k.tiles, e.k = false, &k
+	return tiled
+}

@@ -316,7 +316,7 @@ func (f *forward) rotateHeads(row, norm []float32, at int) {
 // remember puts keys and values of segments [lo, hi) into the cache.
 func (f *forward) remember(w *worker, lo, hi int) {
 	for _, s := range f.b.Segments[lo:hi] {
-		f.cache.append(s, f.k, f.v)
+		f.cache.append(w, s, f.k, f.v)
 	}
 	w.lap(lapGather)
 }

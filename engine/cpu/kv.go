@@ -7,13 +7,15 @@ import (
 	"github.com/coppice-ml/coppice/model"
 )
 
-// kvCache holds one layer's keys and values [slots, K, capacity, HeadDim],
-// rotated, with capacity rounded up to whole query tiles so that attention
-// reads them where they lie.
+// kvCache holds one layer's keys and values, rotated, with capacity rounded up to
+// whole query tiles so that attention reads them where they lie.
 type kvCache struct {
-	k, v               []float32
-	heads, rows, width int // K, capacity, HeadDim
-	used               []int
+	e                *Engine
+	k, v             []float32 // [slots, K, capacity, HeadDim], or where tiles multiply
+	keys, values     []uint16  // [slots, K] of headTiles
+	heads, rows, dim int       // K, capacity, HeadDim
+	width            int       // HeadDim, or the depth of headTiles
+	used             []int
 }
 
 // NewKV implements engine.Engine.
@@ -22,9 +24,13 @@ func (e *Engine) NewKV(m *model.Model, slots, capacity int) (engine.KV, error) {
 		return nil, fmt.Errorf("kv cache of %d slots x %d tokens: want at least one of each", slots, capacity)
 	}
 	s := m.Spec
-	c := &kvCache{heads: s.KVHeads, rows: roundUp(capacity, queryTile), width: s.HeadDim, used: make([]int, slots)}
+	c := &kvCache{e: e, heads: s.KVHeads, rows: roundUp(capacity, queryTile), dim: s.HeadDim, width: int(e.headWidth(s)), used: make([]int, slots)}
 	n := slots * c.heads * c.rows * c.width
-	c.k, c.v = make([]float32, n), make([]float32, n)
+	if e.tiled() {
+		c.keys, c.values = make([]uint16, n), make([]uint16, n)
+	} else {
+		c.k, c.v = make([]float32, n), make([]float32, n)
+	}
 	return c, nil
 }
 
@@ -36,21 +42,38 @@ func (c *kvCache) Truncate(slot, n int) {
 		return
 	}
 	for h := range c.heads {
+		if c.e.tiled() {
+			x, nothing := c.tiles(slot, h), make([]uint16, c.width)
+			for place := n; place < used; place++ {
+				x.setValue(place, nothing)
+			}
+			continue
+		}
 		at := c.at(slot, h)
 		clear(c.v[at+n*c.width : at+used*c.width])
 	}
 	c.used[slot] = n
 }
 
-func (c *kvCache) Release() { c.k, c.v, c.used = nil, nil, nil }
+func (c *kvCache) Release() { c.k, c.v, c.keys, c.values, c.used = nil, nil, nil, nil, nil }
 
 // at is where the keys or values of one head of a slot start.
 func (c *kvCache) at(slot, head int) int { return (slot*c.heads + head) * c.rows * c.width }
 
+// tiles are the keys and values of one head of a slot.
+func (c *kvCache) tiles(slot, head int) headTiles {
+	at, n := c.at(slot, head), c.rows*c.width
+	return headTiles{keys: c.keys[at : at+n], values: c.values[at : at+n], places: c.rows, depth: c.width}
+}
+
 // append stores a segment's keys and values, its rows of [N, K*HeadDim].
-func (c *kvCache) append(s engine.Segment, k, v []float32) {
-	stride := c.heads * c.width
+func (c *kvCache) append(w *worker, s engine.Segment, k, v []float32) {
+	stride := c.heads * c.dim
 	for h := range c.heads {
+		if c.e.tiled() {
+			c.appendTiles(w, s, h, k, v)
+			continue
+		}
 		to := c.at(s.Slot, h) + s.Past*c.width
 		for i := s.Start; i < s.Start+s.Len; i++ {
 			copy(c.k[to:to+c.width], k[i*stride+h*c.width:])
@@ -59,6 +82,19 @@ func (c *kvCache) append(s engine.Segment, k, v []float32) {
 		}
 	}
 	c.used[s.Slot] = s.Past + s.Len
+}
+
+// appendTiles stores those of one head.
+func (c *kvCache) appendTiles(w *worker, s engine.Segment, head int, k, v []float32) {
+	x, rows := c.tiles(s.Slot, head), w.row.halves(2*c.width)
+	key, value := rows[:c.width], rows[c.width:]
+	clear(rows)
+	for i := range s.Len {
+		at := ((s.Start+i)*c.heads + head) * c.dim
+		c.e.k.pack(key[:c.dim], k[at:at+c.dim])
+		c.e.k.pack(value[:c.dim], v[at:at+c.dim])
+		x.put(s.Past+i, key, value)
+	}
 }
 
 func roundUp(n, to int) int { return (n + to - 1) / to * to }

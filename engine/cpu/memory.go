@@ -21,14 +21,14 @@ func (e *Engine) Memory(m *model.Model, o engine.LayerOptions) engine.Memory {
 	columns := max(q+2*kv, d, f)
 	wide := wideRows * (2*f*4 + f*in + d*(4+2*in) + 4*(columns/3+32*int64(e.info.Threads))) // of few rows, and a block of them
 	probe := rowTile*max(q, d, f)*2*4 + 2*min(large, f*d)*4                                 // inputs and outputs, small weights
-	heads := int64(s.Heads/s.KVHeads) * queryTile * (keyBlock + 3*int64(s.HeadDim)) * 4
-	keys := 2 * int64(min(s.MaxPositions, 1<<15)) * int64(s.HeadDim) * 4 // of one head, gathered
+	heads := int64(s.Heads/s.KVHeads) * queryTile * (keyBlock + 3*e.headWidth(s)) * 4
+	keys := 2 * int64(min(s.MaxPositions, 1<<15)) * e.headWidth(s) * 4 // of one head, gathered
 	project := headBlock*d*in + rowTile*headBlock*4
 	need := engine.Need{
 		Row:     max(block, head),
 		Fixed:   int64(e.info.Threads)*(tile+heads+keys+project) + max(providerBytes, int64(e.info.Threads)*wide+probe+codeBytes),
 		Hidden:  d * 4,
-		KVToken: 2 * kv * 4,
+		KVToken: 2 * int64(s.KVHeads) * e.headWidth(s) * e.headBytes(),
 		Lookup:  64 << 10, // the kernel maps pages around a fault, so many bytes at a time
 	}
 	for _, w := range s.TopWeights() {
@@ -74,8 +74,24 @@ func (e *Engine) training(s *model.Spec, need *engine.Need) {
 	tile := rowTile * (2*f + 3*max(f, d, q)) * 4
 	reduce := reduceBlock * max(f, d, q) * 4
 	group := int64(s.Heads/s.KVHeads) * queryTile
-	heads := (group*(3*int64(s.HeadDim)+3*keyBlock) + (4*int64(min(s.MaxPositions, 1<<15))+max(keyBlock, group))*int64(s.HeadDim)) * 4
+	heads := (group*(3*e.headWidth(s)+3*keyBlock) + (4*int64(min(s.MaxPositions, 1<<15))+max(keyBlock, group))*e.headWidth(s)) * 4
 	need.FixedBack = threads*(tile+reduce+heads) + reduceRows*(v*(4+in)+2*d*4+d*in)
+}
+
+// headWidth is how many values a head's key has where attention reads it, headBytes what
+// one takes.
+func (e *Engine) headWidth(s *model.Spec) int64 {
+	if e.tiled() {
+		return int64(headDepth(s.HeadDim))
+	}
+	return int64(s.HeadDim)
+}
+
+func (e *Engine) headBytes() int64 {
+	if e.tiled() {
+		return 2
+	}
+	return 4
 }
 
 // providerBytes is what a provider keeps of its own, primitives and their code,

@@ -27,6 +27,7 @@ type worker struct {
 	scratch
 	tiles    tileProduct
 	gathered gathered
+	headKV   headTiles // what was gathered, where tiles multiply
 
 	profile *profile // nil unless time is taken
 	last    time.Time
