@@ -22,7 +22,8 @@ DATA expTable<>+36(SB)/4, $0x3d2aa9c1
 DATA expTable<>+40(SB)/4, $0x3e2aaaaa
 DATA expTable<>+44(SB)/4, $0x3f000000
 DATA expTable<>+48(SB)/4, $0x3f800000 // 1
-GLOBL expTable<>(SB), RODATA|NOPTR, $52
+DATA expTable<>+52(SB)/4, $0x42a00000 // 80
+GLOBL expTable<>(SB), RODATA|NOPTR, $56
 
 // VISIBLE makes of the first key that is seen and the one behind the last, counted from
 // these 32, masks: of all in DX, of the first sixteen in low, the others in high.
@@ -317,5 +318,81 @@ next:
 	SUBQ $32, R13
 	DECQ pairs-8(SP)
 	JNZ  pair
+	VZEROUPPER
+	RET
+
+// func packRows(dst, src unsafe.Pointer, rows, pairs int, stride uintptr)
+TEXT ·packRows(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), R8
+	MOVQ rows+16(FP), DX
+	MOVQ stride+32(FP), AX
+
+row:
+	MOVQ R8, SI
+	MOVQ pairs+24(FP), BX
+
+pair:
+	VMOVUPS   (SI), Z4
+	VMOVUPS   64(SI), Z5
+	HALVES(0x57, 0xd4)
+	VMOVDQU64 Z10, (DI)
+	ADDQ      $128, SI
+	ADDQ      $64, DI
+	DECQ      BX
+	JNZ       pair
+	ADDQ      AX, R8
+	DECQ      DX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+// SIGMOID makes p of the exponential of -z: 1 / (1 + p), by an approximation of 14 bits
+// and a step of Newton's.
+#define SIGMOID(p, r) \
+	VADDPS       Z28, p, p \
+	VRCP14PS     p, r \
+	VFNMADD213PS Z15, r, p \
+	VMULPS       r, p, p
+
+// func gateTiles(dst, gate, up unsafe.Pointer, pairs int, linear, cubic float32)
+TEXT ·gateTiles(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), DI
+	MOVQ         gate+8(FP), SI
+	MOVQ         up+16(FP), AX
+	MOVQ         pairs+24(FP), BX
+	VBROADCASTSS linear+32(FP), Z16
+	VBROADCASTSS cubic+36(FP), Z17
+	EXPTABLE
+	VADDPS       Z28, Z28, Z15
+	VBROADCASTSS expTable<>+52(SB), Z30
+	KXNORW       K1, K1, K1
+
+pair:
+	VMOVUPS      (SI), Z12
+	VMOVUPS      64(SI), Z13
+	VMULPS       Z12, Z12, Z0
+	VMULPS       Z13, Z13, Z1
+	VFMADD213PS  Z16, Z17, Z0 // linear + cubic g²
+	VFMADD213PS  Z16, Z17, Z1
+	VMULPS       Z12, Z0, Z0
+	VMULPS       Z13, Z1, Z1
+	VMINPS       Z0, Z30, Z0
+	VMINPS       Z1, Z30, Z1
+	EXP(Z0, Z2, Z4, Z6, K1, K3)
+	EXP(Z1, Z3, Z5, Z7, K1, K4)
+	SIGMOID(Z4, Z6)
+	SIGMOID(Z5, Z7)
+	VMULPS       Z12, Z4, Z4
+	VMULPS       Z13, Z5, Z5
+	VMULPS       (AX), Z4, Z4
+	VMULPS       64(AX), Z5, Z5
+	HALVES(0x57, 0xd4)
+	VMOVDQU64    Z10, (DI)
+	ADDQ         $128, SI
+	ADDQ         $128, AX
+	ADDQ         $64, DI
+	DECQ         BX
+	JNZ          pair
 	VZEROUPPER
 	RET

@@ -123,8 +123,14 @@ func (f *forward) keepTiles(w *worker, t tile, s *softmaxSums, acc []float32, de
 	row := w.attention.state.halves(depth)
 	for r := range hi - lo {
 		at := (t.lo+(lo+r)%queries)*heads + t.head*group + (lo+r)/queries
-		packTileRow(unsafe.Pointer(&row[0]), unsafe.Pointer(&acc[tileRow(r)]), depth/tilePair, 1/s.sums[r])
-		copy(f.att.bf16[at*d:][:d], row)
+		dst := f.att.bf16[at*d:][:d]
+		if d < depth {
+			dst = row
+		}
+		packTileRow(unsafe.Pointer(&dst[0]), unsafe.Pointer(&acc[tileRow(r)]), depth/tilePair, 1/s.sums[r])
+		if d < depth {
+			copy(f.att.bf16[at*d:][:d], row)
+		}
 		if f.tape != nil {
 			f.tape.lse[at] = s.maxima[r] + float32(math.Log(float64(s.sums[r])))
 		}
@@ -135,12 +141,21 @@ func (f *forward) keepTiles(w *worker, t tile, s *softmaxSums, acc []float32, de
 func (f *forward) packQueries(q []uint16, depth int, t tile) {
 	d, group := f.l.s.HeadDim, f.l.s.Heads/f.l.s.KVHeads
 	for g := range group {
-		from := t.lo*f.l.s.Heads*d + (t.head*group+g)*d
-		for range t.queries() {
-			f.e.k.pack(q[:d], f.q[from:][:d])
-			clear(q[d:depth])
-			q, from = q[depth:], from+f.l.s.Heads*d
-		}
+		f.e.packHeads(q, f.q[(t.lo*f.l.s.Heads+t.head*group+g)*d:], t.queries(), d, depth, f.l.s.Heads*d)
+		q = q[t.queries()*depth:]
+	}
+}
+
+// packHeads writes rows of d values, stride apart, as rows of depth values.
+func (e *Engine) packHeads(dst []uint16, src []float32, rows, d, depth, stride int) {
+	if d == depth && rows > 0 {
+		packRows(unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), rows, d/tilePair, uintptr(stride)*4)
+		return
+	}
+	for i := range rows {
+		row := dst[i*depth:][:depth]
+		e.k.pack(row[:d], src[i*stride:][:d])
+		clear(row[d:])
 	}
 }
 
@@ -180,13 +195,9 @@ func (f *forward) packSegment(rows []uint16, depth, segment, head, limit int, fr
 	}
 	d := f.l.s.HeadDim
 	stride := f.l.s.KVHeads * d
-	for i := s.Start; i < s.Start+s.Len && at < limit; i++ {
-		row := rows[at*depth:][:depth]
-		f.e.k.pack(row[:d], from[i*stride+head*d:][:d])
-		clear(row[d:])
-		at++
-	}
-	return at
+	n := max(0, min(s.Len, limit-at))
+	f.e.packHeads(rows[at*depth:], from[s.Start*stride+head*d:], n, d, depth, stride)
+	return at + n
 }
 
 // layKeys lays out keys, given as [places, depth].
@@ -235,3 +246,24 @@ func scaleTileRow(row unsafe.Pointer, pairs int, factor float32)
 //
 //go:noescape
 func packTileRow(dst, row unsafe.Pointer, pairs int, factor float32)
+
+// packRows writes rows of so many times 32 values, stride bytes apart, rounded to bfloat16,
+// one behind the other.
+//
+//go:noescape
+func packRows(dst, src unsafe.Pointer, rows, pairs int, stride uintptr)
+
+// gateTiles writes so many times 32 values of a gate, whose constants are negative (see
+// kernels.gate), rounded to bfloat16.
+//
+//go:noescape
+func gateTiles(dst, gate, up unsafe.Pointer, pairs int, linear, cubic float32)
+
+// gateHalves is kernels.gateHalf.
+func gateHalves(dst []uint16, g, up []float32, linear, cubic float32) (n int) {
+	n = len(g) / tilePair
+	if n > 0 {
+		gateTiles(unsafe.Pointer(&dst[0]), unsafe.Pointer(&g[0]), unsafe.Pointer(&up[0]), n, -linear, -cubic)
+	}
+	return n * tilePair
+}

@@ -427,17 +427,29 @@ func (l *layer) activate(dst operand, gate, up []float32, first int) {
 
 // gated writes activation(gate) * up as matrix input; gate is overwritten.
 func (l *layer) gated(dst operand, gate, up []float32) {
-	k := l.e.k
 	switch l.s.Activation {
 	case model.GELU:
 		gateErf(gate, gate, up)
+		l.e.pack(dst, gate)
 	case model.GELUTanh:
 		linear, cubic := geluCoefficients()
-		k.gate(gate, gate, up, linear, cubic)
+		l.smooth(dst, gate, up, linear, cubic)
 	case model.ReLU, model.ReLU2:
-		k.gateReLU(gate, gate, up, l.s.Activation == model.ReLU2)
+		l.e.k.gateReLU(gate, gate, up, l.s.Activation == model.ReLU2)
+		l.e.pack(dst, gate)
 	default:
-		k.gate(gate, gate, up, 1, 0)
+		l.smooth(dst, gate, up, 1, 0)
 	}
-	l.e.pack(dst, gate)
+}
+
+// smooth is gated with kernels.gate.
+func (l *layer) smooth(dst operand, gate, up []float32, linear, cubic float32) {
+	k, done := l.e.k, 0
+	if k.gateHalf != nil && dst.bf16 != nil {
+		done = k.gateHalf(dst.bf16, gate, up, linear, cubic)
+	}
+	if rest := gate[done:]; len(rest) > 0 {
+		k.gate(rest, rest, up[done:], linear, cubic)
+		l.e.pack(dst.from(done), rest)
+	}
 }

@@ -25,6 +25,9 @@ type kernels struct {
 	// gate: dst = g sigmoid(g (linear + cubic g²)) * up, which is a gated SiLU
 	// for (1, 0) and a gated tanh-GELU for the constants of gateCoefficients.
 	gate func(dst, g, up []float32, linear, cubic float32)
+	// gateHalf, or nil, writes what gate gives of the first n values, as many as it
+	// takes at a time, rounded to bfloat16.
+	gateHalf func(dst []uint16, g, up []float32, linear, cubic float32) (n int)
 	// gateReLU: dst = max(g, 0) * up, or of the square of that.
 	gateReLU func(dst, g, up []float32, squared bool)
 	// rotate turns pairs (a[j], b[j]) by the angle with cos[j], sin[j].

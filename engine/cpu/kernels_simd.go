@@ -42,7 +42,7 @@ func avx512Kernels() *kernels {
 // amxKernels multiply bfloat16 by tiles beside.
 func amxKernels() *kernels {
 	k := avx512Kernels()
-	k.name, k.tiles = levelAMX, true
+	k.name, k.tiles, k.gateHalf = levelAMX, true, gateHalves
 	return k
 }
 
