@@ -43,9 +43,9 @@ func (c *kvCache) Truncate(slot, n int) {
 	}
 	for h := range c.heads {
 		if c.e.tiled() {
-			x, nothing := c.tiles(slot, h), make([]uint16, c.width)
+			x := c.tiles(slot, h)
 			for place := n; place < used; place++ {
-				x.setValue(place, nothing)
+				x.forget(place)
 			}
 			continue
 		}

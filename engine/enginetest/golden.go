@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/coppice-ml/coppice/engine"
@@ -24,10 +25,15 @@ const (
 
 // bf16Tolerance bounds the mean absolute error of log-probabilities in bfloat16
 // mode. The goldens' models are tiny and untrained, with sharp attention, which
-// makes the most of rounding; vicuna's weights are float16 besides.
-func bf16Tolerance(family string) float64 {
-	if family == "llama" {
+// makes the most of rounding; vicuna's weights are float16 besides. Where tiles multiply
+// attention's queries, keys and values they are rounded, too. (PyTorch in bfloat16 is 0.04
+// away for llama, 0.07 for llama_tied.)
+func bf16Tolerance(e engine.Engine, family string) float64 {
+	switch {
+	case family == "llama":
 		return 0.02
+	case strings.Contains(e.Info().Provider, "AMX"):
+		return 0.04
 	}
 	return 0.03
 }
@@ -161,7 +167,8 @@ func testBFloat16(t *testing.T, build New) {
 	for _, family := range testkit.AllGoldens(t) {
 		t.Run(family, func(t *testing.T) {
 			g := testkit.Golden(t, family)
-			r := load(t, build(t, engine.BFloat16), Open(t, g.Checkpoint))
+			e := build(t, engine.BFloat16)
+			r := load(t, e, Open(t, g.Checkpoint))
 			b := pack(g.Sequences(t, "input_ids")...)
 			hidden, _ := r.forward(t, b, nil)
 			want, _ := g.Array(t, "token_logprobs")
@@ -172,8 +179,8 @@ func testBFloat16(t *testing.T, build New) {
 			}
 			mean := sum / float64(len(want))
 			t.Logf("mean error %.2g, largest %.2g", mean, most)
-			if !(mean <= bf16Tolerance(g.Family)) {
-				t.Errorf("mean error of log-probabilities = %g, want at most %g", mean, bf16Tolerance(g.Family))
+			if most := bf16Tolerance(e, g.Family); !(mean <= most) {
+				t.Errorf("mean error of log-probabilities = %g, want at most %g", mean, most)
 			}
 		})
 	}
