@@ -38,16 +38,46 @@ func (f *forward) cut(ts []tile) []tile {
 	for i, s := range f.b.Segments {
 		t := tile{segment: i, shift: f.b.Context(i) - s.Start}
 		for t.head = range f.l.s.KVHeads {
-			t.hi = first
-			for t.hi < f.outputs && f.row(t.hi) < s.Start+s.Len {
-				end := (f.row(t.hi)+t.shift)/queryTile*queryTile + queryTile - t.shift // row of the next tile
-				t.lo, t.hi = t.hi, f.before(t.hi, min(end, s.Start+s.Len))
+			for t.hi = first; f.next(&t); {
 				ts = append(ts, t)
 			}
 		}
 		first = t.hi
 	}
 	return ts
+}
+
+// next makes a tile the one behind it, of the same head of its segment; it reports
+// whether there is one.
+func (f *forward) next(t *tile) bool {
+	s := f.b.Segments[t.segment]
+	if t.hi >= f.outputs || f.row(t.hi) >= s.Start+s.Len {
+		return false
+	}
+	end := (f.row(t.hi)+t.shift)/queryTile*queryTile + queryTile - t.shift // row of the next tile
+	t.lo, t.hi = t.hi, f.before(t.hi, min(end, s.Start+s.Len))
+	return true
+}
+
+// keys are where the first block of keys for a tile's place begins, and where the last ends.
+func (f *forward) keys(t tile) (first, end int) {
+	return f.firstKey(t) / keyBlock * keyBlock, (f.position(t, 0)/queryTile + 1) * queryTile
+}
+
+// seen is the run of keys [at, at+n) that a tile's query i sees, counted from at.
+func (f *forward) seen(t tile, i, at, n int) (from, to int) {
+	to = f.position(t, i) + 1 - at
+	if f.l.window > 0 {
+		from = max(0, to-f.l.window)
+	}
+	return from, max(from, min(n, to))
+}
+
+// headRow is which of the rows [W*H] of HeadDim values is row r of a tile's queries, stacked
+// by query head.
+func (f *forward) headRow(t tile, r int) int {
+	heads, queries := f.l.s.Heads, t.queries()
+	return (t.lo+r%queries)*heads + t.head*(heads/f.l.s.KVHeads) + r/queries
 }
 
 // before is the first output from lo on whose row is not before the given one.
@@ -78,7 +108,7 @@ func (f *forward) tile(w *worker, t tile) {
 	d, group := f.l.s.HeadDim, f.l.s.Heads/f.l.s.KVHeads
 	queries := t.queries()
 	rows := group * queries
-	keys := (f.position(t, 0)/queryTile + 1) * queryTile
+	first, keys := f.keys(t)
 	k, v := f.keysAndValues(w, t, keys)
 
 	filled := rows // of the products: of many rows few numbers, each of which providers prepare for
@@ -100,17 +130,13 @@ func (f *forward) tile(w *worker, t tile) {
 	}
 
 	into := acc // the first block's part, which the others are added to
-	for lo := f.firstKey(t) / keyBlock * keyBlock; lo < keys; lo += keyBlock {
+	for lo := first; lo < keys; lo += keyBlock {
 		n := min(keyBlock, keys-lo)
 		f.e.mul.filled(w, shape{n: n, k: d}, filled, room, operand{f32: q}, operand{f32: k[lo*d:]}, scores)
 		w.lap(lapAttention)
 		for r := range rows {
-			query := f.position(t, r%queries)
-			from, to := 0, min(n, query+1-lo)
-			if f.l.window > 0 {
-				from = max(0, query+1-f.l.window-lo)
-			}
-			shrink := f.softmaxBlock(scores[r*n:][:n], from, max(from, to), &maxima[r], &sums[r])
+			from, to := f.seen(t, r%queries, lo, n)
+			shrink := f.softmaxBlock(scores[r*n:][:n], from, to, &maxima[r], &sums[r])
 			if shrink != 1 {
 				f.e.k.scale(acc[r*d:][:d], shrink)
 			}

@@ -57,12 +57,8 @@ func (b *backward) attendUnit(w *worker, segment, head int) {
 	clear(u.dk)
 	clear(u.dv)
 	w.lap(lapGather)
-	lo := f.first(s.Start)
-	for shift := context - s.Start; lo < f.outputs && f.row(lo) < s.Start+s.Len; {
-		end := (f.row(lo)+shift)/queryTile*queryTile + queryTile - shift
-		t := tile{segment: segment, head: head, lo: lo, hi: f.before(lo, min(end, s.Start+s.Len)), shift: shift}
+	for t := f.beforeFirst(segment, head); f.next(&t); {
 		b.attendTile(w, &u, t)
-		lo = t.hi
 	}
 	stride := b.l.s.KVHeads * d
 	for i := range s.Len {
@@ -74,8 +70,11 @@ func (b *backward) attendUnit(w *worker, segment, head int) {
 	w.lap(lapGather)
 }
 
-// first is the first wanted row that is not before a row of the batch.
-func (f *forward) first(row int) int { return f.before(0, row) }
+// beforeFirst is an empty tile, whose next is the first of a head of a segment.
+func (f *forward) beforeFirst(segment, head int) tile {
+	start := f.b.Segments[segment].Start
+	return tile{segment: segment, head: head, hi: f.before(0, start), shift: f.b.Context(segment) - start}
+}
 
 // queryTiles are a tile's queries and what belongs to them, stacked as in the
 // forward pass, the queries of each head padded to a multiple of queryUnit.
@@ -92,8 +91,8 @@ func (b *backward) attendTile(w *worker, u *attentionUnit, t tile) {
 	var tiles queryTiles
 	x := &tiles
 	b.stack(w, t, x)
-	keys := (f.position(t, 0)/queryTile + 1) * queryTile
-	for lo := f.firstKey(t) / keyBlock * keyBlock; lo < keys; lo += keyBlock {
+	first, keys := f.keys(t)
+	for lo := first; lo < keys; lo += keyBlock {
 		n := min(keyBlock, keys-lo)
 		across := shape{n: x.n, k: d}
 		b.e.mul.product(w, across, n, operand{f32: u.k[lo*d:]}, operand{f32: x.q}, x.scores)

@@ -34,19 +34,14 @@ type queryBack struct {
 // attendTiles is attendUnit by tiles.
 func (b *backward) attendTiles(w *worker, segment, head int) {
 	f := b.f
-	s, context := f.b.Segments[segment], f.b.Context(segment)
-	u := b.gatherTiles(w, segment, head, context+s.Len)
+	u := b.gatherTiles(w, segment, head, f.b.Context(segment)+f.b.Segments[segment].Len)
 	w.lap(lapGather)
-	lo := f.first(s.Start)
-	for shift := context - s.Start; lo < f.outputs && f.row(lo) < s.Start+s.Len; {
-		end := (f.row(lo)+shift)/queryTile*queryTile + queryTile - shift
-		t := tile{segment: segment, head: head, lo: lo, hi: f.before(lo, min(end, s.Start+s.Len)), shift: shift}
+	for t := f.beforeFirst(segment, head); f.next(&t); {
 		x := b.stackTiles(w, t, u.kv.depth)
 		w.lap(lapGather)
 		b.attendQueries(w, &u, &x)
 		b.unstackTiles(&x, u.kv.depth)
 		w.lap(lapGather)
-		lo = t.hi
 	}
 	b.scatterTiles(w, &u, segment, head)
 	w.lap(lapGather)
@@ -62,9 +57,9 @@ func (b *backward) gatherTiles(w *worker, segment, head, seen int) (u backTiles)
 	u.values = headTiles{keys: room[2*n : 3*n], places: places, depth: depth}
 	u.dk, u.dv = sums[:n], sums[n:]
 	clear(sums)
-	clear(rows[f.packSegment(rows, depth, segment, head, seen, f.v)*depth:])
+	f.packPlaces(rows, depth, segment, head, seen, f.v)
 	u.values.layKeys(rows)
-	clear(rows[f.packSegment(rows, depth, segment, head, seen, f.k)*depth:])
+	f.packPlaces(rows, depth, segment, head, seen, f.k)
 	u.kv.layKeys(rows)
 	u.kv.layValues(rows)
 	return u
@@ -85,17 +80,17 @@ func (b *backward) stackTiles(w *worker, t tile, depth int) queryBack {
 		scores: scores[:tilePair*keyBlock], dots: scores[tilePair*keyBlock:], probs: weights[:block], ds: weights[block:],
 	}
 	out := values[size+2*n:]
-	clear(operands[:2*size])
-	clear(x.less)
-	clear(x.delta)
-	d, queries := s.HeadDim, t.queries()
+	b.f.packQueries(x.q, depth, t, b.t.q)
+	b.f.packQueries(x.dout, depth, t, b.datt)
+	for _, operand := range [][]uint16{x.q, x.dout} {
+		clear(operand[rows*depth:])
+	}
+	clear(x.less[rows:])
+	clear(x.delta[rows:])
 	for r := range rows {
-		at := (t.lo+r%queries)*s.Heads + t.head*(s.Heads/s.KVHeads) + r/queries
-		dout := b.datt[at*d:][:d]
-		b.e.k.pack(x.q[r*depth:][:d], b.t.q[at*d:][:d])
-		b.e.k.pack(x.dout[r*depth:][:d], dout)
+		at, d := b.f.headRow(t, r), s.HeadDim
 		b.e.unpack(out, b.t.att.from(at*d))
-		x.less[r], x.delta[r] = b.t.lse[at], float32(b.e.k.dot(out, dout))
+		x.less[r], x.delta[r] = b.t.lse[at], float32(b.e.k.dot(out, b.datt[at*d:][:d]))
 	}
 	turnTiles(w, x.qT, x.q, n, depth)
 	turnTiles(w, x.doutT, x.dout, n, depth)
@@ -112,23 +107,18 @@ func turnTiles(w *worker, dst, rows []uint16, n, depth int) {
 // attendQueries goes back from a tile's outputs to its queries, keys and values.
 func (b *backward) attendQueries(w *worker, u *backTiles, x *queryBack) {
 	f, depth := b.f, u.kv.depth
-	keys := (f.position(x.t, 0)/queryTile + 1) * queryTile
-	first := f.firstKey(x.t) / keyBlock * keyBlock
+	first, keys := f.keys(x.t)
 	for at := first; at < keys; at += keyBlock {
 		n := min(keyBlock, keys-at)
 		for lo := 0; lo < x.n; lo += tilePair {
 			b.weightsBack(w, u, x, lo, at, n)
 			run := u.kv.valuesOf(at, n)
-			run.a, run.stride, run.rows, run.along = unsafe.Pointer(&x.across[0]), 64, uintptr(n)*tileEdge*2, tileBytes
-			run.c, run.next = unsafe.Pointer(&x.dq[lo*depth]), unsafe.Pointer(&x.across[0])
-			if at > first {
-				run.adds = 1
-			}
-			tileProducts(&run)
+			run.byTiles(x.across, n)
+			run.into(x.dq[lo*depth:], at > first)
 			w.lap(lapAttention)
 		}
 		for lo := 0; lo < depth; lo += tilePair {
-			place := (lo*u.kv.places + at*tilePair)
+			place := lo*u.kv.places + at*tilePair
 			x.addTurned(u.dv[place:], x.doutT, x.probs, lo, n)
 			x.addTurned(u.dk[place:], x.qT, x.ds, lo, n)
 		}
@@ -138,13 +128,9 @@ func (b *backward) attendQueries(w *worker, u *backTiles, x *queryBack) {
 
 // addTurned adds to sums of values [lo, lo+32) by n keys what weights make of rows.
 func (x *queryBack) addTurned(sums []float32, turned, weights []uint16, lo, n int) {
-	block := uintptr(x.n) * tileEdge * 2
-	run := tileRun{
-		a: unsafe.Pointer(&turned[lo*x.n]), stride: 64, rows: block, along: tileBytes,
-		b: unsafe.Pointer(&weights[0]), across: block, steps: uintptr(x.n) / tileStep, pairs: uintptr(n) / tilePair,
-		c: unsafe.Pointer(&sums[0]), adds: 1, next: unsafe.Pointer(&turned[0]),
-	}
-	tileProducts(&run)
+	run := tileRun{b: unsafe.Pointer(&weights[0]), across: uintptr(x.n) * tileEdge * 2, steps: uintptr(x.n) / tileStep, pairs: uintptr(n) / tilePair}
+	run.byTiles(turned[lo*x.n:], x.n)
+	run.into(sums, true)
 }
 
 // weightsBack makes probabilities and the gradients of scores of 32 rows from lo on by
@@ -157,9 +143,8 @@ func (b *backward) weightsBack(w *worker, u *backTiles, x *queryBack, lo, at, n 
 		into []float32
 	}{{x.q, &u.kv, x.scores}, {x.dout, &u.values, x.dots}} {
 		run := p.by.scoresOf(at, n)
-		run.a, run.stride, run.rows, run.along = unsafe.Pointer(&p.rows[lo*depth]), uintptr(depth)*2, uintptr(depth)*2*tileEdge, 64
-		run.c, run.next = unsafe.Pointer(&p.into[0]), unsafe.Pointer(&p.rows[lo*depth])
-		tileProducts(&run)
+		run.byRows(p.rows[lo*depth:], depth)
+		run.into(p.into, false)
 	}
 	w.lap(lapAttention)
 	scale := float32(b.l.s.AttnScale)
@@ -195,11 +180,7 @@ func (b *backward) seen(x *queryBack, row, at, n int) (from, to int) {
 	if row >= x.rows {
 		return 0, 0
 	}
-	to = b.f.position(x.t, row%x.t.queries()) + 1 - at
-	if b.l.window > 0 {
-		from = max(0, to-b.l.window)
-	}
-	return from, max(from, min(n, to))
+	return b.f.seen(x.t, row%x.t.queries(), at, n)
 }
 
 // capBack caps the scores of 32 rows from lo on, and takes what the cap lets through of
@@ -222,9 +203,9 @@ func (b *backward) capBack(x *queryBack, lo, n int) {
 
 // unstackTiles writes the gradients of a tile's queries.
 func (b *backward) unstackTiles(x *queryBack, depth int) {
-	s, queries := b.l.s, x.t.queries()
+	s := b.l.s
 	for r := range x.rows {
-		at := ((x.t.lo+r%queries)*s.Heads + x.t.head*(s.Heads/s.KVHeads) + r/queries) * s.HeadDim
+		at := b.f.headRow(x.t, r) * s.HeadDim
 		row := x.dq[r/tilePair*tilePair*depth+tileRow(r%tilePair):]
 		for j := 0; j < s.HeadDim; j += tileEdge {
 			copy(b.dq[at+j:at+min(j+tileEdge, s.HeadDim)], row[j/tilePair*tilePair*tilePair+j%tilePair*tileEdge:])

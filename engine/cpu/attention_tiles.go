@@ -23,7 +23,7 @@ func (f *forward) attendTiles(w *worker, t tile) {
 	rows := f.l.s.Heads / f.l.s.KVHeads * t.queries()
 	x := f.headTiles(w, t)
 	q := w.attention.queries.halves(roundUp(rows, tilePair) * x.depth)
-	f.packQueries(q, x.depth, t)
+	f.packQueries(q, x.depth, t, f.q)
 	w.lap(lapGather)
 	for lo := 0; lo < rows; lo += tilePair {
 		f.attendRows(w, t, &x, q[lo*x.depth:], lo, min(rows, lo+tilePair))
@@ -36,24 +36,18 @@ func (f *forward) attendRows(w *worker, t tile, x *headTiles, q []uint16, lo, hi
 	sums.begin()
 	scores, probs := w.attention.scores.floats(tilePair*keyBlock), w.attention.scores.halves(tilePair*keyBlock)
 	acc := w.attention.sum.floats(tilePair * x.depth)
-	keys := (f.position(t, 0)/queryTile + 1) * queryTile
-	first := f.firstKey(t) / keyBlock * keyBlock
+	first, keys := f.keys(t)
 	for at := first; at < keys; at += keyBlock {
 		n := min(keyBlock, keys-at)
 		run := x.scoresOf(at, n)
-		run.a, run.stride, run.rows, run.along = unsafe.Pointer(&q[0]), uintptr(x.depth)*2, uintptr(x.depth)*2*tileEdge, 64
-		run.c, run.next = unsafe.Pointer(&scores[0]), unsafe.Pointer(&q[0])
-		tileProducts(&run)
+		run.byRows(q, x.depth)
+		run.into(scores, false)
 		w.lap(lapAttention)
 		f.softmaxTiles(t, &sums, softmaxTile{scores: scores[:tilePair*n], probs: probs, sums: acc, at: at, n: n, lo: lo, hi: hi, depth: x.depth})
 		w.lap(lapSoftmax)
 		run = x.valuesOf(at, n)
-		run.a, run.stride, run.rows, run.along = unsafe.Pointer(&probs[0]), 64, uintptr(n)*tileEdge*2, tileBytes
-		run.c, run.next = unsafe.Pointer(&acc[0]), unsafe.Pointer(&probs[0])
-		if at > first {
-			run.adds = 1
-		}
-		tileProducts(&run)
+		run.byTiles(probs, n)
+		run.into(acc, at > first)
 		w.lap(lapAttention)
 	}
 	f.keepTiles(w, t, &sums, acc, x.depth, lo, hi)
@@ -92,11 +86,7 @@ func (f *forward) softmaxTiles(t tile, s *softmaxSums, x softmaxTile) {
 		scale = 1
 	}
 	for r := range x.hi - x.lo {
-		from, to := 0, f.position(t, (x.lo+r)%queries)+1-x.at
-		if f.l.window > 0 {
-			from = max(0, to-f.l.window)
-		}
-		to = min(x.n, to)
+		from, to := f.seen(t, (x.lo+r)%queries, x.at, x.n)
 		row := unsafe.Pointer(&x.scores[tileRow(r)])
 		top := s.maxima[r]
 		if from < to {
@@ -109,7 +99,7 @@ func (f *forward) softmaxTiles(t tile, s *softmaxSums, x softmaxTile) {
 		}
 		s.maxima[r] = top
 		probs := unsafe.Pointer(&x.probs[r/tileEdge*x.n*tileEdge+r%tileEdge*tileStep])
-		s.sums[r] += tileRowExp(probs, row, x.n/tilePair, from, max(from, to), scale, top)
+		s.sums[r] += tileRowExp(probs, row, x.n/tilePair, from, to, scale, top)
 	}
 }
 
@@ -119,10 +109,10 @@ func tileRow(r int) int { return r/tileEdge*2*tileEdge*tileEdge + r%tileEdge*til
 // keepTiles divides sums of rows [lo, hi) of a tile by what the exponentials add up to and
 // writes them as matrix input.
 func (f *forward) keepTiles(w *worker, t tile, s *softmaxSums, acc []float32, depth, lo, hi int) {
-	d, heads, group, queries := f.l.s.HeadDim, f.l.s.Heads, f.l.s.Heads/f.l.s.KVHeads, t.queries()
+	d := f.l.s.HeadDim
 	row := w.attention.state.halves(depth)
 	for r := range hi - lo {
-		at := (t.lo+(lo+r)%queries)*heads + t.head*group + (lo+r)/queries
+		at := f.headRow(t, lo+r)
 		dst := f.att.bf16[at*d:][:d]
 		if d < depth {
 			dst = row
@@ -137,11 +127,12 @@ func (f *forward) keepTiles(w *worker, t tile, s *softmaxSums, acc []float32, de
 	}
 }
 
-// packQueries stacks the tile's queries as rows (query head, query) of depth values.
-func (f *forward) packQueries(q []uint16, depth int, t tile) {
+// packQueries stacks the tile's rows of queries or of what is like them, [W, H*HeadDim], as
+// rows (query head, query) of depth values.
+func (f *forward) packQueries(q []uint16, depth int, t tile, from []float32) {
 	d, group := f.l.s.HeadDim, f.l.s.Heads/f.l.s.KVHeads
 	for g := range group {
-		f.e.packHeads(q, f.q[(t.lo*f.l.s.Heads+t.head*group+g)*d:], t.queries(), d, depth, f.l.s.Heads*d)
+		f.e.packHeads(q, from[f.headRow(t, g*t.queries())*d:], t.queries(), d, depth, f.l.s.Heads*d)
 		q = q[t.queries()*depth:]
 	}
 }
@@ -174,16 +165,17 @@ func (f *forward) headTiles(w *worker, t tile) headTiles {
 	places := roundUp(seen, queryTile)
 	x := headTiles{keys: w.attention.keys.halves(places * depth), values: w.attention.values.halves(places * depth), places: places, depth: depth}
 	rows := w.attention.part.halves(places * depth)
-	for _, one := range [...]struct {
-		from []float32
-		lay  func(*headTiles, []uint16)
-	}{{f.k, (*headTiles).layKeys}, {f.v, (*headTiles).layValues}} {
-		end := f.packSegment(rows, depth, t.segment, t.head, seen, one.from)
-		clear(rows[end*depth:])
-		one.lay(&x, rows)
-	}
+	f.packPlaces(rows, depth, t.segment, t.head, seen, f.k)
+	x.layKeys(rows)
+	f.packPlaces(rows, depth, t.segment, t.head, seen, f.v)
+	x.layValues(rows)
 	w.gathered, w.headKV = has, x
 	return x
+}
+
+// packPlaces is packSegment, with zeroes in the places behind.
+func (f *forward) packPlaces(rows []uint16, depth, segment, head, limit int, from []float32) {
+	clear(rows[f.packSegment(rows, depth, segment, head, limit, from)*depth:])
 }
 
 // packSegment writes keys or values of a segment and of its ancestors before it, up to
@@ -224,6 +216,24 @@ func (x *headTiles) valuesOf(at, n int) tileRun {
 		b: unsafe.Pointer(&x.values[at*tileEdge]), across: uintptr(x.places) * tileEdge * 2,
 		steps: uintptr(n) / tileStep, pairs: uintptr(x.depth) / tilePair,
 	}
+}
+
+// byRows makes 32 rows [32, depth] the run's first factor, byTiles 32 rows in tiles [2, n/32].
+func (run *tileRun) byRows(rows []uint16, depth int) {
+	run.a, run.stride, run.rows, run.along = unsafe.Pointer(&rows[0]), uintptr(depth)*2, uintptr(depth)*2*tileEdge, 64
+}
+
+func (run *tileRun) byTiles(tiles []uint16, n int) {
+	run.a, run.stride, run.rows, run.along = unsafe.Pointer(&tiles[0]), 64, uintptr(n)*tileEdge*2, tileBytes
+}
+
+// into multiplies, and adds to sums or sets them.
+func (run *tileRun) into(sums []float32, adds bool) {
+	run.c, run.next = unsafe.Pointer(&sums[0]), run.a
+	if adds {
+		run.adds = 1
+	}
+	tileProducts(run)
 }
 
 // tileRowMax is the largest of a row's scores of keys [from, to).

@@ -1,6 +1,10 @@
 package cpu
 
-const headEdge = 16 // rows of a tile, and pairs of a row
+const (
+	tileEdge = 16 // rows of a tile, and words of a row
+	tileStep = 32 // values of the depth in a tile
+	tilePair = 2 * tileEdge
+)
 
 // headTiles are keys and values of one head of a sequence as tiles take them: keys as
 // tiles [places/16, depth/32] of [16 pairs of values, 16 keys], values as tiles [depth/16,
@@ -12,13 +16,13 @@ type headTiles struct {
 
 // put sets key and value [depth] of a place.
 func (x *headTiles) put(place int, key, value []uint16) {
-	at := x.keys[place/headEdge*headEdge*x.depth+place%headEdge*2:]
+	at := x.keys[place/tileEdge*tileEdge*x.depth+place%tileEdge*2:]
 	for j := 0; j < x.depth; j += 2 {
-		at[j*headEdge], at[j*headEdge+1] = key[j], key[j+1]
+		at[j*tileEdge], at[j*tileEdge+1] = key[j], key[j+1]
 	}
 	at = x.values[x.valueAt(place):]
 	for j := range x.depth {
-		at[j/headEdge*headEdge*x.places+j%headEdge*2] = value[j]
+		at[j/tileEdge*tileEdge*x.places+j%tileEdge*2] = value[j]
 	}
 }
 
@@ -26,12 +30,12 @@ func (x *headTiles) put(place int, key, value []uint16) {
 func (x *headTiles) forget(place int) {
 	at := x.values[x.valueAt(place):]
 	for j := range x.depth {
-		at[j/headEdge*headEdge*x.places+j%headEdge*2] = 0
+		at[j/tileEdge*tileEdge*x.places+j%tileEdge*2] = 0
 	}
 }
 
 // valueAt is where the value of a place begins.
-func (x *headTiles) valueAt(place int) int { return place/2*32 + place%2 }
+func (x *headTiles) valueAt(place int) int { return place/2*tilePair + place%2 }
 
 // headDepth is HeadDim rounded up to what a tile has of the depth.
-func headDepth(headDim int) int { return roundUp(headDim, 32) }
+func headDepth(headDim int) int { return roundUp(headDim, tileStep) }

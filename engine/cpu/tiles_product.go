@@ -5,10 +5,7 @@ package cpu
 import "unsafe"
 
 const (
-	tileEdge  = 16   // rows of a tile, and words of a row
 	tileBytes = 1024 // of a tile
-	tileStep  = 32   // values of the depth in a tile
-	tilePair  = 2 * tileEdge
 	tileDepth = 256  // of the depth at a time: 32 rows of A stay in the first cache
 	tileDeep  = 2048 // of the depth that the second cache holds of rowTile columns of B
 	tileGroup = 256  // rows of A that share those, where the depth is more
@@ -30,7 +27,7 @@ type tileProduct struct {
 	dst    []float32 // [rows, pitch], or where it is turned [columns, pitch]
 	pitch  int
 	turned bool
-	how    writing   // over what dst has, where it is turned
+	how    writing   // what becomes of what dst has, where it is not turned
 	corner []float32 // [16, 16], where a tile is not written whole
 }
 
