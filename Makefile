@@ -64,7 +64,7 @@ race:
 
 # Seeds and what was found before are tests like others; this looks for more. It is
 # given as a number of inputs: Go's fuzzing now and then fails with "context deadline
-# exceeded", and nothing found, when a time runs out (golang/go#48591).
+# exceeded", and nothing found, when a time runs out (golang/go#75804).
 FUZZTIME ?= 1000x
 fuzz:
 	./scripts/fuzz $(FUZZTIME)
