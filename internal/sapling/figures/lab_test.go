@@ -38,3 +38,13 @@ func TestSpread(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestAbove: by hand, and without a standard error.
+func TestAbove(t *testing.T) {
+	if got := above(0.75, 0.25, 0.05); got != "10.0 standard errors" {
+		t.Error(got)
+	}
+	if got := above(1, 0.5, 0); got != "every answer right" {
+		t.Error(got)
+	}
+}

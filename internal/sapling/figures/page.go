@@ -46,13 +46,22 @@ func (l *lab) tasks(b *strings.Builder) error {
 	b.WriteString("## Tasks\n\nAccuracy in percent; after ± the standard error. *cut*: without layers 9, 10 and 11. *healed*: after the guide's healing (last 3 layers, norm and head, seed 42).\n\n")
 	b.WriteString("| task | chance | whole | above chance by | cut | healed |\n|---|---|---|---|---|---|\n")
 	for _, t := range sapling.Tasks() {
-		fmt.Fprintf(b, "| %s | %.0f | %.1f ± %.1f | %.1f standard errors | %.1f | %.1f |\n", t, 100*chance(t), 100*dense.acc(t), 100*dense.stderr(t),
-			(dense.acc(t)-chance(t))/dense.stderr(t), 100*cut.acc(t), 100*healed.acc(t))
+		fmt.Fprintf(b, "| %s | %.0f | %.1f ± %.1f | %s | %.1f | %.1f |\n", t, 100*chance(t), 100*dense.acc(t), 100*dense.stderr(t),
+			above(dense.acc(t), chance(t), dense.stderr(t)), 100*cut.acc(t), 100*healed.acc(t))
 	}
 	fmt.Fprintf(b, "| **mean** | | **%.1f ± %.1f** | | **%.1f** | **%.1f** |\n\n", 100*dense.mean(), 100*dense.stderr(sapling.Group), 100*cut.mean(), 100*healed.mean())
 	b.WriteString(short)
 	fmt.Fprintf(b, "Cutting costs %.1f points, healing brings %.0f %% of them back.\n\n", 100*(dense.mean()-cut.mean()), 100*(healed.mean()-cut.mean())/(dense.mean()-cut.mean()))
 	return nil
+}
+
+// above says how far above chance an accuracy is. Where all answers are right there is
+// no standard error to measure by.
+func above(acc, chance, stderr float64) string {
+	if acc == 1 {
+		return "every answer right"
+	}
+	return fmt.Sprintf("%.1f standard errors", (acc-chance)/stderr)
 }
 
 // ways shows each way of healing the cut of the last quarter.
