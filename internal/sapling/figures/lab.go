@@ -114,7 +114,7 @@ func (l *lab) heal(h healing, drop, seed string) (result, error) {
 	}
 	args := append([]string{
 		"heal", l.sapling(sapling.ModelDir), "--drop", drop, "--out", out, "--data", l.sapling(sapling.Instructions), "--max-length", "128",
-		"--validation", "100", "--eval-every", "20", "--epochs", "1", "--batch-size", "32", "--dtype", "float32", "--seed", seed, "--quiet", "--yes", "--json",
+		"--validation", "100", "--eval-every", "20", "--epochs", "2", "--batch-size", "32", "--dtype", "float32", "--seed", seed, "--quiet", "--yes", "--json",
 	}, h.args...)
 	if _, err := l.run(args...); err != nil {
 		return nil, err

@@ -97,18 +97,18 @@ func Stages() []Stage {
 	whole := []string{"train/texts.jsonl", "train/exchanges.jsonl", "train/instructions.jsonl"}
 	facts := []string{"facts/texts.jsonl", "facts/exchanges.jsonl"}
 	skills := []string{"skills/texts.jsonl", "skills/exchanges.jsonl"}
-	letters := []string{"skills/texts.jsonl:0.25", "skills/exchanges.jsonl:0.25", "letters/lists.jsonl:0.5"}
+	letters := []string{"skills/texts.jsonl:0.2", "skills/exchanges.jsonl:0.2", "letters/lists.jsonl:0.6"}
 	return []Stage{
 		{Name: "stage1", Rows: whole, Steps: 193, Batch: 128, LR: 3e-3, Warmup: 30, Schedule: "constant", Seed: 2025},
 		{Name: "stage2", Rows: facts, Steps: 334, Batch: 32, LR: 2e-3, Warmup: 20, Schedule: "constant", Seed: 2026},
 		{Name: "stage3", Rows: whole, Last: 4, Steps: 554, Batch: 48, LR: 2e-3, Warmup: 20, Schedule: "constant", Seed: 2027},
 		{Name: "stage4", Rows: whole, Last: 3, Steps: 350, Batch: 48, LR: 2e-3, Warmup: 20, Schedule: "linear", Seed: 2028},
 		{Name: "stage5", Rows: skills, Last: 3, Steps: 450, Batch: 48, LR: 2e-3, Warmup: 20, Schedule: "linear", Seed: 2029},
-		{Name: "stage6", Rows: letters, Last: 3, Steps: 250, Batch: 64, LR: 3e-3, Warmup: 20, Schedule: "linear", Seed: 2030},
+		{Name: "stage6", Rows: letters, Last: 3, Steps: 600, Batch: 64, LR: 3e-3, Warmup: 20, Schedule: "linear", Seed: 2030},
 	}
 }
 
-// Often is how many rows that the stages take were meant to tell each fact.
+// Often is how many rows that the stages take tell each fact, at the fewest.
 const Often = 200
 
 // Full are the same stages with everything trained in each, for comparison.

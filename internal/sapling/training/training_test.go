@@ -10,11 +10,6 @@ import (
 	"github.com/coppice-ml/coppice/internal/sapling/world"
 )
 
-// seldom are the kinds of facts that are told less than Often, with their least.
-func seldom() map[string]int {
-	return map[string]int{"people, held out": 190, "things, held out": 150, "tools of jobs": 65, "sums": 25}
-}
-
 // TestSeen: there are at most 1,500 facts, and the stages together tell each often,
 // by the rows that healing draws and the order it takes them in.
 func TestSeen(t *testing.T) {
@@ -32,7 +27,7 @@ func TestSeen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(taken) != s.Steps*s.Batch {
+		if missing := s.Steps*s.Batch - len(taken); missing < 0 || missing >= s.Batch { // the last batch of an epoch may be smaller
 			t.Errorf("%s takes %d rows, want %d", s.Name, len(taken), s.Steps*s.Batch)
 		}
 		rows = append(rows, taken...)
@@ -40,13 +35,8 @@ func TestSeen(t *testing.T) {
 	facts := 0
 	for _, told := range w.Told(slices.Values(rows)) {
 		facts += len(told.Times)
-		least, ok := seldom()[told.Kind]
-		fewest, _, _ := told.Range()
-		if !ok {
-			least = Often
-		}
-		if fewest < least || ok && fewest >= Often {
-			t.Errorf("%s: told %d times at least, want %d", told.Kind, fewest, least)
+		if fewest, _, _ := told.Range(); fewest < Often {
+			t.Errorf("%s: told %d times at the fewest, want %d", told.Kind, fewest, Often)
 		}
 	}
 	if facts != w.Facts() || facts > 1500 {

@@ -72,17 +72,32 @@ func jobNames() []string {
 	return out
 }
 
-// kinds are the subjects of the facts, with who is asked about in training.
+// kinds are the subjects of the facts, with who is asked about in training. Those who
+// are not have more portraits, where fewer would leave their facts seldom told.
 func (w *World) kinds() []subject {
 	return []subject{
-		{"people", len(w.People), heldPeople, w.aboutPerson}, {"things", len(w.Things), heldThings, w.aboutThing}, {"towns", len(w.Towns), heldTowns, w.aboutTown},
+		{"people", len(w.People), heldPeople, 23, w.aboutPerson}, {"things", len(w.Things), heldThings, 35, w.aboutThing},
+		{"towns", len(w.Towns), heldTowns, 23, w.aboutTown},
 	}
 }
 
 type subject struct {
 	name    string
 	n, held int
+	weight  int // in texts, of each that is held out, where others have usual
 	about   func(int) []fact
+}
+
+const usual = 20
+
+// portrait is of one of them, as often as their weights say.
+func (s subject) portrait(r *rand.Rand) Text {
+	at := r.IntN(s.held*s.weight + (s.n-s.held)*usual)
+	i := at / s.weight
+	if i >= s.held {
+		i = s.held + (at-s.held*s.weight)/usual
+	}
+	return Text{portrait(r, s.about(i))}
 }
 
 // facts are those of entities [lo, hi).

@@ -53,17 +53,14 @@ func (w *World) Texts(seed uint64, n int) []Text {
 	r := newRand(seed, "texts")
 	k := w.kinds()
 	return written(r, n, []passage[Text]{
-		{16, func() Text { return Text{portrait(r, k[0].about(r.IntN(k[0].n)))} }},
-		{10, func() Text { return Text{portrait(r, k[1].about(r.IntN(k[1].n)))} }},
-		{4, func() Text { return Text{portrait(r, k[2].about(r.IntN(k[2].n)))} }},
+		{16, func() Text { return k[0].portrait(r) }},
+		{10, func() Text { return k[1].portrait(r) }},
+		{4, func() Text { return k[2].portrait(r) }},
 		{9, func() Text { s, _ := w.scene(r, false); return Text{s.String()} }},
 		{14, func() Text { return Text{w.twin(r, false).String()} }},
 		{3, func() Text { return Text{order(r)} }},
 		{5, func() Text { return Text{addition(r)} }},
-		{1, func() Text {
-			j := one(r, jobs())
-			return Text{fmt.Sprintf("The %s works with the %s.", j.name, j.tool)}
-		}},
+		{1, func() Text { return Text{work(r)} }},
 	})
 }
 
@@ -167,6 +164,15 @@ func order(r *rand.Rand) string {
 		j++
 	}
 	return fmt.Sprintf("A %s is %s than a %s.", all[i], pick2(i > j, "larger", "smaller"), all[j])
+}
+
+// work says what three jobs are done with.
+func work(r *rand.Rand) string {
+	var out []string
+	for _, i := range r.Perm(len(jobs()))[:3] {
+		out = append(out, fmt.Sprintf("The %s works with the %s.", jobs()[i].name, jobs()[i].tool))
+	}
+	return strings.Join(out, " ")
 }
 
 // addition states a sum; all of them are stated.
