@@ -107,6 +107,39 @@ func (p *Plan) Of(hash string, keep []int) Measured {
 	return Another
 }
 
+// Leaves says whether keep, layers of a model of so many, are those that the plan
+// leaves, as any model of either's chain of prunings counts them. before is the plan
+// that lies in the model, if one does.
+func (p *Plan) Leaves(layers int, keep []int, before *Plan) bool {
+	type step struct {
+		layers int
+		keep   []int
+	}
+	left := []step{{p.Layers, p.Keep}}
+	if o := p.Origin; o != nil {
+		left = append(left, step{o.Layers, o.Keep})
+	}
+	run := []step{{layers, keep}}
+	if before != nil && len(before.Keep) == layers {
+		run = append(run, step{before.Layers, pick(before.Keep, keep)})
+		if o := before.Origin; o != nil {
+			run = append(run, step{o.Layers, pick(o.Keep, keep)})
+		}
+	}
+	return slices.ContainsFunc(left, func(a step) bool {
+		return slices.ContainsFunc(run, func(b step) bool { return a.layers == b.layers && slices.Equal(a.keep, b.keep) })
+	})
+}
+
+// pick is the elements of a list at some places.
+func pick(list, places []int) []int {
+	out := make([]int, len(places))
+	for i, at := range places {
+		out[i] = list[at]
+	}
+	return out
+}
+
 // PlanOf reads the plan that lies in a pruned checkpoint.
 func PlanOf(c *checkpoint.Checkpoint) (Plan, error) { return parsePlan(c.Beside(PlanFile)) }
 
@@ -122,9 +155,7 @@ func originOf(c *checkpoint.Checkpoint, p Plan) *Origin {
 	if first := before.Origin; first != nil && len(first.Keep) == p.Layers {
 		o.Model, o.ModelHash, o.Layers, kept = first.Model, first.ModelHash, first.Layers, first.Keep
 	}
-	for _, l := range p.Keep {
-		o.Keep = append(o.Keep, kept[l])
-	}
+	o.Keep = pick(kept, p.Keep)
 	return o
 }
 

@@ -133,6 +133,23 @@ func TestChainOfPrunings(t *testing.T) {
 			t.Errorf("results on %v of %.6s are %v, want %v", tt.keep, tt.hash, is, tt.want)
 		}
 	}
+	before, err := prune.PlanOf(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		layers int
+		keep   []int
+		before *prune.Plan
+		want   bool
+	}{
+		{6, []int{1, 2, 4, 5}, nil, true}, {6, []int{1, 2, 4, 5}, &before, true}, {8, []int{2, 4, 6, 7}, nil, true}, {4, []int{0, 1, 2, 3}, &got, true},
+		{4, []int{0, 1, 2, 3}, nil, false}, {8, []int{1, 2, 4, 5}, nil, false}, {6, []int{0, 1, 2, 3, 4, 5}, &before, false}, {4, []int{0, 1, 2}, &got, false},
+	} {
+		if is := got.Leaves(tt.layers, tt.keep, tt.before); is != tt.want {
+			t.Errorf("leaves %v of %d: %v, want %v", tt.keep, tt.layers, is, tt.want)
+		}
+	}
 	raw, err := os.ReadFile(filepath.Join(out, "README.md"))
 	if err != nil {
 		t.Fatal(err)

@@ -59,7 +59,7 @@ func Surgery(c *checkpoint.Checkpoint, spec *model.Spec, plan Plan, opt Options)
 	if opt.SourceName == "" {
 		opt.SourceName = dirName(c.Dir())
 	}
-	if err := plan.complete(c, spec, opt); err != nil {
+	if err := plan.Complete(c, spec, opt); err != nil {
 		return checkpoint.Surgery{}, err
 	}
 	config, err := spec.PruneConfig(c.Config(), plan.Keep)
@@ -78,9 +78,9 @@ func Surgery(c *checkpoint.Checkpoint, spec *model.Spec, plan Plan, opt Options)
 	}, nil
 }
 
-// complete checks the plan against the model and fills in what a plan file may
-// leave out, and what it is from.
-func (p *Plan) complete(c *checkpoint.Checkpoint, spec *model.Spec, opt Options) error {
+// Complete checks the plan against the model and fills in what a plan file may
+// leave out, and what it is from: opt's names and hash.
+func (p *Plan) Complete(c *checkpoint.Checkpoint, spec *model.Spec, opt Options) error {
 	if err := p.IsFor(opt.ModelHash); err != nil {
 		return err
 	}

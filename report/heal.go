@@ -28,6 +28,7 @@ func (l HealEval) Typed() any { l.Type = "eval"; return l }
 type Healed struct {
 	Type      string  `json:"type"` // "done"
 	Path      string  `json:"path"`
+	Base      string  `json:"base,omitempty"` // of an adapter whose base was never written: MODEL --drop L
 	Method    string  `json:"method"`
 	Steps     int     `json:"steps"`
 	Kept      int     `json:"kept"` // the step whose values were written

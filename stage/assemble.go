@@ -94,9 +94,9 @@ func (a Assemble) surgery(ctx context.Context, env Env, s *Session) (checkpoint.
 func (a Assemble) replacements(s *Session) (map[string]checkpoint.Tensor, error) {
 	pairs := map[string]*adapter.Pair{}
 	if a.Adapter != "" {
-		found, err := adapter.Read(a.Adapter, s.Model.Spec, s.kept())
+		found, err := s.readAdapter("adapter", a.Adapter)
 		if err != nil {
-			return nil, failed("{adapter} %w", err)
+			return nil, err
 		}
 		for i := range found.Pairs {
 			pairs[found.Pairs[i].Weight.Name] = &found.Pairs[i]

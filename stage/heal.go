@@ -13,7 +13,6 @@ import (
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/heal"
-	"github.com/coppice-ml/coppice/heal/adapter"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/prune"
 	"github.com/coppice-ml/coppice/report"
@@ -489,11 +488,11 @@ func (j *healJob) makeSet(ctx context.Context) (err error) {
 
 // loadAdapter begins with an adapter that was trained before.
 func (j *healJob) loadAdapter(ctx context.Context) error {
-	a, err := adapter.Read(j.LoRAInit, j.s.Model.Spec, j.kept)
-	if err == nil {
-		err = j.set.Load(ctx, a)
-	}
+	a, err := j.s.readAdapter("lora_init", j.LoRAInit)
 	if err != nil {
+		return err
+	}
+	if err = j.set.Load(ctx, a); err != nil {
 		return failed("{lora_init}: %w", err)
 	}
 	return nil

@@ -2,7 +2,6 @@ package stage
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/heal"
-	"github.com/coppice-ml/coppice/heal/adapter"
 	"github.com/coppice-ml/coppice/heal/overlay"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/prune"
@@ -32,7 +30,7 @@ func (j *healJob) finish(ctx context.Context, result *heal.Result) (*report.Heal
 	var err error
 	switch {
 	case j.Method == heal.LoRA:
-		err = j.writeAdapter(ctx, made)
+		err = j.writeAdapter(ctx, made, done)
 	case j.Result == ResultTrained:
 		err = j.writeTrained(ctx, made)
 	default:
@@ -144,32 +142,6 @@ func (j *healJob) card(old string, done *report.Healed) string {
 		fmt.Fprintf(&b, "- loss on the held-out samples: %.4f before, %.4f after\n", float64(*done.LossFirst), float64(*done.LossBest))
 	}
 	return b.String()
-}
-
-// writeAdapter writes adapters and, of a pruning that was never written, its plan.
-func (j *healJob) writeAdapter(ctx context.Context, dir string) error {
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
-	config := adapter.NewConfig(j.Model, j.Rank, j.Alpha, j.Dropout, j.RankStable, j.s.Model.Spec, j.kept, j.chosen.Adapted)
-	a, err := j.set.Adapter(ctx, j.chosen, config)
-	if err != nil {
-		return err
-	}
-	p, pruned, err := j.plan()
-	if err != nil {
-		return err
-	}
-	if pruned {
-		raw, err := json.MarshalIndent(p, "", "  ")
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, prune.PlanFile), append(raw, '\n'), 0o666)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return a.Write(dir, j.s.Model.Spec.Renamer(j.kept))
 }
 
 // evaluateWritten is the loss of the checkpoint as it was written: rounding to

@@ -2,7 +2,6 @@ package stage
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/coppice-ml/coppice/checkpoint"
@@ -47,9 +46,9 @@ func (g MergeAdapter) Run(ctx context.Context, env Env) (*report.Written, error)
 		return nil, err
 	}
 	defer s.Close()
-	a, err := adapter.Read(g.Adapter, s.Model.Spec, s.kept())
+	a, err := s.readAdapter("adapter", g.Adapter)
 	if err != nil {
-		return nil, fmt.Errorf("adapter %w", err)
+		return nil, err
 	}
 	surgery := checkpoint.Surgery{Replace: map[string]checkpoint.Tensor{}}
 	wide := g.SaveDType == "float32"

@@ -230,5 +230,8 @@ func printHealed(a *app, d report.Healed) error {
 		}
 	}
 	a.note("in %s: %s, the values of step %d of %d", d.Path, d.Method, d.Kept, d.Steps)
+	if d.Base != "" {
+		a.note("its base is not the whole model: give --adapter %s beside %s; for PEFT, `coppice prune %s --out DIR` writes it", d.Path, d.Base, d.Base)
+	}
 	return nil
 }
