@@ -25,18 +25,6 @@ type tileRun struct {
 	keptRows uintptr
 }
 
-// tileProducts computes for each pair of sixteen columns four tiles of C: the first rows
-// with both, the others with both.
-//
-//go:noescape
-func tileProducts(run *tileRun)
-
-// tileColumn computes the two tiles of C of sixteen columns, and asks for 2 KiB a step
-// from run.next on.
-//
-//go:noescape
-func tileColumn(run *tileRun)
-
 // pairTiles makes tiles of sixteen columns each, in blocks so far across, of pairs of
 // rows that are stride bytes apart: sixteen pairs a tile.
 //
