@@ -110,7 +110,17 @@ func (f *forward) prepareSome() {
 
 // wideRows is how many rows a worker should have at least for products to be cut
 // by rows: below, reading and rearranging all weights takes each of them too long.
-const wideRows = 64
+func (e *Engine) wideRows() int {
+	if e.tiled() {
+		return tileRows
+	}
+	return libraryRows
+}
+
+const (
+	libraryRows = 64
+	tileRows    = 256 // what is laid out of rows serves all workers (see wide.go)
+)
 
 // few reports whether a call's products are better cut by columns, and may be.
 func (f *forward) few() bool {
@@ -126,7 +136,7 @@ func (f *forward) few() bool {
 	case n <= f.e.several() && f.l.ordered():
 		return true
 	}
-	return n < wideRows*f.e.info.Threads && f.e.info.Threads > 1 && f.l.separable()
+	return n < f.e.wideRows()*f.e.info.Threads && f.e.info.Threads > 1 && f.l.separable()
 }
 
 // several is up to how many rows kernels of our own are the fastest where they may be

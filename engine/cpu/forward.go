@@ -156,9 +156,11 @@ type forward struct {
 	gate, up   []float32 // [W, F]
 	sum        []float32 // [W, D]
 
-	calls      int // so far
-	job        job
-	many, some []phase
+	wide wideProducts // of rows that are few for each worker
+
+	calls              int // so far
+	job                job
+	many, some, shared []phase
 }
 
 // fewRows is how many rows are few: weights pass by faster than one worker
@@ -177,6 +179,7 @@ func (e *Engine) newForward() *forward {
 	}
 	f.many = phases(f.project, f.query, f.remember, f.attend, f.finish)
 	f.some = phases(f.fewNorm, f.fewProject, f.fewRotate, f.remember, f.attend, f.fewOut, f.fewMiddle, f.fewGate, f.fewDown, f.fewFinish)
+	f.shared = phases(f.wideNorm, f.wideProject, f.wideRotate, f.remember, f.attend, f.wideLay, f.wideOut, f.wideMiddle, f.wideFeed, f.wideDown, f.fewFinish)
 	return f
 }
 
@@ -202,7 +205,11 @@ func (f *forward) prepare() {
 	f.calls++
 	f.q, f.k, f.v, f.att = t.q, t.k, t.v, t.att
 	f.tiles = f.cut(f.tiles[:0])
-	if f.few() {
+	switch few := f.few(); {
+	case few && n > fewRows && f.stripped() != nil:
+		f.prepareWide()
+		return
+	case few:
 		f.prepareSome()
 		return
 	}
@@ -220,11 +227,14 @@ func (f *forward) prepare() {
 	f.e.pool.evenly(&f.many[4], f.outputs, rowTile, f.e.quantum())
 }
 
-// columnStep cuts columns into three parts for each worker: one that is late
+// columnParts is into how many parts columns are cut for each worker: one that is late
 // holds nobody up for long, and parts are long enough to read ahead in.
+const columnParts = 3
+
+// columnStep cuts columns into such parts.
 func (e *Engine) columnStep(columns int) int {
 	const unit = 32 // columns that kernels take at a time
-	return roundUp((columns+3*e.info.Threads-1)/(3*e.info.Threads), unit)
+	return roundUp((columns+columnParts*e.info.Threads-1)/(columnParts*e.info.Threads), unit)
 }
 
 // grow returns memory for n values, xs where it is enough.

@@ -18,15 +18,13 @@ func (e *Engine) Memory(m *model.Model, o engine.LayerOptions) engine.Memory {
 	if e.half && e.k.tiles {
 		tile += tileMemory(max(q, d, f))
 	}
-	columns := max(q+2*kv, d, f)
-	wide := wideRows * (2*f*4 + f*in + d*(4+2*in) + 4*(columns/3+32*int64(e.info.Threads))) // of few rows, and a block of them
-	probe := rowTile*max(q, d, f)*2*4 + 2*min(large, f*d)*4                                 // inputs and outputs, small weights
+	probe := rowTile*max(q, d, f)*2*4 + 2*min(large, f*d)*4 // inputs and outputs, small weights
 	heads := int64(s.Heads/s.KVHeads) * queryTile * (keyBlock + 3*e.headWidth(s)) * 4
 	keys := 2 * int64(min(s.MaxPositions, 1<<15)) * e.headWidth(s) * 4 // of one head, gathered
 	project := headBlock*d*in + rowTile*headBlock*4
 	need := engine.Need{
 		Row:     max(block, head),
-		Fixed:   int64(e.info.Threads)*(tile+heads+keys+project) + max(providerBytes, int64(e.info.Threads)*wide+probe+codeBytes),
+		Fixed:   int64(e.info.Threads)*(tile+heads+keys+project) + max(providerBytes, int64(e.info.Threads)*e.wideMemory(s)+probe+codeBytes),
 		Hidden:  d * 4,
 		KVToken: 2 * int64(s.KVHeads) * e.headWidth(s) * e.headBytes(),
 		Lookup:  64 << 10, // the kernel maps pages around a fault, so many bytes at a time
@@ -48,6 +46,19 @@ func (e *Engine) Memory(m *model.Model, o engine.LayerOptions) engine.Memory {
 	}
 	e.training(s, &need)
 	return engine.Memory{Host: need}
+}
+
+// wideMemory is what calls of rows that are few for each worker take for each: operands of
+// so many rows and, but where layouts hold them, products and a block of columns.
+func (e *Engine) wideMemory(s *model.Spec) int64 {
+	in, rows := e.elementBytes(), int64(e.wideRows())
+	q, kv := int64(s.Heads*s.HeadDim), int64(s.KVHeads*s.HeadDim)
+	d, f := int64(s.Hidden), int64(s.FF)
+	if e.tiled() {
+		return rows*(f*in+d*4+max(d, q)*in) + fewRows*(2*f*4+d*in)
+	}
+	columns := max(q+2*kv, d, f)
+	return rows * (2*f*4 + f*in + d*(4+2*in) + 4*(columns/columnParts+32*int64(e.info.Threads)))
 }
 
 // training is what backward calls, tapes and what trains take.

@@ -2,10 +2,34 @@ package cpu
 
 // strips is a multiplier that lays rows out for products, once for many of them.
 type strips interface {
-	// lay lays out a [m, k], rowTile rows at most, for the strips that follow.
-	lay(w *worker, k, m int, a operand)
-	// strip sets dst [m, hi-lo] to columns [lo, hi) of what product gives with b [n, k].
-	strip(w *worker, n, lo, hi int, b operand, dst []float32)
+	// lay lays out columns [column, column+width) of rows [row, row+m), given as a
+	// [m, width]. Parts begin at multiples of tileEdge rows and of tileStep columns, and
+	// end at such or with the layout; workers may lay out several at a time.
+	lay(w *worker, x layout, row, column, m, width int, a operand)
+	// strip sets columns [lo, hi) of what product gives with b [n, k] of all rows,
+	// rowTile at most, in dst, whose rows are pitch apart and whose first value is of
+	// column lo. Of b, what stands behind hi is asked for ahead.
+	strip(w *worker, x layout, n, lo, hi int, b operand, dst []float32, pitch int)
+}
+
+// layout is rows [rows, k] as strips take them.
+type layout struct {
+	rows, k int
+	values  []uint16
+}
+
+// layoutSize is how many values a layout has.
+func layoutSize(rows, k int) int { return roundUp(rows, tilePair) * roundUp(k, tileStep) }
+
+// newLayout is of so many rows, in memory that has room for them.
+func newLayout(rows, k int, memory []uint16) layout {
+	return layout{rows, k, memory[:layoutSize(rows, k)]}
+}
+
+// block is rows [row, row+rows), row being a multiple of tilePair, and row+rows too
+// unless it is the end.
+func (x layout) block(row, rows int) layout {
+	return newLayout(rows, x.k, x.values[layoutSize(row, x.k):])
 }
 
 // stripWidth is how many columns of the feed-forward stay in cache between its products
@@ -14,19 +38,26 @@ const stripWidth = 256
 
 // stripped returns the engine's strips, nil where it or the layer has none.
 func (f *forward) stripped() strips {
-	s, ok := f.e.mul.(strips)
-	if !ok || f.l.adapted {
+	s, _ := f.e.mul.(strips)
+	if f.l.adapted {
 		return nil
 	}
 	return s
 }
 
+// laidRows lays out a [rows, k] in the worker's memory, where there are strips.
+func laidRows(w *worker, s strips, rows, k int, a operand) (x layout) {
+	if s != nil {
+		x = newLayout(rows, k, w.product.columns.halves(layoutSize(rows, k)))
+		s.lay(w, x, 0, 0, rows, k, a)
+	}
+	return x
+}
+
 // inner sets q, unless it is nil, k and v to the maps of rows of x.
 func (f *forward) inner(w *worker, rows int, x operand, at span, q, k, v []float32) {
 	l, s := f.l, f.stripped()
-	if s != nil {
-		s.lay(w, l.s.Hidden, rows, x)
-	}
+	laid := laidRows(w, s, rows, l.s.Hidden, x)
 	for _, m := range [...]struct {
 		x   *matrix
 		dst []float32
@@ -34,7 +65,7 @@ func (f *forward) inner(w *worker, rows int, x operand, at span, q, k, v []float
 		switch {
 		case m.dst == nil:
 		case s != nil:
-			s.strip(w, m.x.out, 0, m.x.out, m.x.operand, m.dst)
+			s.strip(w, laid, m.x.out, 0, m.x.out, m.x.operand, m.dst, m.x.out)
 		default:
 			f.filled(w, m.x, rows, x, at, m.dst)
 		}
@@ -47,13 +78,13 @@ func (f *forward) inner(w *worker, rows int, x operand, at span, q, k, v []float
 func (f *forward) feed(w *worker, rows int, x operand, at span, gate, up []float32, act operand) {
 	l, ff, width := f.l, f.l.s.FF, f.l.s.FF
 	s := f.stripped()
+	laid := laidRows(w, s, rows, l.s.Hidden, x)
 	if s != nil {
-		s.lay(w, l.s.Hidden, rows, x)
 		width = stripWidth
 	}
 	product := func(x *matrix, in operand, lo, hi int, dst []float32) {
 		if s != nil {
-			s.strip(w, ff, lo, hi, x.operand, dst)
+			s.strip(w, laid, ff, lo, hi, x.operand, dst, hi-lo)
 		} else {
 			f.filled(w, x, rows, in, at, dst)
 		}
@@ -65,10 +96,16 @@ func (f *forward) feed(w *worker, rows int, x operand, at span, gate, up []float
 			product(l.up, x, lo, hi, up)
 		}
 		w.lap(lapProducts)
-		for i := range rows {
-			at, n := i*(hi-lo), hi-lo
-			l.activate(act.from(i*ff+lo), gate[at:][:n], l.factors(up[at:][:n], lo), lo)
-		}
-		w.lap(lapActivation)
+		l.activateRows(w, rows, lo, hi, act.from(lo), ff, gate, up)
 	}
+}
+
+// activateRows writes activations of columns [lo, hi) of so many rows, pitch apart, of
+// which gate and up are the products.
+func (l *layer) activateRows(w *worker, rows, lo, hi int, act operand, pitch int, gate, up []float32) {
+	for i := range rows {
+		at, n := i*(hi-lo), hi-lo
+		l.activate(act.from(i*pitch), gate[at:][:n], l.factors(up[at:][:n], lo), lo)
+	}
+	w.lap(lapActivation)
 }

@@ -53,13 +53,13 @@ func (t tiles) product(w *worker, s shape, m int, a, b operand, dst []float32) {
 	}
 }
 
-func (tiles) lay(w *worker, k, m int, a operand) {
-	newTileProduct(w, m, k).turnColumns(a.bf16[:m*k])
+func (tiles) lay(w *worker, x layout, row, column, m, width int, a operand) {
+	layTiles(w.product.rows.halves(tileEdge*roundUp(width, tileStep)), x, row, column, m, width, a.bf16)
 }
 
-func (tiles) strip(w *worker, n, lo, hi int, b operand, dst []float32) {
-	p := &w.tiles
-	p.rows, p.a, p.dst, p.pitch, p.turned = n-lo, b.bf16[lo*p.k:n*p.k], dst[:p.columns*(hi-lo)], hi-lo, true
+func (tiles) strip(w *worker, x layout, n, lo, hi int, b operand, dst []float32, pitch int) {
+	p := laidProduct(w, x)
+	p.rows, p.a, p.dst, p.pitch, p.turned = n-lo, b.bf16[lo*x.k:n*x.k], dst[:(x.rows-1)*pitch+hi-lo], pitch, true
 	p.run(0, hi-lo)
 }
 

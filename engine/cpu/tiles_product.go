@@ -33,27 +33,40 @@ type tileProduct struct {
 
 // newTileProduct is the worker's: one at a time.
 func newTileProduct(w *worker, columns, k int) *tileProduct {
+	p := laidProduct(w, newLayout(columns, k, w.product.columns.halves(layoutSize(columns, k))))
+	clear(p.b[roundUp(columns, tileEdge)*p.steps*tileStep:])
+	return p
+}
+
+// laidProduct is newTileProduct by what has been laid out: B [columns, k].
+func laidProduct(w *worker, x layout) *tileProduct {
 	p := &w.tiles
-	*p = tileProduct{columns: columns, k: k, steps: (k + tileStep - 1) / tileStep}
-	depth, padded := p.steps*tileStep, roundUp(columns, tilePair)
-	p.b = w.product.columns.halves(padded * depth)
-	p.kept = w.product.rows.halves(tilePair * (tileDepth + depth))
-	p.sums = w.product.sums.floats(tileGroup * padded)
+	*p = tileProduct{columns: x.rows, k: x.k, steps: (x.k + tileStep - 1) / tileStep, b: x.values}
+	p.kept = w.product.rows.halves(tilePair * (tileDepth + p.steps*tileStep))
+	p.sums = w.product.sums.floats(tileGroup * roundUp(x.rows, tilePair))
 	p.corner = w.product.block.floats(tileEdge * tileEdge)
-	clear(p.b[roundUp(columns, tileEdge)*depth:])
 	return p
 }
 
 // turnColumns lays out B, given as [columns, k].
 func (p *tileProduct) turnColumns(b []uint16) {
-	depth := p.steps * tileStep
-	for lo := 0; lo < p.columns; lo += tileEdge {
-		from, stride := b[lo*p.k:], p.k
-		if lo+tileEdge > p.columns || p.k%tileStep != 0 {
-			from, stride = p.kept, depth
-			pad(from, b[lo*p.k:], min(tileEdge, p.columns-lo), p.k, p.k, tileEdge, depth)
+	layTiles(p.kept, layout{p.columns, p.k, p.b}, 0, 0, p.columns, p.k, b)
+}
+
+// layTiles is strips.lay, with room for tileEdge rows of width in scratch.
+func layTiles(scratch []uint16, x layout, row, column, m, width int, a []uint16) {
+	depth, part := roundUp(x.k, tileStep), roundUp(width, tileStep)
+	tilesAt := func(row int) []uint16 { return x.values[row*depth+column*tileEdge:][:part*tileEdge] }
+	for lo := 0; lo < m; lo += tileEdge {
+		from, stride := a[lo*width:], width
+		if lo+tileEdge > m || width%tileStep != 0 {
+			from, stride = scratch, part
+			pad(from, a[lo*width:], min(tileEdge, m-lo), width, width, tileEdge, part)
 		}
-		transposeTiles(unsafe.Pointer(&p.b[lo*depth]), 64, unsafe.Pointer(&from[0]), uintptr(stride)*2, p.steps, tileBytes, 64)
+		transposeTiles(unsafe.Pointer(&tilesAt(row + lo)[0]), 64, unsafe.Pointer(&from[0]), uintptr(stride)*2, part/tileStep, tileBytes, 64)
+	}
+	if end := roundUp(row+m, tileEdge); end >= x.rows && end%tilePair != 0 {
+		clear(tilesAt(end))
 	}
 }
 
