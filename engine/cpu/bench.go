@@ -29,9 +29,13 @@ type products struct {
 	inputs, weights operand
 	outputs         []float32
 	length, at      int
-	columns         bool     // workers share columns, not rows
-	packed          *packing // or nil: weights as they are stored
+	columns         bool                // workers share columns, not rows
+	packed          *packing            // or nil: weights as they are stored
+	laid            map[rowShape]layout // or nil: of inputs, where strips take columns
 }
+
+// rowShape is the shape of a product's rows.
+type rowShape struct{ m, k int }
 
 // rotation is how many weights the products walk through at least.
 const rotation = 128 << 20
@@ -108,6 +112,7 @@ func (p *products) ways() []products {
 	}
 	for _, w := range ways {
 		if w.columns = true; len(p.e.pool.workers) > 1 {
+			w.layRows()
 			if w.packed != nil {
 				w.packed = newPacking(p.e, w.packed.packer)
 			}
@@ -115,6 +120,25 @@ func (p *products) ways() []products {
 		}
 	}
 	return ways
+}
+
+// layRows lays inputs out beforehand where that serves all columns (see wide.go): it is no
+// part of the products.
+func (p *products) layRows() {
+	s, ok := p.mul.(strips)
+	if !ok || !p.e.half {
+		return
+	}
+	p.laid = map[rowShape]layout{}
+	_ = p.e.pool.each(1, func(w *worker, _ int) {
+		for _, x := range p.list {
+			key := rowShape{x.M, x.K}
+			if _, has := p.laid[key]; !has {
+				p.laid[key] = newLayout(x.M, x.K, make([]uint16, layoutSize(x.M, x.K)))
+				s.lay(w, p.laid[key], 0, 0, x.M, x.K, p.inputs)
+			}
+		}
+	})
 }
 
 func (p *products) way() string {
@@ -147,6 +171,10 @@ func (p *products) one(x engine.Product) {
 	}
 	at := p.at
 	p.at += x.N * x.K
+	if p.laid != nil {
+		p.strips(x, at)
+		return
+	}
 	n, quantum := x.M, p.e.quantum()
 	if p.columns {
 		n, quantum = x.N, 64 // columns that kernels take at a time
@@ -158,6 +186,15 @@ func (p *products) one(x engine.Product) {
 		} else {
 			p.product(w, shape{n: x.N, k: x.K}, hi-lo, p.inputs.from(lo*x.K), at, p.outputs[lo*x.N:])
 		}
+	})
+}
+
+// strips computes a product of rows that are laid out by the weights that begin at a place.
+func (p *products) strips(x engine.Product, at int) {
+	laid, g := p.laid[rowShape{x.M, x.K}], p.e.grid(x.M, x.N)
+	_ = p.e.pool.split(g.units(), 1, 1, func(w *worker, unit, _ int) {
+		row, rows, lo, hi := g.unit(unit)
+		p.mul.(strips).strip(w, laid.block(row, rows), hi, lo, hi, p.weights.from(at), p.outputs[row*x.N+lo:], x.N)
 	})
 }
 
