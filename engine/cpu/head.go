@@ -218,6 +218,9 @@ type scoring struct {
 	rows []int   // of the hidden states, each once
 	x    operand // [rows, D] their norms
 
+	strips strips // or nil: take the norms laid out, in x's memory
+	laid   layout
+
 	logits []float32 // [rows, V], wanted by Logits; else nil
 
 	targets  []engine.Target
@@ -286,18 +289,41 @@ func (s *scoring) run(h *head, x engine.Hidden) error {
 		return err
 	}
 	s.h, s.in = h, floats(x, x.Rows(), h.s.Hidden)
-	s.x = s.x.grow(s.e.room(len(s.rows))*h.s.Hidden, s.e.half)
-	s.e.pool.evenly(&s.job.phases[0], len(s.rows), rowTile, 1)
+	s.prepareRows()
 	s.job.phases[1].n, s.job.phases[1].step = blocksOf(h.s.Vocab), 1
 	err := s.e.pool.run(&s.job)
 	s.h, s.in = nil, nil
 	return err
 }
 
+// prepareRows makes room for the norms.
+func (s *scoring) prepareRows() {
+	n, d, ph := len(s.rows), s.h.s.Hidden, &s.job.phases[0]
+	if s.strips = nil; n > s.e.several() {
+		s.strips, _ = s.e.mul.(strips)
+	}
+	if s.strips == nil {
+		s.x = s.x.grow(s.e.room(n)*d, s.e.half)
+		s.e.pool.evenly(ph, n, rowTile, 1)
+		return
+	}
+	s.x = s.x.grow(layoutSize(n, d), true)
+	s.laid, ph.n, ph.step = newLayout(n, d, s.x.bf16), n, tileEdge
+}
+
 // gather normalises rows [lo, hi) as matrix input.
 func (s *scoring) gather(w *worker, lo, hi int) {
-	s.h.gather(w, s.x, s.in, s.rows, lo, hi)
+	if s.strips == nil {
+		s.h.gather(w, s.x, s.in, s.rows, lo, hi)
+		w.lap(lapNorms)
+		return
+	}
+	d := s.h.s.Hidden
+	x := s.e.input(w.head.logits, (hi-lo)*d)
+	s.h.gather(w, x, s.in, s.rows[lo:hi], 0, hi-lo)
 	w.lap(lapNorms)
+	s.strips.lay(w, s.laid, lo, 0, hi-lo, d, x)
+	w.lap(lapProducts)
 }
 
 // gather writes the norm of rows[lo:hi] of in as rows of a matrix input.
@@ -320,9 +346,12 @@ func (s *scoring) blocks(w *worker, from, to int) {
 		for lo := 0; lo < n; lo += tile {
 			hi := min(lo+tile, n)
 			logits := w.head.logits.floats(s.e.room(hi-lo) * p.n)
-			if n <= s.e.several() {
+			switch {
+			case s.strips != nil:
+				s.strips.strip(w, s.laid.block(lo, hi-lo), p.n, 0, p.n, weights, logits, p.n)
+			case n <= s.e.several():
 				s.e.mul.narrow(w, p, n, 0, p.n, s.x, weights, logits)
-			} else {
+			default:
 				s.e.mul.filled(w, p, hi-lo, s.e.room(hi-lo), s.x.from(lo*d), weights, logits)
 			}
 			w.lap(lapProducts)

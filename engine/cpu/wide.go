@@ -138,14 +138,20 @@ func (f *forward) wideMiddle(w *worker, lo, hi int) {
 
 // wideFeed computes and lays out a unit of activations.
 func (f *forward) wideFeed(w *worker, unit, _ int) {
-	l := f.l
 	row, rows, lo, hi := f.wide.feed.unit(unit)
-	x, width := f.wide.x.block(row, rows), hi-lo
+	for ; lo < hi; lo += stripWidth {
+		f.wideStrip(w, row, rows, lo, min(lo+stripWidth, hi), hi)
+	}
+}
+
+// wideStrip is columns [lo, hi) of a unit's, which end at last.
+func (f *forward) wideStrip(w *worker, row, rows, lo, hi, last int) {
+	l, x, width := f.l, f.wide.x.block(row, rows), hi-lo
 	gate, up := w.feed.gate.floats(rows*width), w.feed.up.floats(rows*width)
 	act := f.e.input(w.feed.act, rows*width)
-	f.wide.strips.strip(w, x, hi, lo, hi, l.gate.operand, gate, width)
+	f.wide.strips.strip(w, x, last, lo, hi, l.gate.operand, gate, width)
 	if l.up != nil {
-		f.wide.strips.strip(w, x, hi, lo, hi, l.up.operand, up, width)
+		f.wide.strips.strip(w, x, last, lo, hi, l.up.operand, up, width)
 	}
 	w.lap(lapProducts)
 	l.activateRows(w, rows, lo, hi, act, width, gate, up)
