@@ -14,6 +14,9 @@ func Start(opt Options) (*Engine, error) {
 // on processors with bfloat16 products.
 func RoundInputs(e *Engine) { e.round = !e.half }
 
+// Tiled reports whether an engine multiplies by tiles.
+func Tiled(e *Engine) bool { return e.tiled() }
+
 // FloatAttention makes an engine compute attention in float32 where tiles multiply; it
 // reports whether there are any.
 func FloatAttention(e *Engine) bool {

@@ -16,6 +16,9 @@ import (
 // TestWideWorkers: rows laid out for all workers have the bits of those that one worker
 // computes, whatever their number, of several sequences and after others in a cache.
 func TestWideWorkers(t *testing.T) {
+	if !cpu.Tiled(newEngine(t, cpu.Options{DType: "bfloat16", Threads: 1})) {
+		t.Skip("needs a processor with tiles (AMX)")
+	}
 	for name, m := range map[string]*model.Model{
 		"llama":  enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 1, Hidden: 96, HeadDim: 40, Heads: 6, KVHeads: 2, FF: 700, Vocab: 300, DType: "BF16", MaxPositions: 1024})),
 		"deep":   enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 1, Hidden: 64, Heads: 2, KVHeads: 1, FF: 2090, Vocab: 300, DType: "BF16", MaxPositions: 1024})),
