@@ -95,11 +95,16 @@ func (f *forward) before(lo, row int) int {
 // its sequence: what it gathers serves the others of its head.
 func (f *forward) attend(w *worker, lo, hi int) {
 	for i := lo; i < hi; i++ {
-		if t := f.tiles[len(f.tiles)-1-i]; f.e.tiled() {
-			f.attendTiles(w, t)
-		} else {
-			f.tile(w, t)
-		}
+		f.attendTile(w, f.tiles[len(f.tiles)-1-i])
+	}
+}
+
+// attendTile computes one tile.
+func (f *forward) attendTile(w *worker, t tile) {
+	if f.e.tiled() {
+		f.attendTiles(w, t)
+	} else {
+		f.tile(w, t)
 	}
 }
 

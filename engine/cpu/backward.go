@@ -55,7 +55,6 @@ type sumPlaces struct {
 func (e *Engine) newBackward() *backward {
 	b := &backward{e: e, f: e.newForward(), weights: reductions{e: e}, sums: vectorSums{e: e}}
 	b.columns.b = b
-	b.job.init()
 	runs := b.runs()
 	b.phases = make([]phase, len(runs))
 	for i, run := range runs {

@@ -246,7 +246,6 @@ func (e *Engine) Reads(m *model.Model) (func() time.Duration, error) {
 		}
 	}
 	r.sums = make([]float64, len(r.runs))
-	r.job.init()
 	r.job.phases = []phase{{n: len(r.runs), step: 1, run: func(_ *worker, lo, hi int) {
 		for i := lo; i < hi; i++ {
 			_, at := e.k.argmax(r.runs[i])

@@ -2,12 +2,12 @@ package cpu
 
 import "sync/atomic"
 
-// The phases of a forward call of few rows, as decoding makes them, or of few
-// for each worker: every product is cut by columns, so that each worker reads its
-// own part of the weights. What lies between is cut by rows, or is little enough
-// for one worker. Each computes what its counterpart for many rows does, bit for bit.
+// The phases of a forward call of few rows for each worker: every product is cut by
+// columns, so that each worker reads its own part of the weights. What lies between is
+// cut by rows, or is little enough for one worker. Each computes what its counterpart
+// for many rows does, bit for bit.
 
-func (f *forward) fewNorm(w *worker, lo, hi int) {
+func (f *forward) someNorm(w *worker, lo, hi int) {
 	d := f.l.s.Hidden
 	f.e.normRows(w, f.x.from(lo*d), f.in[lo*d:hi*d], d, f.l.first())
 	if f.rows != nil {
@@ -16,8 +16,8 @@ func (f *forward) fewNorm(w *worker, lo, hi int) {
 	w.lap(lapNorms)
 }
 
-// fewProject computes columns [lo, hi) of queries, keys and values side by side.
-func (f *forward) fewProject(w *worker, lo, hi int) {
+// someProject computes columns [lo, hi) of queries, keys and values side by side.
+func (f *forward) someProject(w *worker, lo, hi int) {
 	x, n := f.x, f.b.Len()
 	if f.rows != nil {
 		x = f.xq
@@ -37,7 +37,7 @@ func (f *forward) columns(w *worker, x *matrix, m int, in operand, lo, hi int, d
 	}
 }
 
-func (f *forward) fewRotate(w *worker, lo, hi int) {
+func (f *forward) someRotate(w *worker, lo, hi int) {
 	f.rotateKeys(lo, hi)
 	if f.rows != nil { // then one worker has all
 		hi = f.outputs
@@ -46,20 +46,19 @@ func (f *forward) fewRotate(w *worker, lo, hi int) {
 	w.lap(lapRotary)
 }
 
-func (f *forward) fewOut(w *worker, lo, hi int) {
-	f.columns(w, f.l.out, f.outputs, f.att, lo, hi, f.sum)
-	w.lap(lapProducts)
-}
-
-func (f *forward) fewMiddle(w *worker, lo, hi int) {
+func (f *forward) someMiddle(w *worker, lo, hi int) {
 	d := f.l.s.Hidden
 	f.middle(w, f.x.from(lo*d), f.sum[lo*d:hi*d], lo, hi)
 }
 
-func (f *forward) fewGate(w *worker, lo, hi int) {
-	f.columns(w, f.l.gate, f.outputs, f.x, lo, hi, f.gate)
+func (f *forward) someGate(w *worker, lo, hi int) { f.gateColumns(w, f.x, lo, hi) }
+
+// gateColumns computes columns [lo, hi) of what goes into the feed-forward's last map, of
+// normed rows x.
+func (f *forward) gateColumns(w *worker, x operand, lo, hi int) {
+	f.columns(w, f.l.gate, f.outputs, x, lo, hi, f.gate)
 	if f.l.up != nil {
-		f.columns(w, f.l.up, f.outputs, f.x, lo, hi, f.up)
+		f.columns(w, f.l.up, f.outputs, x, lo, hi, f.up)
 	}
 	w.lap(lapProducts)
 	for i, ff := 0, f.l.s.FF; i < f.outputs; i++ {
@@ -68,12 +67,12 @@ func (f *forward) fewGate(w *worker, lo, hi int) {
 	w.lap(lapActivation)
 }
 
-func (f *forward) fewDown(w *worker, lo, hi int) {
+func (f *forward) someDown(w *worker, lo, hi int) {
 	f.columns(w, f.l.down, f.outputs, f.act, lo, hi, f.sum)
 	w.lap(lapProducts)
 }
 
-func (f *forward) fewFinish(w *worker, lo, hi int) {
+func (f *forward) someFinish(w *worker, lo, hi int) {
 	d := f.l.s.Hidden
 	f.addTo(f.out, lo, f.sum[lo*d:hi*d], f.l.downBias, f.l.mlpPostNorm, f.mlp)
 	w.lap(lapResidual)
@@ -122,8 +121,8 @@ const (
 	tileRows    = 256 // what is laid out of rows serves all workers (see wide.go)
 )
 
-// few reports whether a call's products are better cut by columns, and may be.
-func (f *forward) few() bool {
+// byColumns reports whether a call's products are better cut by columns, and may be.
+func (f *forward) byColumns() bool {
 	n := f.b.Len()
 	if f.tape != nil || f.l.adapted || f.l.turned {
 		return false

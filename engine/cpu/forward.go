@@ -155,21 +155,17 @@ type forward struct {
 	x, xq, act operand   // [N, D] normed, the wanted ones among them, [W, F]
 	gate, up   []float32 // [W, F]
 	sum        []float32 // [W, D]
+	mlpSum     []float32 // [W, D]
 
 	wide wideProducts // of rows that are few for each worker
 
-	calls              int // so far
-	job                job
-	many, some, shared []phase
+	calls                   int // so far
+	job                     job
+	many, some, few, shared []phase
 }
-
-// fewRows is how many rows are few: weights pass by faster than one worker
-// multiplies, so that the workers share columns, not rows.
-const fewRows = 4
 
 func (e *Engine) newForward() *forward {
 	f := &forward{e: e}
-	f.job.init()
 	phases := func(runs ...func(*worker, int, int)) []phase {
 		ps := make([]phase, len(runs))
 		for i, run := range runs {
@@ -178,8 +174,10 @@ func (e *Engine) newForward() *forward {
 		return ps
 	}
 	f.many = phases(f.project, f.query, f.remember, f.attend, f.finish)
-	f.some = phases(f.fewNorm, f.fewProject, f.fewRotate, f.remember, f.attend, f.fewOut, f.fewMiddle, f.fewGate, f.fewDown, f.fewFinish)
-	f.shared = phases(f.wideNorm, f.wideProject, f.wideRotate, f.remember, f.attend, f.wideLay, f.wideOut, f.wideMiddle, f.wideFeed, f.wideDown, f.fewFinish)
+	f.some = phases(f.someNorm, f.someProject, f.someRotate, f.remember, f.attend, f.fewOut, f.someMiddle, f.someGate, f.someDown, f.someFinish)
+	f.few = phases(f.fewProject, f.fewHeads, f.fewRotate, f.remember, f.attend, f.fewOut, f.fewGate, f.fewDown)
+	f.few[len(f.few)-1].last = f.fewFinish
+	f.shared = phases(f.wideNorm, f.wideProject, f.wideRotate, f.remember, f.attend, f.wideLay, f.wideOut, f.wideMiddle, f.wideFeed, f.wideDown, f.someFinish)
 	return f
 }
 
@@ -205,11 +203,14 @@ func (f *forward) prepare() {
 	f.calls++
 	f.q, f.k, f.v, f.att = t.q, t.k, t.v, t.att
 	f.tiles = f.cut(f.tiles[:0])
-	switch few := f.few(); {
-	case few && n > fewRows && f.stripped() != nil:
+	switch columns := f.byColumns(); {
+	case columns && n <= fewRows && f.rows == nil:
+		f.prepareFew()
+		return
+	case columns && n > fewRows && f.stripped() != nil:
 		f.prepareWide()
 		return
-	case few:
+	case columns:
 		f.prepareSome()
 		return
 	}
@@ -280,29 +281,46 @@ func (f *forward) query(w *worker, lo, hi int) {
 // rotateQueries adds biases to the queries of outputs [lo, hi), normalises heads
 // where the family does, and applies rotary embeddings.
 func (f *forward) rotateQueries(lo, hi int) {
-	n := f.l.query.out
 	for i := lo; i < hi; i++ {
-		q := f.q[i*n:][:n]
-		f.e.k.addBias(q, f.l.queryBias)
-		if f.tape != nil && f.l.queryNorm != nil {
-			copy(f.tape.rawQ[i*n:], q)
-		}
-		f.rotateHeads(q, f.l.queryNorm, f.row(i))
+		f.rotateQuery(i, 0, f.l.query.out)
 	}
+}
+
+// rotateQuery does so with the heads in columns [from, to) of one output.
+func (f *forward) rotateQuery(i, from, to int) {
+	n := f.l.query.out
+	q := f.q[i*n+from : i*n+to]
+	f.e.k.addBias(q, within(f.l.queryBias, from, to))
+	if f.tape != nil && f.l.queryNorm != nil {
+		copy(f.tape.rawQ[i*n+from:], q)
+	}
+	f.rotateHeads(q, f.l.queryNorm, f.row(i))
 }
 
 // rotateKeys does so with the keys of rows [lo, hi), and adds values' biases.
 func (f *forward) rotateKeys(lo, hi int) {
-	n := f.l.key.out
 	for i := lo; i < hi; i++ {
-		k := f.k[i*n:][:n]
-		f.e.k.addBias(k, f.l.keyBias)
-		f.e.k.addBias(f.v[i*n:][:n], f.l.valueBias)
-		if f.tape != nil && f.l.keyNorm != nil {
-			copy(f.tape.rawK[i*n:], k)
-		}
-		f.rotateHeads(k, f.l.keyNorm, i)
+		f.rotateKey(i, 0, f.l.key.out)
 	}
+}
+
+func (f *forward) rotateKey(i, from, to int) {
+	n := f.l.key.out
+	k := f.k[i*n+from : i*n+to]
+	f.e.k.addBias(k, within(f.l.keyBias, from, to))
+	f.e.k.addBias(f.v[i*n+from:i*n+to], within(f.l.valueBias, from, to))
+	if f.tape != nil && f.l.keyNorm != nil {
+		copy(f.tape.rawK[i*n+from:], k)
+	}
+	f.rotateHeads(k, f.l.keyNorm, i)
+}
+
+// within is part of a bias, nil where there is none.
+func within(bias []float32, from, to int) []float32 {
+	if bias == nil {
+		return nil
+	}
+	return bias[from:to]
 }
 
 // rotateHeads normalises and rotates the heads of one row of the batch, at.
@@ -410,16 +428,21 @@ func (f *forward) addTo(in []float32, first int, x, bias, norm, show []float32) 
 	d := f.l.s.Hidden
 	for i := 0; i*d < len(x); i++ {
 		row, at := x[i*d:][:d], f.row(first+i)*d
-		f.e.k.addBias(row, bias)
-		if norm != nil {
-			f.e.k.rmsNorm(row, row, norm, f.l.s.NormEps)
-		}
-		f.e.k.scaleBy(row, f.l.s.Residual())
+		f.l.residual(row, bias, norm)
 		if show != nil {
 			copy(show[at:at+d], row)
 		}
 		f.e.k.add(f.out[at:at+d], in[at:at+d], row)
 	}
+}
+
+// residual makes of a row of a map's products what is added to the residual stream.
+func (l *layer) residual(row, bias, norm []float32) {
+	l.e.k.addBias(row, bias)
+	if norm != nil {
+		l.e.k.rmsNorm(row, row, norm, l.s.NormEps)
+	}
+	l.e.k.scaleBy(row, l.s.Residual())
 }
 
 // activate writes activation(gate + bias) * (up + bias) of some columns of one

@@ -238,7 +238,6 @@ type scoring struct {
 
 func (e *Engine) newScoring() *scoring {
 	s := &scoring{e: e}
-	s.job.init()
 	s.job.phases = make([]phase, 2)
 	s.job.phases[0].run, s.job.phases[1].run = s.gather, s.blocks
 	return s

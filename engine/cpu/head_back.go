@@ -39,7 +39,6 @@ type headGrad struct {
 
 func (e *Engine) newHeadGrad() *headGrad {
 	g := &headGrad{e: e}
-	g.job.init()
 	g.job.phases = make([]phase, 7)
 	for i, run := range []func(*worker, int, int){g.gather, g.project, g.combine, g.gradients, g.inputs, g.normWeights, g.residual} {
 		g.job.phases[i].run = run

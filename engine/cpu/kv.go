@@ -68,23 +68,30 @@ func (c *kvCache) tiles(slot, head int) headTiles {
 
 // append stores a segment's keys and values, its rows of [N, K*HeadDim].
 func (c *kvCache) append(w *worker, s engine.Segment, k, v []float32) {
-	stride := c.heads * c.dim
 	for h := range c.heads {
-		if c.e.tiled() {
-			c.appendTiles(w, s, h, k, v)
-			continue
-		}
-		to := c.at(s.Slot, h) + s.Past*c.width
-		for i := s.Start; i < s.Start+s.Len; i++ {
-			copy(c.k[to:to+c.width], k[i*stride+h*c.width:])
-			copy(c.v[to:to+c.width], v[i*stride+h*c.width:])
-			to += c.width
-		}
+		c.appendHead(w, s, h, k, v)
 	}
-	c.used[s.Slot] = s.Past + s.Len
+	c.advance(s)
 }
 
-// appendTiles stores those of one head.
+// advance counts what has been stored of a segment.
+func (c *kvCache) advance(s engine.Segment) { c.used[s.Slot] = s.Past + s.Len }
+
+// appendHead stores those of one head.
+func (c *kvCache) appendHead(w *worker, s engine.Segment, head int, k, v []float32) {
+	if c.e.tiled() {
+		c.appendTiles(w, s, head, k, v)
+		return
+	}
+	to, stride := c.at(s.Slot, head)+s.Past*c.width, c.heads*c.dim
+	for i := s.Start; i < s.Start+s.Len; i++ {
+		copy(c.k[to:to+c.width], k[i*stride+head*c.width:])
+		copy(c.v[to:to+c.width], v[i*stride+head*c.width:])
+		to += c.width
+	}
+}
+
+// appendTiles is appendHead where tiles multiply.
 func (c *kvCache) appendTiles(w *worker, s engine.Segment, head int, k, v []float32) {
 	x, rows := c.tiles(s.Slot, head), w.row.halves(2*c.width)
 	key, value := rows[:c.width], rows[c.width:]

@@ -20,7 +20,8 @@ type dnnlCommon struct {
 	memoryCreate, memoryDestroy, memorySet  uintptr
 	execute                                 uintptr
 	reorderCreate, memorySize, query        uintptr
-	setThreads                              uintptr // 0 when the library runs without OpenMP
+	setThreads                              uintptr    // 0 when the library runs without OpenMP
+	one                                     [1]uintptr // its argument
 }
 
 // symbols resolves names into the places given, all or none.
@@ -59,7 +60,7 @@ func newDNNLCommon(handle uintptr) (*dnnlCommon, error) {
 		return nil, err
 	}
 	if p, err := purego.Dlsym(purego.RTLD_DEFAULT, "omp_set_num_threads"); err == nil {
-		c.setThreads = p
+		c.setThreads, c.one[0] = p, 1
 	}
 	const cpu = 1 // dnnl_cpu
 	if c.engine, err = create(engineCreate, cpu, 0); err != nil {
@@ -120,7 +121,7 @@ func create(f uintptr, args ...uintptr) (uintptr, error) {
 
 func (c *dnnlCommon) oneThread() {
 	if c.setThreads != 0 {
-		purego.SyscallN(c.setThreads, 1)
+		purego.SyscallN(c.setThreads, c.one[:]...) // a list made here would be allocated, once a job
 	}
 }
 

@@ -9,25 +9,36 @@ import (
 	"time"
 )
 
-// pool is a fixed set of workers, each a goroutine locked to its thread, so
-// that what a provider keeps per thread stays with it. Calls from several
-// goroutines share the workers: each takes the jobs in order.
+// pool is a fixed set of workers. The first is whoever calls, for as long as a job
+// takes; each of the others is a goroutine locked to its thread, so that what a
+// provider keeps per thread stays with it. Calls from several goroutines take turns.
 type pool struct {
 	workers []*worker
+	begin   func(worker int) // on the worker's thread
+	end     func(worker int)
 	stopped sync.WaitGroup
+	looks   int // before a worker sleeps
 	free    freeList[job]
 	profile atomic.Pointer[profile] // where jobs add the time they take; nil mostly
+
+	turn sync.Mutex // of callers
+	job  *job       // under way, nil to stop
+	// How many jobs there have been, how many phases of them are over, and of how
+	// many jobs all workers have left.
+	jobs, over, left epoch
+	phases           int64        // that were over before the job
+	working          atomic.Int32 // workers that have not left it
 }
 
 // worker is what a chunk of work may use while it runs: its number and scratch
 // memory that nobody else touches until the chunk is done.
 type worker struct {
-	id   int
-	jobs chan *job
+	id int
 	scratch
 	tiles    tileProduct
 	gathered gathered
 	headKV   headTiles // what was gathered, where tiles multiply
+	own      own
 
 	profile *profile // nil unless time is taken
 	last    time.Time
@@ -38,150 +49,160 @@ type worker struct {
 type job struct {
 	phases  []phase
 	profile *profile
-	spins   int
-
-	working atomic.Int32  // workers that have not left it
-	done    chan struct{} // capacity 1
 	failure atomic.Pointer[productError]
-
-	mu       sync.Mutex
-	wake     sync.Cond
-	sleepers atomic.Int32
 }
 
-// phase is a loop over [0, n) in chunks of step, which workers take as they come.
+// phase is a loop over [0, n) in chunks of step: one for each worker, or where there
+// are more, as workers come for them. Whoever ends it runs last before the next begins. What workers write lies in cache lines of its own.
 type phase struct {
 	run     func(w *worker, lo, hi int)
+	last    func(w *worker, lo, hi int) // of all of it, or nil
 	n, step int
 
-	taken, finished atomic.Int64
+	_        [cacheLine]byte
+	taken    atomic.Int64
+	_        [cacheLine]byte
+	finished atomic.Int64
+	_        [cacheLine]byte
 }
+
+// cacheLine is at least what processors fetch together.
+const cacheLine = 128
 
 // productError is what a chunk panics with when a product fails: it ends the
 // job, not the process, as any other panic does.
 type productError struct{ err error }
 
-func newJob() *job {
-	j := &job{}
-	j.init()
-	return j
-}
-
-func (j *job) init() {
-	j.done = make(chan struct{}, 1)
-	j.wake.L = &j.mu
-}
-
-// newPool starts the workers; start and stop run on each worker's thread.
-func newPool(workers int, start, stop func(worker int)) *pool {
-	p := &pool{free: freeList[job]{make: newJob}}
+// newPool starts the workers; begin and end run on each worker's thread.
+func newPool(workers int, begin, end func(worker int)) *pool {
+	p := &pool{looks: looks, free: freeList[job]{make: func() *job { return &job{} }}, begin: begin, end: end}
+	if workers > runtime.GOMAXPROCS(0) { // looking would keep others from working
+		p.looks = 0
+	}
 	for id := range workers {
-		w := &worker{id: id, jobs: make(chan *job, 64)}
+		w := &worker{id: id}
 		w.init()
 		p.workers = append(p.workers, w)
+	}
+	for _, w := range p.workers[1:] {
 		p.stopped.Add(1)
-		go func() {
-			runtime.LockOSThread()
-			defer runtime.UnlockOSThread()
-			defer p.stopped.Done()
-			start(id)
-			for j := range w.jobs {
-				j.work(w)
-			}
-			stop(id)
-		}()
+		go p.serve(w)
 	}
 	return p
 }
 
-func (p *pool) close() {
-	for _, w := range p.workers {
-		close(w.jobs)
+// serve does a worker's part of all jobs.
+func (p *pool) serve(w *worker) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer p.stopped.Done()
+	p.begin(w.id)
+	defer p.end(w.id)
+	for n := int64(1); ; n++ {
+		p.jobs.await(n, p.looks)
+		if p.job == nil {
+			return
+		}
+		p.work(w, p.job)
 	}
+}
+
+func (p *pool) close() {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	p.job = nil
+	p.jobs.raise(p.jobs.value.Load() + 1)
 	p.stopped.Wait()
+	p.end(0)
+	p.workers = nil
 }
 
 // run does a job's phases and returns when all workers have left it.
 func (p *pool) run(j *job) error {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	p.begin(0)
 	for i := range j.phases {
 		j.phases[i].taken.Store(0)
-		j.phases[i].finished.Store(0)
 	}
 	j.failure.Store(nil)
-	j.profile, j.spins = p.profile.Load(), spins
-	if len(p.workers) > runtime.GOMAXPROCS(0) {
-		j.spins = 0
-	}
-	j.working.Store(int32(len(p.workers)))
-	for _, w := range p.workers {
-		w.jobs <- j
-	}
-	<-j.done
+	j.profile = p.profile.Load()
+	p.job = j
+	p.working.Store(int32(len(p.workers)))
+	n := p.jobs.value.Load() + 1
+	p.jobs.raise(n)
+	p.work(p.workers[0], j)
+	p.left.await(n, p.looks)
+	p.phases = p.over.value.Load()
 	if f := j.failure.Load(); f != nil {
 		return f.err
 	}
 	return nil
 }
 
-func (j *job) work(w *worker) {
+// work does a worker's part of a job.
+func (p *pool) work(w *worker, j *job) {
 	w.profile = j.profile
 	w.start()
+	over, job := p.phases, p.jobs.value.Load()
 	for i := range j.phases {
 		ph := &j.phases[i]
-		for {
-			lo := int(ph.taken.Add(int64(ph.step))) - ph.step
-			if lo >= ph.n {
-				break
-			}
-			hi := min(lo+ph.step, ph.n)
-			j.chunk(ph, w, lo, hi)
-			if int(ph.finished.Add(int64(hi-lo))) == ph.n && j.sleepers.Load() > 0 {
-				j.mu.Lock()
-				j.wake.Broadcast()
-				j.mu.Unlock()
-			}
+		if ph.n <= 0 {
+			continue
 		}
-		j.await(ph)
+		over++
+		if done := p.part(w, j, ph); done > 0 && ph.finished.Add(int64(done)) == int64(ph.n) {
+			ph.finished.Store(0)
+			if ph.last != nil {
+				j.chunk(ph.last, w, 0, ph.n)
+			}
+			p.over.raise(over)
+		} else {
+			p.over.await(over, p.looks)
+		}
 	}
 	w.lap(lapWait)
-	if j.working.Add(-1) == 0 {
-		j.done <- struct{}{}
+	if p.working.Add(-1) == 0 {
+		p.left.raise(job)
 	}
 }
 
-func (j *job) chunk(ph *phase, w *worker, lo, hi int) {
-	defer func() {
-		if r := recover(); r != nil {
-			failed, ok := r.(*productError)
-			if !ok { // a bug, which the caller can report as any other failure
-				failed = &productError{fmt.Errorf("cpu engine: %v\n%s", r, debug.Stack())}
-			}
-			j.failure.CompareAndSwap(nil, failed)
+// part does a worker's chunks of a phase, and returns how much they were.
+func (p *pool) part(w *worker, j *job, ph *phase) (done int) {
+	lo, shared := w.id*ph.step, ph.n > len(p.workers)*ph.step
+	for {
+		if shared {
+			lo = int(ph.taken.Add(int64(ph.step))) - ph.step
 		}
-	}()
-	ph.run(w, lo, hi)
+		if lo >= ph.n {
+			return done
+		}
+		hi := min(lo+ph.step, ph.n)
+		j.chunk(ph.run, w, lo, hi)
+		if done += hi - lo; !shared {
+			return done
+		}
+	}
 }
 
-// spins is how often a worker looks whether the others are done before it
-// sleeps: some hundreds of microseconds, since waking takes longer than a chunk
-// of decoding. Where there are more workers than cores, looking keeps others from
-// working.
-const spins = 200000
+func (j *job) chunk(run func(w *worker, lo, hi int), w *worker, lo, hi int) {
+	defer j.keep()
+	run(w, lo, hi)
+}
 
-// await returns when a phase is finished.
-func (j *job) await(ph *phase) {
-	for range j.spins {
-		if int(ph.finished.Load()) >= ph.n {
-			return
-		}
+// keep is deferred: it keeps what a chunk panics with.
+func (j *job) keep() {
+	r := recover()
+	if r == nil {
+		return
 	}
-	j.sleepers.Add(1)
-	j.mu.Lock()
-	for int(ph.finished.Load()) < ph.n {
-		j.wake.Wait()
+	failed, ok := r.(*productError)
+	if !ok { // a bug, which the caller can report as any other failure
+		failed = &productError{fmt.Errorf("cpu engine: %v\n%s", r, debug.Stack())}
 	}
-	j.mu.Unlock()
-	j.sleepers.Add(-1)
+	j.failure.CompareAndSwap(nil, failed)
 }
 
 // evenly sets a phase to parts of at most most elements, cut at multiples of

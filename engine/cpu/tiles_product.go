@@ -147,6 +147,9 @@ func (p *tileProduct) few(lo, hi int) {
 	run := p.part(0, p.steps, p.sums)
 	run.next, run.apart = unsafe.Pointer(&p.a[p.after(lo)*p.k]), 64
 	p.rowsOf(&run, lo, 0, p.steps)
+	if hi-lo <= tileEdge {
+		run.rows = 0 // the others' sums are not wanted: no weights are read for them
+	}
 	if p.columns > tileEdge {
 		tileProducts(&run)
 		p.write(p.sums, lo, hi)
