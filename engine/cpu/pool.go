@@ -169,21 +169,17 @@ func (p *pool) work(w *worker, j *job) {
 	}
 }
 
-// part does a worker's chunks of a phase, and returns how much they were.
+// part does chunks of a phase as long as there are any, and returns how much they were:
+// another takes what would have been the chunk of a worker that is late.
 func (p *pool) part(w *worker, j *job, ph *phase) (done int) {
-	lo, shared := w.id*ph.step, ph.n > len(p.workers)*ph.step
 	for {
-		if shared {
-			lo = int(ph.taken.Add(int64(ph.step))) - ph.step
-		}
+		lo := int(ph.taken.Add(int64(ph.step))) - ph.step
 		if lo >= ph.n {
 			return done
 		}
 		hi := min(lo+ph.step, ph.n)
 		j.chunk(ph.run, w, lo, hi)
-		if done += hi - lo; !shared {
-			return done
-		}
+		done += hi - lo
 	}
 }
 
