@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -16,9 +17,17 @@ type epoch struct {
 	wake     sync.Cond
 }
 
-// raise sets the number and wakes who sleeps.
+// raise makes the number so high, if it is not, and wakes who sleeps.
 func (e *epoch) raise(to int64) {
-	e.value.Store(to)
+	for {
+		old := e.value.Load()
+		if old >= to {
+			return
+		}
+		if e.value.CompareAndSwap(old, to) {
+			break
+		}
+	}
 	if e.sleepers.Load() > 0 {
 		e.mu.Lock()
 		e.cond().Broadcast()
@@ -26,7 +35,9 @@ func (e *epoch) raise(to int64) {
 	}
 }
 
-// await returns once the number is as high. It looks so many times before it sleeps.
+// await returns once the number is as high. It looks so many times before it sleeps. There
+// is no PAUSE between looks: hosts of virtual machines take a loop of it for a sign that
+// another machine may have the processor.
 func (e *epoch) await(least int64, looks int) {
 	for range looks {
 		if e.value.Load() >= least {
@@ -47,7 +58,16 @@ func (e *epoch) cond() *sync.Cond {
 	return &e.wake
 }
 
-// looks is how often a worker looks whether the others are done before it sleeps: for some
-// hundreds of microseconds. There is no PAUSE between looks: hosts of virtual machines take
-// a loop of it for a sign that another machine may have the processor.
-const looks = 200000
+// looks is how often a worker looks whether the others are done with a phase, or
+// whether there is another job, before it sleeps: for some hundreds and some tens of
+// microseconds.
+type looks struct{ phase, job int }
+
+// looksOf is none at all where there are more workers than cores, which looking would
+// keep from working.
+func looksOf(workers int) looks {
+	if workers > runtime.GOMAXPROCS(0) {
+		return looks{}
+	}
+	return looks{phase: 200000, job: 50000}
+}

@@ -12,23 +12,27 @@ import (
 // pool is a fixed set of workers. The first is whoever calls, for as long as a job
 // takes; each of the others is a goroutine locked to its thread, so that what a
 // provider keeps per thread stays with it. Calls from several goroutines take turns.
+// Nobody waits for a worker that sleeps or is late: others do its part.
 type pool struct {
 	workers []*worker
 	begin   func(worker int) // on the worker's thread
 	end     func(worker int)
 	stopped sync.WaitGroup
-	looks   int // before a worker sleeps
+	looks   looks
 	free    freeList[job]
 	profile atomic.Pointer[profile] // where jobs add the time they take; nil mostly
 
-	turn sync.Mutex // of callers
-	job  *job       // under way, nil to stop
-	// How many jobs there have been, how many phases of them are over, and of how
-	// many jobs all workers have left.
+	turn   sync.Mutex // of callers
+	job    *job       // under way, nil to stop
+	first  int64      // phases that were over before it
+	inside atomic.Int64
+	// How many jobs there have been, how many phases of them are over, and which was the
+	// last that all workers inside left after it was closed.
 	jobs, over, left epoch
-	phases           int64        // that were over before the job
-	working          atomic.Int32 // workers that have not left it
 }
+
+// closed is added to how many workers are inside while nobody may come in.
+const closed = 1 << 32
 
 // worker is what a chunk of work may use while it runs: its number and scratch
 // memory that nobody else touches until the chunk is done.
@@ -75,10 +79,8 @@ type productError struct{ err error }
 
 // newPool starts the workers; begin and end run on each worker's thread.
 func newPool(workers int, begin, end func(worker int)) *pool {
-	p := &pool{looks: looks, free: freeList[job]{make: func() *job { return &job{} }}, begin: begin, end: end}
-	if workers > runtime.GOMAXPROCS(0) { // looking would keep others from working
-		p.looks = 0
-	}
+	p := &pool{looks: looksOf(workers), free: freeList[job]{make: func() *job { return &job{} }}, begin: begin, end: end}
+	p.inside.Store(closed)
 	for id := range workers {
 		w := &worker{id: id}
 		w.init()
@@ -91,30 +93,43 @@ func newPool(workers int, begin, end func(worker int)) *pool {
 	return p
 }
 
-// serve does a worker's part of all jobs.
+// serve does a worker's part of all jobs that it comes in time for.
 func (p *pool) serve(w *worker) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer p.stopped.Done()
 	p.begin(w.id)
 	defer p.end(w.id)
-	for n := int64(1); ; n++ {
-		p.jobs.await(n, p.looks)
-		if p.job == nil {
-			return
+	for seen := int64(0); ; {
+		p.jobs.await(seen+1, p.looks.job)
+		seen = p.jobs.value.Load()
+		if p.inside.Add(1) < closed {
+			seen = p.jobs.value.Load() // which may be a later one
+			if p.job == nil {
+				return
+			}
+			p.work(w, p.job)
 		}
-		p.work(w, p.job)
+		if p.inside.Add(-1) == closed {
+			p.left.raise(seen)
+		}
 	}
 }
 
 func (p *pool) close() {
 	p.turn.Lock()
 	defer p.turn.Unlock()
-	p.job = nil
-	p.jobs.raise(p.jobs.value.Load() + 1)
+	p.open(nil)
 	p.stopped.Wait()
 	p.end(0)
 	p.workers = nil
+}
+
+// open lets workers in.
+func (p *pool) open(j *job) {
+	p.job, p.first = j, p.over.value.Load()
+	p.inside.Add(-closed)
+	p.jobs.raise(p.jobs.value.Load() + 1)
 }
 
 // run does a job's phases and returns when all workers have left it.
@@ -129,13 +144,11 @@ func (p *pool) run(j *job) error {
 	}
 	j.failure.Store(nil)
 	j.profile = p.profile.Load()
-	p.job = j
-	p.working.Store(int32(len(p.workers)))
-	n := p.jobs.value.Load() + 1
-	p.jobs.raise(n)
+	p.open(j)
 	p.work(p.workers[0], j)
-	p.left.await(n, p.looks)
-	p.phases = p.over.value.Load()
+	if p.inside.Add(closed) != closed {
+		p.left.await(p.jobs.value.Load(), p.looks.phase)
+	}
 	if f := j.failure.Load(); f != nil {
 		return f.err
 	}
@@ -146,7 +159,7 @@ func (p *pool) run(j *job) error {
 func (p *pool) work(w *worker, j *job) {
 	w.profile = j.profile
 	w.start()
-	over, job := p.phases, p.jobs.value.Load()
+	over := p.first
 	for i := range j.phases {
 		ph := &j.phases[i]
 		if ph.n <= 0 {
@@ -160,13 +173,10 @@ func (p *pool) work(w *worker, j *job) {
 			}
 			p.over.raise(over)
 		} else {
-			p.over.await(over, p.looks)
+			p.over.await(over, p.looks.phase)
 		}
 	}
 	w.lap(lapWait)
-	if p.working.Add(-1) == 0 {
-		p.left.raise(job)
-	}
 }
 
 // part does chunks of a phase as long as there are any, and returns how much they were:

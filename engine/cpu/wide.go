@@ -20,12 +20,14 @@ type grid struct {
 }
 
 // grid cuts so that chunks are large and the workers' last ones end at about the same
-// time, were all as fast.
+// time, were all as fast. Where columns are too few, blocks are of fewer rows.
 func (e *Engine) grid(rows, columns int) grid {
-	blocks := ceil(rows, rowTile)
+	blocks, pairs := ceil(rows, rowTile), ceil(columns, tilePair)
+	for blocks*pairs < columnParts*e.info.Threads && rows > 2*tilePair*blocks {
+		blocks *= 2
+	}
 	g := grid{rows: rows, columns: columns, block: roundUp(ceil(rows, blocks), tilePair)}
 	blocks, least := ceil(rows, g.block), 0
-	pairs := ceil(columns, tilePair)
 	for chunk := ceil(pairs*blocks, columnParts*e.info.Threads); chunk > 0; chunk-- {
 		longest := ceil(ceil(pairs, chunk)*blocks, e.info.Threads) * chunk
 		if g.chunk == 0 || longest < least {

@@ -1,0 +1,67 @@
+package cpu
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// TestLateWorkers: jobs end without workers that do not come; whoever ends a phase runs
+// what comes last before anybody goes on, and chunks are done once each.
+func TestLateWorkers(t *testing.T) {
+	late := make(chan struct{})
+	nothing := func(int) {}
+	p := newPool(3, func(worker int) {
+		if worker == 2 {
+			<-late
+		}
+	}, nothing)
+	var sum, last atomic.Int64
+	j := &job{phases: []phase{
+		{n: 100, step: 7, run: func(_ *worker, lo, hi int) { sum.Add(int64(hi - lo)) }, last: func(*worker, int, int) { last.Store(sum.Load()) }},
+		{run: func(*worker, int, int) { t.Error("an empty phase ran") }, step: 1},
+		{n: 1, step: 1, run: func(*worker, int, int) {
+			if got := last.Load(); got%100 != 0 || got != sum.Load() {
+				t.Errorf("%d of %d were over when the next phase began", got, sum.Load())
+			}
+		}},
+	}}
+	for range 50 {
+		if err := p.run(j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(late)
+	for range 50 {
+		if err := p.run(j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.close()
+	if sum.Load() != 100*100 {
+		t.Errorf("%d done in 100 jobs of 100", sum.Load())
+	}
+}
+
+// TestTurns: jobs from several goroutines, of more workers than cores too.
+func TestTurns(t *testing.T) {
+	for _, workers := range []int{1, 2, 16} {
+		p := newPool(workers, func(int) {}, func(int) {})
+		var sum atomic.Int64
+		var callers sync.WaitGroup
+		for range 4 {
+			callers.Go(func() {
+				for range 200 {
+					if err := p.split(50, 3, 1, func(_ *worker, lo, hi int) { sum.Add(int64(hi - lo)) }); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		callers.Wait()
+		p.close()
+		if sum.Load() != 4*200*50 {
+			t.Errorf("%d workers: %d done in 800 jobs of 50", workers, sum.Load())
+		}
+	}
+}
