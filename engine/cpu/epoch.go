@@ -35,14 +35,13 @@ func (e *epoch) raise(to int64) {
 	}
 }
 
-// await returns once the number is as high. It looks so many times before it sleeps. There
-// is no PAUSE between looks: hosts of virtual machines take a loop of it for a sign that
-// another machine may have the processor.
+// await returns once the number is as high. It looks so many times before it sleeps.
 func (e *epoch) await(least int64, looks int) {
-	for range looks {
+	for x := uint64(1); looks > 0; looks-- {
 		if e.value.Load() >= least {
 			return
 		}
+		x = rest(x)
 	}
 	e.sleepers.Add(1)
 	e.mu.Lock()
@@ -59,7 +58,7 @@ func (e *epoch) cond() *sync.Cond {
 }
 
 // looks is how often a worker looks whether the others are done with a phase, or
-// whether there is another job, before it sleeps: for some hundreds and some tens of
+// whether there is another job, before it sleeps: for some hundred and some tens of
 // microseconds.
 type looks struct{ phase, job int }
 
@@ -69,5 +68,17 @@ func looksOf(workers int) looks {
 	if workers > runtime.GOMAXPROCS(0) {
 		return looks{}
 	}
-	return looks{phase: 200000, job: 50000}
+	return looks{phase: 8000, job: 2000}
+}
+
+// rest takes some tens of cycles and leaves them to the core's other thread: divisions
+// that wait for each other. PAUSE is made for that, but hosts of virtual machines take a
+// loop of it for a sign that another machine may have the processor.
+//
+//go:noinline
+func rest(x uint64) uint64 {
+	for range 4 {
+		x = 1 << 63 / (x | 1)
+	}
+	return x
 }
