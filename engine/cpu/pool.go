@@ -26,9 +26,8 @@ type pool struct {
 	job    *job       // under way, nil to stop
 	first  int64      // phases that were over before it
 	inside atomic.Int64
-	// How many jobs there have been, how many phases of them are over, and which was the
-	// last that all workers inside left after it was closed.
-	jobs, over, left epoch
+	// How many jobs there have been, and how many phases of them are over.
+	jobs, over epoch
 }
 
 // closed is added to how many workers are inside while nobody may come in.
@@ -110,9 +109,7 @@ func (p *pool) serve(w *worker) {
 			}
 			p.work(w, p.job)
 		}
-		if p.inside.Add(-1) == closed {
-			p.left.raise(seen)
-		}
+		p.inside.Add(-1)
 	}
 }
 
@@ -132,6 +129,18 @@ func (p *pool) open(j *job) {
 	p.jobs.raise(p.jobs.value.Load() + 1)
 }
 
+// shut returns when nobody is inside, nor may come in. Who still is has nothing to do but
+// to leave.
+func (p *pool) shut() {
+	p.inside.Add(closed)
+	x := uint64(1)
+	for looks := p.looks.phase; p.inside.Load() != closed; looks-- {
+		if x = rest(x); looks < 0 {
+			time.Sleep(20 * time.Microsecond)
+		}
+	}
+}
+
 // run does a job's phases and returns when all workers have left it.
 func (p *pool) run(j *job) error {
 	p.turn.Lock()
@@ -146,9 +155,7 @@ func (p *pool) run(j *job) error {
 	j.profile = p.profile.Load()
 	p.open(j)
 	p.work(p.workers[0], j)
-	if p.inside.Add(closed) != closed {
-		p.left.await(p.jobs.value.Load(), p.looks.phase)
-	}
+	p.shut()
 	if f := j.failure.Load(); f != nil {
 		return f.err
 	}
