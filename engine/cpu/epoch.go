@@ -17,17 +17,10 @@ type epoch struct {
 	wake     sync.Cond
 }
 
-// raise makes the number so high, if it is not, and wakes who sleeps.
+// raise makes the number so high and wakes who sleeps. One at a time does, each with more
+// than the one before.
 func (e *epoch) raise(to int64) {
-	for {
-		old := e.value.Load()
-		if old >= to {
-			return
-		}
-		if e.value.CompareAndSwap(old, to) {
-			break
-		}
-	}
+	e.value.Store(to)
 	if e.sleepers.Load() > 0 {
 		e.mu.Lock()
 		e.cond().Broadcast()

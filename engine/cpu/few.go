@@ -43,13 +43,6 @@ func (f *forward) fewProject(w *worker, lo, hi int) {
 	w.lap(lapProducts)
 }
 
-// fewRotate rotates rows [lo, hi) of queries and keys.
-func (f *forward) fewRotate(w *worker, lo, hi int) {
-	f.rotateKeys(lo, hi)
-	f.rotateQueries(lo, hi)
-	w.lap(lapRotary)
-}
-
 // fewHeads rotates, remembers and attends, for key/value heads [lo, hi) of all segments
 // one after the other.
 func (f *forward) fewHeads(w *worker, lo, hi int) {

@@ -175,9 +175,9 @@ func (e *Engine) newForward() *forward {
 	}
 	f.many = phases(f.project, f.query, f.remember, f.attend, f.finish)
 	f.some = phases(f.someNorm, f.someProject, f.someRotate, f.remember, f.attend, f.fewOut, f.someMiddle, f.someGate, f.someDown, f.someFinish)
-	f.few = phases(f.fewProject, f.fewHeads, f.fewRotate, f.remember, f.attend, f.fewOut, f.fewGate, f.fewDown)
+	f.few = phases(f.fewProject, f.fewHeads, f.someRotate, f.remember, f.attend, f.fewOut, f.fewGate, f.fewDown)
 	f.few[len(f.few)-1].last = f.fewFinish
-	f.shared = phases(f.wideNorm, f.wideProject, f.wideRotate, f.remember, f.attend, f.wideLay, f.wideOut, f.wideMiddle, f.wideFeed, f.wideDown, f.someFinish)
+	f.shared = phases(f.wideNorm, f.wideProject, f.someRotate, f.remember, f.attend, f.wideLay, f.wideOut, f.wideMiddle, f.wideFeed, f.wideDown, f.someFinish)
 	return f
 }
 

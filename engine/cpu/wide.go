@@ -109,12 +109,6 @@ func (f *forward) wideColumns(w *worker, m *matrix, x layout, lo, hi int, dst []
 	}
 }
 
-func (f *forward) wideRotate(w *worker, lo, hi int) {
-	f.rotateKeys(lo, hi)
-	f.rotateQueries(lo, hi)
-	w.lap(lapRotary)
-}
-
 // wideLay lays out rows [lo, hi) of attention's output.
 func (f *forward) wideLay(w *worker, lo, hi int) {
 	f.wideInput(w, f.wide.att, lo, hi, f.att.from(lo*f.wide.att.k))
