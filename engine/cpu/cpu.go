@@ -37,6 +37,7 @@ type Options struct {
 type Engine struct {
 	info engine.Info
 	pool *pool
+	crew *crew
 	k    *kernels
 	mul  multiplier
 	bf16 bool // weights are rounded to bfloat16
@@ -102,7 +103,7 @@ func New(opt Options) (*Engine, error) {
 	e.headGrads.make = e.newHeadGrad
 	e.tapes.make = func() *tape { return &tape{} }
 	e.grams.make = func() *gramRows { return &gramRows{} }
-	e.pool = newPool(threads, mul.startWorker, mul.stopWorker)
+	e.pool, e.crew = newPool(threads, mul.startWorker, mul.stopWorker), newCrew(threads)
 	return e, nil
 }
 

@@ -82,7 +82,7 @@ func (f *forward) someFinish(w *worker, lo, hi int) {
 func (f *forward) prepareSome() {
 	s, n, e := f.l.s, f.b.Len(), f.e
 	q, kv := s.Heads*s.HeadDim, s.KVHeads*s.HeadDim
-	f.job.phases = f.some
+	f.job.phases, f.job.workers = f.some, e.crew.workers()
 	f.x, f.act = f.x.grow(e.room(n)*s.Hidden, e.half), f.act.grow(e.room(n)*s.FF, e.half)
 	f.gate, f.up, f.sum = grow(f.gate, n*s.FF), grow(f.up, n*s.FF), grow(f.sum, n*s.Hidden)
 	step := n // rows at a time between products

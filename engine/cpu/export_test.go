@@ -25,3 +25,6 @@ func FloatAttention(e *Engine) bool {
 	k.tiles, e.k = false, &k
 	return tiled
 }
+
+// SetCrew makes so many of an engine's workers make calls of few rows, and only them.
+func SetCrew(e *Engine, workers int) { e.crew = &crew{sizes: []int{workers}} }

@@ -138,8 +138,8 @@ func (f *forward) prepareFew() {
 	s, l, n, e := f.l.s, f.l, f.b.Len(), f.e
 	f.act = f.act.grow(e.room(n)*s.FF, e.half)
 	f.gate, f.up, f.sum, f.mlpSum = grow(f.gate, n*s.FF), grow(f.up, n*s.FF), grow(f.sum, n*s.Hidden), grow(f.mlpSum, n*s.Hidden)
-	f.job.phases = f.few
-	e.spread(&f.few[0], l.query.out+l.key.out+l.value.out, s.Hidden)
+	f.job.phases, f.job.workers = f.few, e.crew.workers()
+	f.job.spread(&f.few[0], l.query.out+l.key.out+l.value.out, s.Hidden)
 	heads, rows, segments, tiles := len(f.b.Segments)*s.KVHeads, 0, 0, 0
 	if !f.apart() {
 		heads, rows, tiles = 0, n, len(f.tiles)
@@ -151,24 +151,24 @@ func (f *forward) prepareFew() {
 	f.few[2].n, f.few[2].step = rows, max(rows, 1)
 	f.few[3].n, f.few[3].step = segments, max(segments, 1)
 	f.few[4].n, f.few[4].step = tiles, 1
-	e.spread(&f.few[5], s.Hidden, l.out.in)
-	e.spread(&f.few[6], s.FF, 2*s.Hidden)
-	e.spread(&f.few[7], s.Hidden, s.FF)
+	f.job.spread(&f.few[5], s.Hidden, l.out.in)
+	f.job.spread(&f.few[6], s.FF, 2*s.Hidden)
+	f.job.spread(&f.few[7], s.Hidden, s.FF)
 }
 
 // spread cuts columns of so many weights each into parts for the workers: as many as
 // they come for without one waiting for another that has more.
-func (e *Engine) spread(ph *phase, columns, weights int) {
+func (j *job) spread(ph *phase, columns, weights int) {
 	const unit, most = 16, 3 // columns that kernels take at a time; parts for a worker
 	const least = 64 << 10   // weights of a part that is worth coming for
-	workers, longest := e.info.Threads, 0
+	longest := 0
 	for parts := 1; parts <= most; parts++ {
-		step := roundUp((columns+parts*workers-1)/(parts*workers), unit)
+		step := roundUp((columns+parts*j.workers-1)/(parts*j.workers), unit)
 		if parts > 1 && step*weights < least {
 			break
 		}
 		chunks := (columns + step - 1) / step
-		takes := (chunks + workers - 1) / workers * step
+		takes := (chunks + j.workers - 1) / j.workers * step
 		if longest == 0 || takes <= longest {
 			ph.n, ph.step, longest = columns, step, takes
 		}

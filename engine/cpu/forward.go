@@ -26,6 +26,9 @@ func (l *layer) Forward(ctx context.Context, c *engine.Call, x, y engine.Hidden)
 		return err
 	}
 	err := l.e.pool.run(&f.job)
+	if f.job.workers > 0 {
+		l.e.crew.note(f.b.Len(), f.job.took)
+	}
 	if f.tape != nil {
 		f.tape.full = err == nil
 	}
@@ -200,7 +203,7 @@ func (f *forward) prepare() {
 		t = &f.own
 		t.sizeAttention(f.e, f.e.room(n)*q, f.e.room(n)*kv)
 	}
-	f.calls++
+	f.calls, f.job.workers = f.calls+1, 0
 	f.q, f.k, f.v, f.att = t.q, t.k, t.v, t.att
 	f.tiles = f.cut(f.tiles[:0])
 	switch columns := f.byColumns(); {

@@ -290,6 +290,9 @@ func (s *scoring) run(h *head, x engine.Hidden) error {
 	s.h, s.in = h, floats(x, x.Rows(), h.s.Hidden)
 	s.prepareRows()
 	s.job.phases[1].n, s.job.phases[1].step = blocksOf(h.s.Vocab), 1
+	if s.job.workers = 0; len(s.rows) <= fewRows {
+		s.job.workers = s.e.crew.workers()
+	}
 	err := s.e.pool.run(&s.job)
 	s.h, s.in = nil, nil
 	return err

@@ -18,16 +18,17 @@ type pool struct {
 	begin   func(worker int) // on the worker's thread
 	end     func(worker int)
 	stopped sync.WaitGroup
-	looks   looks
 	free    freeList[job]
 	profile atomic.Pointer[profile] // where jobs add the time they take; nil mostly
 
 	turn   sync.Mutex // of callers
 	job    *job       // under way, nil to stop
+	crew   int        // workers of the last job of more than one
 	first  int64      // phases that were over before it
 	inside atomic.Int64
-	// How many jobs there have been, and how many phases of them are over.
-	jobs, over epoch
+	// How many jobs there have been, how many phases of them are over, and how often
+	// there were to be more workers than before.
+	jobs, over, calls epoch
 }
 
 // closed is added to how many workers are inside while nobody may come in.
@@ -51,6 +52,12 @@ type worker struct {
 // a phase writes, the next one sees.
 type job struct {
 	phases  []phase
+	workers int           // at most; 0: all
+	took    time.Duration // the last time
+
+	crew    int // workers of it
+	looks   looks
+	last    int // phase that is not empty
 	profile *profile
 	failure atomic.Pointer[productError]
 }
@@ -78,7 +85,7 @@ type productError struct{ err error }
 
 // newPool starts the workers; begin and end run on each worker's thread.
 func newPool(workers int, begin, end func(worker int)) *pool {
-	p := &pool{looks: looksOf(workers), free: freeList[job]{make: func() *job { return &job{} }}, begin: begin, end: end}
+	p := &pool{free: freeList[job]{make: func() *job { return &job{} }}, begin: begin, end: end}
 	p.inside.Store(closed)
 	for id := range workers {
 		w := &worker{id: id}
@@ -99,23 +106,31 @@ func (p *pool) serve(w *worker) {
 	defer p.stopped.Done()
 	p.begin(w.id)
 	defer p.end(w.id)
+	var at looks
 	for seen := int64(0); ; {
-		p.jobs.await(seen+1, p.looks.job)
+		p.jobs.await(seen+1, at.job)
 		seen = p.jobs.value.Load()
+		call := int64(0) // to wait for, where others are enough
 		if p.inside.Add(1) < closed {
 			seen = p.jobs.value.Load() // which may be a later one
 			if p.job == nil {
 				return
 			}
-			p.work(w, p.job)
+			if at = p.job.looks; w.id < p.job.crew {
+				p.work(w, p.job)
+			} else {
+				call = p.calls.value.Load() + 1
+			}
 		}
 		p.inside.Add(-1)
+		p.calls.await(call, 0)
 	}
 }
 
 func (p *pool) close() {
 	p.turn.Lock()
 	defer p.turn.Unlock()
+	p.calls.raise(p.calls.value.Load() + 1)
 	p.open(nil)
 	p.stopped.Wait()
 	p.end(0)
@@ -124,17 +139,16 @@ func (p *pool) close() {
 
 // open lets workers in.
 func (p *pool) open(j *job) {
-	p.job, p.first = j, p.over.value.Load()
+	p.job = j
 	p.inside.Add(-closed)
 	p.jobs.raise(p.jobs.value.Load() + 1)
 }
 
 // shut returns when nobody is inside, nor may come in. Who still is has nothing to do but
 // to leave.
-func (p *pool) shut() {
+func (p *pool) shut(looks int) {
 	p.inside.Add(closed)
-	x := uint64(1)
-	for looks := p.looks.phase; p.inside.Load() != closed; looks-- {
+	for x := uint64(1); p.inside.Load() != closed; looks-- {
 		if x = rest(x); looks < 0 {
 			time.Sleep(20 * time.Microsecond)
 		}
@@ -148,18 +162,46 @@ func (p *pool) run(j *job) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	p.begin(0)
-	for i := range j.phases {
-		j.phases[i].taken.Store(0)
+	start := time.Now()
+	p.prepare(j)
+	if j.crew == 1 {
+		p.work(p.workers[0], j)
+	} else {
+		if j.crew > p.crew {
+			p.calls.raise(p.calls.value.Load() + 1)
+		}
+		p.crew = j.crew
+		p.open(j)
+		p.work(p.workers[0], j)
+		p.shut(j.looks.phase)
 	}
-	j.failure.Store(nil)
-	j.profile = p.profile.Load()
-	p.open(j)
-	p.work(p.workers[0], j)
-	p.shut()
+	j.took = time.Since(start)
 	if f := j.failure.Load(); f != nil {
 		return f.err
 	}
 	return nil
+}
+
+// prepare makes a job ready. Who calls needs nobody else where no phase has two chunks.
+func (p *pool) prepare(j *job) {
+	j.crew = 1
+	for i := range j.phases {
+		ph := &j.phases[i]
+		ph.taken.Store(0)
+		if ph.n > 0 {
+			j.last = i
+		}
+		if ph.n > ph.step {
+			j.crew = len(p.workers)
+		}
+	}
+	if j.workers > 0 {
+		j.crew = min(j.crew, j.workers)
+	}
+	j.looks = looksOf(j.crew)
+	j.failure.Store(nil)
+	j.profile = p.profile.Load()
+	p.first = p.over.value.Load()
 }
 
 // work does a worker's part of a job.
@@ -179,8 +221,8 @@ func (p *pool) work(w *worker, j *job) {
 				j.chunk(ph.last, w, 0, ph.n)
 			}
 			p.over.raise(over)
-		} else {
-			p.over.await(over, p.looks.phase)
+		} else if i < j.last || w.id == 0 {
+			p.over.await(over, j.looks.phase)
 		}
 	}
 	w.lap(lapWait)

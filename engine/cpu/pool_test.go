@@ -65,3 +65,37 @@ func TestTurns(t *testing.T) {
 		}
 	}
 }
+
+// TestFewerWorkers: a job that wants fewer workers gets no others, and one after it that
+// wants all gets all.
+func TestFewerWorkers(t *testing.T) {
+	const workers = 5
+	p := newPool(workers, func(int) {}, func(int) {})
+	defer p.close()
+	for _, want := range []int{0, 3, 1, 2, 0, 1, 0, 4} {
+		crew := want
+		if crew == 0 {
+			crew = workers
+		}
+		var here sync.WaitGroup
+		here.Add(crew)
+		meet := &job{workers: want, phases: []phase{{n: crew, step: 1, run: func(*worker, int, int) {
+			here.Done()
+			here.Wait() // for all of them
+		}}}}
+		var others atomic.Int64
+		more := &job{workers: want, phases: []phase{{n: 1000, step: 1, run: func(w *worker, _, _ int) {
+			if w.id >= crew {
+				others.Add(1)
+			}
+		}}}}
+		for _, j := range []*job{meet, more} {
+			if err := p.run(j); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := others.Load(); n > 0 {
+			t.Errorf("others than %d workers did %d chunks", crew, n)
+		}
+	}
+}

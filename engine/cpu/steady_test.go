@@ -153,3 +153,25 @@ func TestWorkers(t *testing.T) {
 		}
 	}
 }
+
+// TestCrews: whichever workers make a call, its bits are the same.
+func TestCrews(t *testing.T) {
+	m := enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 2, Hidden: 256, Heads: 8, KVHeads: 4, FF: 700, Vocab: 600, DType: "BF16"}))
+	for _, dtype := range []string{"float32", "bfloat16"} {
+		for _, rows := range []int{1, 3, 20} {
+			t.Run(fmt.Sprintf("%s/%d", dtype, rows), func(t *testing.T) {
+				one := newSteady(t, newEngine(t, cpu.Options{DType: dtype, Threads: 1}), m, rows)
+				e := newEngine(t, cpu.Options{DType: dtype, Threads: 5})
+				some := newSteady(t, e, m, rows)
+				for step, workers := range []int{5, 2, 1, 4, 5, 1} {
+					cpu.SetCrew(e, workers)
+					one.step(step * rows)
+					some.step(step * rows)
+					if !slices.Equal(one.logits, some.logits) {
+						t.Errorf("%d of 5 workers, after %d tokens: not what one gives", workers, step*rows)
+					}
+				}
+			})
+		}
+	}
+}
