@@ -40,6 +40,12 @@ func TestGemma3Wrapped(t *testing.T) {
 	if s.Window(4) != 1024 || s.Window(5) != 0 || s.RopeOf(4).Theta != 10000 || s.RopeOf(5).Theta != 1e6 || s.RopeOf(5).Scaling.Factor != 8 || s.RopeOf(4).Scaling.Kind != "" {
 		t.Errorf("layers 4 and 5: windows %d, %d, %+v, %+v", s.Window(4), s.Window(5), s.RopeOf(4), s.RopeOf(5))
 	}
+	for _, old := range []string{gemma34b, strings.Replace(gemma34b, `"sliding_window"`, `"tie_word_embeddings": true, "sliding_window"`, 1)} {
+		untied, err := s.HealedConfig([]byte(old), true, "")
+		if err != nil || !s.Tied || parse(t, string(untied), nil).Tied {
+			t.Errorf("untied, it is read as tied: %v\n%s", err, untied)
+		}
+	}
 	pruned, err := s.PruneConfig([]byte(gemma34b), []int{0, 5, 6})
 	if err != nil {
 		t.Fatal(err)

@@ -54,6 +54,9 @@ func parseGemma3Wrapped(c *config) *Spec {
 			text.keys[key] = json.RawMessage(def)
 		}
 	}
+	if c.has("tie_word_embeddings") { // which transformers 5 goes by, and older ones by the text model's
+		text.keys["tie_word_embeddings"] = c.keys["tie_word_embeddings"]
+	}
 	s := parseGemma3(text)
 	for key, def := range map[string]string{"bos_token_id": "2", "eos_token_id": "1"} {
 		switch {

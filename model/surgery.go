@@ -73,20 +73,16 @@ func (s *Spec) PruneConfig(raw []byte, keep []int) ([]byte, error) {
 	if isWhole(keep, s.Layers) {
 		return bytes.Clone(raw), nil
 	}
+	out, found, err := s.inside(raw, func(text *Spec, own []byte) ([]byte, error) { return text.PruneConfig(own, keep) })
+	if found || err != nil {
+		return out, err
+	}
 	values, err := topLevelValues(raw)
 	if err != nil {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
-	for _, v := range values {
-		if v.key != s.family.inside {
-			continue
-		}
-		text, family := *s, *s.family
-		family.inside, text.family = "", &family
-		own, err := text.PruneConfig(raw[v.start:v.end], keep)
-		return slices.Concat(raw[:v.start], own, raw[v.end:]), err
-	}
-	out, keys := bytes.Clone(raw), append(commonLayerKeys(), s.family.layerKeys...)
+	out = bytes.Clone(raw)
+	keys := append(commonLayerKeys(), s.family.layerKeys...)
 	for _, v := range slices.Backward(values) {
 		for _, key := range keys {
 			if key.name != v.key || string(raw[v.start:v.end]) == "null" {
@@ -106,6 +102,24 @@ func (s *Spec) PruneConfig(raw []byte, keep []int) ([]byte, error) {
 		return nil, fmt.Errorf("config.json: %w", err)
 	}
 	return out, nil
+}
+
+// inside rewrites the model's own config where a wrapper's config holds it.
+func (s *Spec) inside(raw []byte, rewrite func(text *Spec, own []byte) ([]byte, error)) (out []byte, found bool, err error) {
+	values, err := topLevelValues(raw)
+	if err != nil {
+		return nil, false, fmt.Errorf("config.json: %w", err)
+	}
+	for _, v := range values {
+		if s.family.inside == "" || v.key != s.family.inside {
+			continue
+		}
+		text, family := *s, *s.family
+		family.inside, text.family = "", &family
+		own, err := rewrite(&text, raw[v.start:v.end])
+		return slices.Concat(raw[:v.start], own, raw[v.end:]), true, err
+	}
+	return raw, false, nil
 }
 
 // addKeys gives a JSON object the keys it lacks, or holds as null, in the
@@ -138,8 +152,14 @@ func setKeys(raw []byte, keys []configKey, replace func(old []byte) bool) ([]byt
 
 // HealedConfig rewrites config.json for weights that were trained: untied says
 // that the head has weights of its own now, dtype, where it is not empty, what all
-// weights are stored in. All other bytes stay as they are.
-func HealedConfig(raw []byte, untied bool, dtype string) ([]byte, error) {
+// weights are stored in. A wrapper says so as well as the model inside it, for
+// transformers 5 reads the one and older ones the other. All other bytes stay as
+// they are.
+func (s *Spec) HealedConfig(raw []byte, untied bool, dtype string) ([]byte, error) {
+	raw, _, err := s.inside(raw, func(text *Spec, own []byte) ([]byte, error) { return text.HealedConfig(own, untied, dtype) })
+	if err != nil {
+		return nil, err
+	}
 	var keys []configKey
 	if untied {
 		keys = append(keys, configKey{"tie_word_embeddings", false})

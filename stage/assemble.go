@@ -81,7 +81,7 @@ func (a Assemble) surgery(ctx context.Context, env Env, s *Session) (checkpoint.
 		}
 	}
 	if healed {
-		if out.Config, err = model.HealedConfig(out.Config, stored.Tied && !s.Model.Spec.Tied, ""); err != nil {
+		if out.Config, err = stored.HealedConfig(out.Config, stored.Tied && !s.Model.Spec.Tied, ""); err != nil {
 			return out, err
 		}
 		out.Card += a.Card

@@ -96,7 +96,7 @@ func (j *healJob) writeCheckpoint(ctx context.Context, dir string, done *report.
 	if j.SaveDType == "float32" {
 		dtype = "float32"
 	}
-	if s.Config, err = model.HealedConfig(s.Config, j.Untie, dtype); err != nil {
+	if s.Config, err = j.stored.HealedConfig(s.Config, j.Untie, dtype); err != nil {
 		return err
 	}
 	s.Replace = j.set.Replacements(ctx, j.s.Model, j.kept, dtype != "")

@@ -53,7 +53,7 @@ func (g MergeAdapter) Run(ctx context.Context, env Env) (*report.Written, error)
 	surgery := checkpoint.Surgery{Replace: map[string]checkpoint.Tensor{}}
 	wide := g.SaveDType == "float32"
 	if wide {
-		if surgery.Config, err = model.HealedConfig(s.Checkpoint.Config(), false, "float32"); err != nil {
+		if surgery.Config, err = s.Model.Spec.HealedConfig(s.Checkpoint.Config(), false, "float32"); err != nil {
 			return nil, err
 		}
 		for w := range s.Model.Spec.Weights() {
