@@ -2,12 +2,13 @@
 # libdnnl2) where they may, and go on with the Go kernels where not.
 
 GO     ?= go
+PYTHON ?= python3
 BIN    := bin/coppice
 export CGO_ENABLED := 0
 # Vector kernels; without it the build works and is slower.
 export GOEXPERIMENT := simd
 
-.PHONY: sapling sapling-figures build demo test test-slow bare-clone-test goldens bench lint cross fuzz race oracle install-deps clean
+.PHONY: sapling sapling-figures build demo test test-slow bare-clone-test transformers-test goldens bench lint cross fuzz race oracle install-deps clean
 
 build:
 	$(GO) build -buildvcs=auto -trimpath -o $(BIN) ./cmd/coppice
@@ -29,13 +30,18 @@ test-slow: test race bare-clone-test
 	GO=$(GO) ./scripts/measure-gpu pack
 	REHEARSE=1 ./scripts/measure-gpu bin/measured
 	GO=$(GO) ./scripts/llamacpp-test
+	$(MAKE) --no-print-directory transformers-test
+
+# What transformers and peft compute of the same checkpoints and adapters; skips where
+# there is neither a PYTHON that has them nor a ROOTFS (the script says how to make one).
+transformers-test:
+	GO=$(GO) PYTHON=$(PYTHON) ./scripts/transformers-test
 
 # What a clone shows that has no shared material beside it; counts what skips.
 bare-clone-test:
 	./scripts/bare-clone-test
 
 # The golden values, computed anew with PyTorch and compared.
-PYTHON ?= python3
 goldens:
 	$(PYTHON) scripts/goldens.py check testdata/goldens/*/
 
