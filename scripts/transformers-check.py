@@ -8,7 +8,7 @@ is made of them. NAMEs are families or "sapling"; all without. transformers comp
 sequence alone. A line a check: the largest difference of a log-probability, and the limit. Of NAME@5.17, which transformers
 wrote itself, only what depends on its config is looked at.
 """
-import glob, json, os, subprocess, sys
+import glob, inspect, json, os, subprocess, sys
 
 import torch, transformers
 
@@ -20,7 +20,7 @@ except ImportError as e:
 
 COPPICE, WORK = sys.argv[1:3]
 LIMIT, MERGED = 2e-4, 5e-5
-LENGTHS = (2, 9, 21, 33, 48, 60)  # windows are shorter than 21, original lengths 32; they rise, for a dynamic scaling stays where it was
+LENGTHS = (2, 9, 21, 33, 48, 60)  # windows are shorter than 21, original lengths 32; they rise, for a model with dynamic scaling does not go back
 SAPLING, PRUNED = "sapling/model", "sapling-pruned"
 failed, largest = [], {}
 
@@ -192,19 +192,18 @@ def healed(name, path):
 
 
 def trained(name, path):
-    """Three steps of AdamW on everything, beside PyTorch's."""
+    """Three steps of AdamW on everything, beside PyTorch's; eps is large, lest what rounding leaves of a gradient of zero be a step."""
     ids, _ = random_ids(path)
-    out = heal(path, ids, f"trained/{name}", "--method", "full", "--steps", "3", "--lr", "3e-4", "--weight-decay", "0.1", "--decay-all", "--save-dtype", "float32")
+    out = heal(path, ids, f"trained/{name}", "--method", "full", "--steps", "3", "--lr", "3e-4", "--weight-decay", "0.1", "--eps", "1e-5", "--decay-all", "--save-dtype", "float32")
     model = load(path)
-    before = theirs(model, ids)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, eps=1e-5, weight_decay=0.1)
     for _ in range(3):
         optimizer.zero_grad()
         torch.cat([-scores(model, i) for i in rows(ids)]).mean().backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     t = theirs(model, ids)
-    held(name, "trained", max(apart(t, ours(out, ids)), apart(t, theirs(out, ids))), detail=f", moved by {apart(t, before):.2g}")
+    held(name, "trained", max(apart(t, ours(out, ids)), apart(t, theirs(out, ids))), detail=f", moved by {apart(t, theirs(path, ids)):.2g}")
 
 
 # ---------------------------------------------------------------- adapters
@@ -214,11 +213,11 @@ def in_peft(name, path, adapter, ids):
     """An adapter on a model: peft's, ours, and both ways of merging it."""
     merged = f"{adapter}-merged"
     coppice("merge-adapter", path, "--adapter", adapter, "--out", merged, "--save-dtype", "float32", "--force")
-    model = peft.PeftModel.from_pretrained(load(path), adapter).eval()
-    t = theirs(model, ids)
+    theirs_of = lambda: peft.PeftModel.from_pretrained(load(path), adapter).eval()
+    t = theirs(theirs_of(), ids)
     held(name, "adapter", apart(t, ours(path, ids, "--adapter", adapter)), detail=f", moved by {apart(t, ours(path, ids)):.2g}")
     m = theirs(merged, ids)
-    held(name, "adapter, merged", max(apart(m, t), apart(m, theirs(model.merge_and_unload(), ids))), MERGED)
+    held(name, "adapter, merged", max(apart(m, t), apart(m, theirs(theirs_of().merge_and_unload(), ids))), MERGED)
 
 
 def our_lora(name, path, *flags, trained_on=None):
@@ -295,12 +294,18 @@ def multimodal():
 
 
 def as_meant(config):
-    """What a golden's config leaves to the class, or to older ones, said: padding, which some classes place past a tiny vocabulary; and
-    what first configs of Gemma mean, who say "gelu", which transformers 5 takes by its word, where 4 went on with the tanh approximation."""
+    """What a golden's config leaves to the class, or means otherwise than transformers 5.12 does, said: padding, which some classes place
+    past a tiny vocabulary; "gelu" of first Gemmas, which 4 took for its tanh approximation; OLMo 3's scaling, which was and is (5.17) not for
+    layers with windows."""
     c = json.load(open(config))
     c.setdefault("pad_token_id", 0)
     if c["model_type"] == "gemma":
         c["hidden_act"] = "gelu_pytorch_tanh"
+    rotary = transformers.models.olmo3.modeling_olmo3.Olmo3RotaryEmbedding
+    if c["model_type"] == "olmo3" and "layer_type" not in inspect.signature(rotary.forward).parameters:
+        print(f"left out: the scaling of {os.path.dirname(config)}, which this transformers gives to all layers")
+        c.pop("rope_scaling", None)
+        c["rope_theta"] = c.pop("rope_parameters", {"full_attention": c})["full_attention"]["rope_theta"]
     write(config, c)
 
 

@@ -25,4 +25,4 @@ const short = "Letters are learnt as something to know of a value: no stage taug
 	"are joined, as `ppl` reads it: training held one text a row, so that Sapling has never seen one text behind another. It is 6.5 text by text, and 1.8 behind stage 4: the last two stages hold no portraits. " +
 	"A scorer of the plainest loops in float64 finds the same right answers in all documents of all tasks, and every sum to 2e-4 " +
 	"(`COPPICE_SLOW=1 go test -run Scorer ./internal/sapling`). transformers 5.12.1 with PyTorch 2.14.1 gives each of 1,381 tokens of validation.txt the same log-probability " +
-	"to 2e-5, whole and without the last three layers, the same tokens of texts and the same greedy answers (`scripts/transformers-test sapling`).\n\n"
+	"to 3e-5, whole and without the last three layers, the same tokens of texts and the same greedy answers (`scripts/transformers-test sapling`).\n\n"
