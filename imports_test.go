@@ -21,6 +21,7 @@ const importRule = `
 	internal/layerlist < report prune model
 	internal/meter     < checkpoint hub
 	internal/hubid     < hub prune
+	internal/shell     < prune report/page stage internal/cli
 	internal/pyjson    < prune
 	safetensors < checkpoint model torchfile internal/number
 	internal/number < heal/adapter engine/cpu engine/enginetest/slow score internal/synth

@@ -10,6 +10,7 @@ import (
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/internal/hubid"
 	"github.com/coppice-ml/coppice/internal/pyjson"
+	"github.com/coppice-ml/coppice/internal/shell"
 )
 
 // carriedKeys are what a pruned model's card takes over from the original's: the
@@ -80,7 +81,7 @@ func cardLayers(b *strings.Builder, p Plan, opt Options) {
 		fmt.Fprintf(b, "- chosen by: %s\n", p.Source)
 	}
 	fmt.Fprintf(b, "\nThe same again, or from `%s` with `--plan`:\n\n", PlanFile)
-	fmt.Fprintf(b, "```\ncoppice prune %s --keep %s --out DIR\n```\n", shell(opt.SourceName), FormatLayers(p.Keep))
+	fmt.Fprintf(b, "```\ncoppice prune %s --keep %s --out DIR\n```\n", shell.Quote(opt.SourceName), FormatLayers(p.Keep))
 }
 
 // cardUse says how to load the model, and under which licence.
@@ -102,15 +103,6 @@ func cardUse(b *strings.Builder, matter map[string]string, c *checkpoint.Checkpo
 
 // plain keeps a name inside a line and its quotes.
 func plain(name string) string { return strings.NewReplacer("`", "'", "\n", " ").Replace(name) }
-
-// shell quotes a word for a command line where it needs it.
-func shell(word string) string {
-	const safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./@:+,="
-	if word != "" && strings.Trim(word, safe) == "" {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-}
 
 // frontMatter splits the YAML between a card's "---" lines into its top-level
 // entries, each with the indented lines and list items that belong to it, as

@@ -45,7 +45,7 @@ func (s *Session) readAdapter(field, dir string) (*adapter.Adapter, error) {
 	case len(p.Drop) > 0 && !s.runs(p):
 		drop := prune.FormatLayers(p.Drop)
 		return nil, failed("{"+field+"} %s was trained on what is left of a model of %d layers without %s, and here %s run", dir, p.Layers, drop, s.running()).
-			with("its base is MODEL --drop %s, or the checkpoint that `coppice prune MODEL --drop %[1]s --out DIR` writes", drop)
+			with("its base is what `coppice prune MODEL --drop %s --out DIR` writes; commands that run a model take --drop %[1]s beside {adapter}, too", drop)
 	}
 	a, err := adapter.Read(dir, s.Model.Spec, s.kept())
 	if err != nil {

@@ -356,11 +356,10 @@ func (r *evalRun) leave(err error) error {
 		return err
 	}
 	p := failed("%w", err)
-	p.Kind = ErrPartial
 	if errors.Is(err, context.Canceled) {
 		p = failed("cancelled")
-		p.Kind = ErrCancelled
 	}
+	p.Kind = ErrPartial
 	return p.with("%s of %d are done; the same command goes on from there", report.Plural(done, "task"), len(r.q.asked))
 }
 

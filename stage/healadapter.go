@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/coppice-ml/coppice/heal/adapter"
+	"github.com/coppice-ml/coppice/internal/shell"
 	"github.com/coppice-ml/coppice/prune"
 	"github.com/coppice-ml/coppice/report"
 )
@@ -50,12 +51,12 @@ func (j *healJob) writeAdapter(ctx context.Context, dir string, done *report.Hea
 }
 
 // base is what an adapter runs beside, as PEFT's files name it: the model or, where
-// that was never written, words that name no directory and no model on a hub. With the
+// that was never written, words of a command line that name no directory and no model on a hub. With the
 // whole model's name there, PEFT would put the adapter on the wrong layers of it.
 func (j *healJob) base(p prune.Plan) string {
 	name := j.Model
 	if len(p.Drop) > 0 {
-		name += " --drop " + prune.FormatLayers(p.Drop)
+		name = shell.Quote(name) + " --drop " + prune.FormatLayers(p.Drop)
 	}
 	if len(j.Layers.Trained) > 0 {
 		name += " with the tensors of " + strings.Join(j.Layers.Trained, ", ")

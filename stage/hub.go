@@ -142,10 +142,10 @@ func hubError(err error) error {
 	}
 	out := failed("%w", err).with("%s", e.Remedy)
 	switch {
-	case errors.Is(err, context.Canceled):
-		out.Kind = ErrCancelled
 	case e.Partial:
 		out.Kind = ErrPartial
+	case errors.Is(err, context.Canceled):
+		out.Kind = ErrCancelled
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/internal/shell"
 	"github.com/coppice-ml/coppice/prune"
 	"github.com/coppice-ml/coppice/report"
 )
@@ -87,5 +88,5 @@ func subjectOf(ctx context.Context, env Env, c *checkpoint.Checkpoint, path stri
 	if !whole {
 		what += ", layers " + report.FormatLayers(of.Keep)
 	}
-	return prune.Another, failed("{results} %s: these are results %s, and not of %s", path, what, c.Dir()).with("evaluate it with `coppice eval %s --out FILE`", c.Dir())
+	return prune.Another, failed("{results} %s: these are results %s, and not of %s", path, what, c.Dir()).with("evaluate it with `coppice eval %s --out FILE`", shell.Quote(c.Dir()))
 }

@@ -167,7 +167,7 @@ func TestEvalGoesOn(t *testing.T) {
 	if err == nil {
 		t.Fatal("not interrupted")
 	}
-	if message, remedy := Describe(err, flag); message != "cancelled" || remedy != "1 task of 3 are done; the same command goes on from there" || !errors.Is(err, ErrCancelled) {
+	if message, remedy := Describe(err, flag); message != "cancelled" || remedy != "1 task of 3 are done; the same command goes on from there" || !errors.Is(err, ErrPartial) {
 		t.Errorf("%q, remedy %q, %v", message, remedy, err)
 	}
 	talk.said, talk.heard = nil, nil

@@ -70,7 +70,7 @@ func openCUDA(number int, o Options) (engine.Engine, error) {
 }
 
 func openCPU(_ int, o Options) (engine.Engine, error) {
-	return cpu.New(cpu.Options{DType: o.DType, Threads: o.Threads, OneDNN: o.Getenv("COPPICE_ONEDNN"), Kernels: o.Getenv("COPPICE_KERNELS")})
+	return cpu.New(cpu.Options{DType: o.DType, Threads: o.Threads, OneDNN: o.Getenv("COPPICE_ONEDNN"), OneDNNLevel: o.Getenv("ONEDNN_MAX_CPU_ISA"), Kernels: o.Getenv("COPPICE_KERNELS")})
 }
 
 // Devices lists the values that Open takes, Auto first; Known takes more, numbered ones.

@@ -26,6 +26,9 @@ type Options struct {
 	Threads int
 	// OneDNN is "off", a path of the library to load, or "" to look for it.
 	OneDNN string
+	// OneDNNLevel is what ONEDNN_MAX_CPU_ISA says, which oneDNN reads by itself and,
+	// where it does not know the word, passes over in silence.
+	OneDNNLevel string
 	// Kernels is "AMX", "AVX-512", "AVX2" or "scalar", or "" for the fastest there is.
 	// Letter case and hyphens do not count.
 	Kernels string
@@ -131,7 +134,7 @@ func findMultiplier(opt Options, workers int, k *kernels) (multiplier, []string,
 	}
 	law, err := loadOneDNN(opt.OneDNN, workers, k)
 	if err == nil {
-		return law, law.notes, nil
+		return law, append(law.notes, levelNotes(opt.OneDNNLevel)...), nil
 	}
 	if opt.OneDNN != "" && !strings.ContainsAny(opt.OneDNN, `./\`) { // no library's name
 		return nil, nil, &engine.SettingError{Variable: "COPPICE_ONEDNN", Value: opt.OneDNN, Want: "want off, for the Go kernels, or the path of a oneDNN library", Known: []string{"off"}}

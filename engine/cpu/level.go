@@ -1,6 +1,11 @@
 package cpu
 
-import "strings"
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+)
 
 // The levels of instruction sets, as results and `coppice doctor` name them. A
 // processor has all that stand before its own.
@@ -35,4 +40,18 @@ func levelOf(isa string) string {
 		}
 	}
 	return isa
+}
+
+// levelNotes says of a value of ONEDNN_MAX_CPU_ISA that no oneDNN knows that the
+// library passes over it; nothing of any other. The words are those of oneDNN 2.0 to
+// 3.9 (its page "CPU Dispatcher Control"), which 2.6 reads in either case.
+func levelNotes(value string) []string {
+	words := strings.Fields("DEFAULT ALL SSE41 AVX AVX2 AVX2_VNNI AVX2_VNNI_2 AVX512_MIC AVX512_MIC_4OPS " +
+		"AVX512_CORE AVX512_CORE_VNNI AVX512_CORE_BF16 AVX512_CORE_FP16 AVX512_CORE_AMX AVX512_CORE_AMX_FP16 " +
+		"AVX10_1_512 AVX10_1_512_AMX AVX10_1_512_AMX_FP16 AVX10_2_512 AVX10_2_512_AMX_2")
+	known := slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, value) })
+	if value == "" || known || runtime.GOARCH != "amd64" {
+		return nil
+	}
+	return []string{fmt.Sprintf("ONEDNN_MAX_CPU_ISA=%s has no effect: oneDNN passes over words that it does not know; it knows %s", value, strings.Join(words, ", "))}
 }

@@ -1,6 +1,10 @@
 package cpu
 
-import "testing"
+import (
+	"runtime"
+	"strings"
+	"testing"
+)
 
 func TestLevels(t *testing.T) {
 	for isa, want := range map[string]string{
@@ -34,3 +38,15 @@ type named struct {
 }
 
 func (n named) name() string { return n.is }
+
+// TestLevelNotes: what oneDNN would pass over in silence is said.
+func TestLevelNotes(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the variable is of amd64")
+	}
+	for value, want := range map[string]bool{"": false, "AVX2": false, "avx512_core": false, "default": false, "AVX-512": true, "AMX": true, "AVX3": true} {
+		if got := levelNotes(value); (len(got) == 1 && strings.Contains(got[0], "ONEDNN_MAX_CPU_ISA="+value+" has no effect")) != want {
+			t.Errorf("%q: %q", value, got)
+		}
+	}
+}

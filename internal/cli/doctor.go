@@ -21,7 +21,8 @@ func newDoctor(a *app) *cobra.Command {
 variables that change what Coppice does. COPPICE_ONEDNN is "off" for the Go
 kernels, or the path of a oneDNN library to load; COPPICE_KERNELS is AMX, AVX-512,
 AVX2 or scalar, for kernels of Go below what the processor has, as
-ONEDNN_MAX_CPU_ISA (AVX2, AVX512_CORE, AVX512_CORE_BF16) is for those of oneDNN;
+ONEDNN_MAX_CPU_ISA (AVX2, AVX512_CORE, AVX512_CORE_BF16) is for those of oneDNN,
+which passes over words that it does not know: a note says so;
 COPPICE_CUDA is the folder to look in for an NVIDIA GPU's libraries, instead of
 where they mostly lie; COPPICE_CACHE is where content hashes and GPU kernels are
 kept between runs.

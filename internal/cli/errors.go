@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/coppice-ml/coppice/hub"
 	"github.com/coppice-ml/coppice/internal/nearest"
 	"github.com/coppice-ml/coppice/run"
 	"github.com/coppice-ml/coppice/stage"
@@ -44,18 +43,10 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// cancelled is the error of a command that a signal ended: what can be resumed
-// says so.
+// cancelled is the error of a command that a signal ended: exit code 3 where
+// something was kept that the same command goes on from, else 130.
 func cancelled(err error) error {
 	if errors.Is(err, stage.ErrPartial) {
-		return err
-	}
-	var e *hub.Error
-	if errors.As(err, &e) && e.Partial {
-		return &hinted{err: err, kind: stage.ErrCancelled, hint: e.Remedy}
-	}
-	var p *stage.Problem
-	if errors.As(err, &p) && errors.Is(p.Kind, stage.ErrCancelled) {
 		return err
 	}
 	return stage.ErrCancelled

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/coppice-ml/coppice/internal/shell"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/stage"
 )
@@ -231,7 +232,7 @@ func printHealed(a *app, d report.Healed) error {
 	}
 	a.note("in %s: %s, the values of step %d of %d", d.Path, d.Method, d.Kept, d.Steps)
 	if d.Base != "" {
-		a.note("its base is not the whole model: give --adapter %s beside %s; for PEFT, `coppice prune %s --out DIR` writes it", d.Path, d.Base, d.Base)
+		a.note("its base is not the whole model: give --adapter %s beside %s; for PEFT and merge-adapter, `coppice prune %s --out DIR` writes it", shell.Quote(d.Path), d.Base, d.Base)
 	}
 	return nil
 }

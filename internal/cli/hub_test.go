@@ -179,15 +179,16 @@ func TestHubExitCodes(t *testing.T) {
 		{"gated", fmt.Errorf("x: %w", &hub.Error{Kind: hub.ErrGated, Text: "x", Remedy: "do"}), exitFailed},
 		{"partial", &hub.Error{Kind: hub.ErrServer, Text: "x", Remedy: "do", Partial: true}, exitPartial},
 		{"full", fmt.Errorf("x: %w", &hub.Error{Kind: hub.ErrNoSpace, Text: "x", Remedy: "do", Partial: true}), exitPartial},
-		{"cancelled", &hub.Error{Kind: context.Canceled, Text: "x", Remedy: "do", Partial: true}, exitCancelled},
+		{"cancelled", &hub.Error{Kind: context.Canceled, Text: "x", Remedy: "do", Partial: true}, exitPartial},
+		{"cancelled before anything came", &hub.Error{Kind: context.Canceled, Text: "x", Remedy: "do"}, exitCancelled},
 	} {
 		err := explained(c.err)
 		if _, hint := describe(err); exitCode(err) != c.want || hint != "do" {
 			t.Errorf("%s: exit code %d, want %d; hint %q", c.name, exitCode(err), c.want, hint)
 		}
 	}
-	err := cancelled(&hub.Error{Kind: context.Canceled, Text: "x", Remedy: "do", Partial: true})
-	if _, hint := describe(err); exitCode(err) != exitCancelled || hint != "do" {
+	err := cancelled(explained(&hub.Error{Kind: context.Canceled, Text: "x", Remedy: "do", Partial: true}))
+	if _, hint := describe(err); exitCode(err) != exitPartial || hint != "do" {
 		t.Errorf("%v", err)
 	}
 }

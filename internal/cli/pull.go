@@ -25,7 +25,7 @@ any. --include PATTERN names other files instead, --exclude PATTERN leaves some
 out; * and ? in a pattern also match slashes.
 
 Every file is checked against its hash. An interrupted pull goes on where it
-stopped when the same command is run again (exit code 3, or 130 after Ctrl-C).
+stopped when the same command is run again (exit code 3).
 HF_TOKEN or the hub's token file give access to what is not public; HF_ENDPOINT
 names another hub; with HF_HUB_OFFLINE=1 only the cache is used.
 

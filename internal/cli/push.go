@@ -20,7 +20,7 @@ repository is made if there is none, private unless --public is given.
 
 Everything in DIR goes up but hidden files. Large files go first, then all become
 one commit. Files that are there already are not sent again, so a push that was
-broken off (exit code 3, or 130 after Ctrl-C) goes on, file by file, when the same
+broken off (exit code 3) goes on, file by file, when the same
 command is run again.
 
 The model card is DIR's README.md, which prune writes: what was cut from what, and

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/coppice-ml/coppice/internal/sapling"
+	"github.com/coppice-ml/coppice/internal/shell"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/report/page"
 	"github.com/coppice-ml/coppice/run"
@@ -257,7 +258,7 @@ func initRecipe(a *app, name string) error {
 	}
 	_, err = f.Write(raw)
 	if err = errors.Join(err, f.Close()); err == nil {
-		a.note("wrote %s; run it with `coppice run %s`", path, path)
+		a.note("wrote %s; run it with `coppice run %s`", path, shell.Quote(path))
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/coppice-ml/coppice/internal/shell"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/report/digest"
 	"github.com/coppice-ml/coppice/report/stat"
@@ -114,7 +115,7 @@ func (v *view) name() {
 	var names []string
 	for _, r := range v.d.Runs {
 		names = append(names, plain(r.Run.Name))
-		v.Commands = append(v.Commands, command(r.Run.Command))
+		v.Commands = append(v.Commands, shell.Command(r.Run.Command))
 		v.Version = r.Run.Version
 		if v.About == "" {
 			v.About = r.Run.About
@@ -124,20 +125,6 @@ func (v *view) name() {
 	if len(v.d.Trials) == 1 && len(v.d.Trials[0].Axes) > 0 {
 		v.Title += " · " + v.d.Trials[0].Name
 	}
-}
-
-// command writes arguments for a shell.
-func command(args []string) string {
-	out := make([]string, len(args))
-	for i, a := range args {
-		out[i] = a
-		if a == "" || strings.ContainsFunc(a, func(r rune) bool {
-			return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,@+%", r)
-		}) {
-			out[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(out, " ")
 }
 
 // bestTrial has the largest mean of what was cut; else the first with results.
