@@ -22,7 +22,7 @@ const importRule = `
 	internal/meter     < checkpoint hub
 	internal/hubid     < hub prune
 	internal/shell     < prune report/page stage internal/cli
-	internal/pyjson    < prune
+	internal/pyjson    < prune report heal/adapter data
 	safetensors < checkpoint model torchfile internal/number
 	internal/number < heal/adapter engine/cpu engine/enginetest/slow score internal/synth
 	torchfile   < checkpoint

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/coppice-ml/coppice/chat/jinja"
 	"github.com/coppice-ml/coppice/internal/mmap"
@@ -65,6 +66,9 @@ func Load(dir string, c Choice) (*Template, error) {
 	source, err := t.find(dir, conf, c.Name)
 	if err != nil {
 		return nil, err
+	}
+	if !utf8.ValidString(source) {
+		return nil, fmt.Errorf("%s: not a text in UTF-8; save it as UTF-8, or get it again", t.source)
 	}
 	t.text = source
 	t.hash = fmt.Sprintf("%x", sha256.Sum256([]byte(source)))

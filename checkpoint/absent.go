@@ -63,7 +63,7 @@ func (c *Checkpoint) noWeights() Problem {
 	for _, f := range forms() {
 		if shards := matching(c.dir, f.shards); len(shards) > 0 {
 			p.Message = fmt.Sprintf("%s is missing, though there are shards such as %s", f.index, shards[0])
-			p.Remedy = downloadAgain
+			p.Remedy = getAgain
 			return p
 		}
 	}

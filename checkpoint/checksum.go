@@ -86,7 +86,7 @@ func (s *shard) compareSum(tensor string, st torchfile.Storage, sum uint32) erro
 	if sum == st.CRC32 {
 		return nil
 	}
-	return Problem{Path: s.path, Tensor: tensor, Remedy: downloadAgain,
+	return Problem{Path: s.path, Tensor: tensor, Remedy: getAgain,
 		Message: fmt.Sprintf("at byte %d: the checksum of %d bytes is %08x, the archive says %08x", st.Offset, st.Bytes, sum, st.CRC32)}
 }
 

@@ -147,7 +147,7 @@ func (c *Checkpoint) readIndex(form form) []Problem {
 	names := slices.Compact(slices.Sorted(maps.Values(c.index.files)))
 	switch {
 	case len(names) == 0:
-		return []Problem{{Path: path, Message: "the index lists no tensors", Remedy: downloadAgain, Err: ErrNoWeights}}
+		return []Problem{{Path: path, Message: "the index lists no tensors", Remedy: getAgain, Err: ErrNoWeights}}
 	case len(names) > maxShards:
 		return []Problem{{Path: path, Message: fmt.Sprintf("the index spreads the weights over %d files, over the limit of %d", len(names), maxShards)}}
 	}
@@ -173,7 +173,7 @@ func (c *Checkpoint) addShard(name string) []Problem {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return []Problem{problemOf(s.path, err)}
 		}
-		p := Problem{Path: s.path, Message: "this file of the weights is missing", Remedy: downloadAgain, Err: err}
+		p := Problem{Path: s.path, Message: "this file of the weights is missing", Remedy: getAgain, Err: err}
 		if present(c.dir, name) {
 			p.Message = "this link leads to a file that is missing"
 		}

@@ -193,9 +193,9 @@ func TestOpenFails(t *testing.T) {
 		{"config not JSON", func(f map[string]string) { f["config.json"] = `{"a":` }, nil, []string{"config.json", "not a JSON object"}},
 		{"config an array", func(f map[string]string) { f["config.json"] = `[]` }, nil, []string{"not a JSON object"}},
 		{"config null", func(f map[string]string) { f["config.json"] = `null` }, nil, []string{"not a JSON object"}},
-		{"shard missing", func(f map[string]string) { delete(f, second) }, fs.ErrNotExist, []string{second, "missing", "download"}},
+		{"shard missing", func(f map[string]string) { delete(f, second) }, fs.ErrNotExist, []string{second, "missing", "get it again"}},
 		{"both shards missing", func(f map[string]string) { delete(f, first); delete(f, second) }, fs.ErrNotExist, []string{first, second}},
-		{"shard truncated", func(f map[string]string) { f[second] = f[second][:len(f[second])-5] }, nil, []string{second, `"c"`, "5 bytes are missing", "download"}},
+		{"shard truncated", func(f map[string]string) { f[second] = f[second][:len(f[second])-5] }, nil, []string{second, `"c"`, "5 bytes are missing", "get it again"}},
 		{"tensor twice", func(f map[string]string) { f[second] = string(weights(t, nil, 32, "a", "c")) }, nil, []string{`"a"`, first, second}},
 		{"index broken", func(f map[string]string) { f["model.safetensors.index.json"] = `{"weight_map":{"a":1}}` }, nil, []string{"index.json", "not the name"}},
 		{"index without map", func(f map[string]string) { f["model.safetensors.index.json"] = `{}` }, nil, []string{"no weight_map"}},
@@ -223,7 +223,7 @@ func TestOpenFails(t *testing.T) {
 		{"not a torch file", func(f map[string]string) {
 			clear(f)
 			f["config.json"], f["pytorch_model.bin"] = "{}", "noise"
-		}, nil, []string{"pytorch_model.bin", "torch.save", "download it again"}},
+		}, nil, []string{"pytorch_model.bin", "torch.save", "get it again"}},
 		{"no weights", func(f map[string]string) {
 			clear(f)
 			f["config.json"] = "{}"

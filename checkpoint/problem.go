@@ -54,7 +54,7 @@ func (p Problem) Error() string {
 
 func (p Problem) Unwrap() error { return p.Err }
 
-const downloadAgain = "download it again"
+const getAgain = "get it again"
 
 // problemOf turns the error of reading a file into a problem of that file.
 func problemOf(path string, err error) Problem {

@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"strconv"
+
+	"github.com/coppice-ml/coppice/internal/pyjson"
 )
 
 // ReadTokens reads sequences of token ids, [[1, 2, …], …], exactly as given.
@@ -55,8 +57,13 @@ func HashTokens(seqs [][]int32) string {
 }
 
 func parseTokens(path string, r io.Reader, vocab int) ([][]int32, error) {
-	p := &tokenParser{path: path, vocab: vocab, d: json.NewDecoder(r)}
+	text := bufio.NewReader(r)
+	p := &tokenParser{path: path, vocab: vocab, d: json.NewDecoder(text)}
 	p.d.UseNumber()
+	start, _ := text.Peek(3) // an error comes again when it is read
+	if err := pyjson.CheckText(start); err != nil {
+		return nil, p.fail("", err.Error(), "")
+	}
 	if err := p.open("file"); err != nil {
 		return nil, err
 	}

@@ -146,7 +146,7 @@ func (e *FormatError) Error() string {
 	if e.What != "" {
 		what = e.What + ": "
 	}
-	return fmt.Sprintf("%s: at byte %d: %s%s; download it again, or export the model anew", e.Path, e.Offset, what, e.Problem)
+	return fmt.Sprintf("%s: at byte %d: %s%s; get it again, or export the model anew", e.Path, e.Offset, what, e.Problem)
 }
 
 // align rounds up.

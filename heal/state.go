@@ -97,7 +97,7 @@ func (s states) describe(step int) (*State, error) {
 	}
 	var st State
 	if err := json.Unmarshal(raw, &st); err != nil {
-		return nil, fmt.Errorf("%s: %w; remove the directory to go on from the checkpoint before it", path, err)
+		return nil, fmt.Errorf("%s: %w; remove %s to go on from the checkpoint before it", path, err, s.path(step))
 	}
 	if st.Version != stateVersion {
 		return nil, fmt.Errorf("%s: version %d, this program writes %d: start over with --force", path, st.Version, stateVersion)
@@ -232,7 +232,12 @@ func each(set *Set, parts []engine.Part, do func(t engine.Trainable, p engine.Pa
 
 // load reads a checkpoint's tensors into what trains; with masters only that part.
 func (s states) load(ctx context.Context, step int, set *Set, masters bool) error {
-	return loadSet(ctx, filepath.Join(s.path(step), tensorsFile), set, masters)
+	err := loadSet(ctx, filepath.Join(s.path(step), tensorsFile), set, masters)
+	var damaged *safetensors.FormatError
+	if errors.As(err, &damaged) {
+		damaged.Remedy = "remove " + s.path(step) + " to go on from the checkpoint before it"
+	}
+	return err
 }
 
 // LoadMasters gives a set the values that the newest state of a directory has:

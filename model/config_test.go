@@ -70,6 +70,16 @@ func rangeOf(n int) []int {
 	return out
 }
 
+// TestFirstProblems: a size that is missing does not make others wrong.
+func TestFirstProblems(t *testing.T) {
+	for _, key := range []string{"hidden_size", "num_attention_heads"} {
+		_, err := ParseConfig(edit(t, published(t, "llama-3.1-8b"), map[string]any{key: nil}))
+		if err == nil || strings.Contains(err.Error(), "multiple") || strings.Contains(err.Error(), "head_dim") {
+			t.Errorf("without %s: %v", key, err)
+		}
+	}
+}
+
 func TestParseConfigProblems(t *testing.T) {
 	llama31 := published(t, "llama-3.1-8b")
 	for name, c := range map[string]struct {

@@ -36,6 +36,7 @@ func (c *config) decoder(d decoderDefaults) *Spec {
 		Activation:   SiLU,
 		EmbedScale:   1,
 	}
+	sound := len(c.problems) == 0 // else what stands for a size says nothing of others
 	kvHeads := s.Heads
 	if _, given := c.keys["num_key_value_heads"]; !given && d.kvHeads > 0 {
 		kvHeads = d.kvHeads
@@ -44,15 +45,15 @@ func (c *config) decoder(d decoderDefaults) *Spec {
 	headDim := d.headDim
 	if headDim == 0 {
 		headDim = s.Hidden / s.Heads
-		if !c.has("head_dim") && s.Hidden%s.Heads != 0 {
+		if sound && !c.has("head_dim") && s.Hidden%s.Heads != 0 {
 			c.problem("hidden_size = %d is not a multiple of num_attention_heads = %d, and there is no head_dim", s.Hidden, s.Heads)
 		}
 	}
 	s.HeadDim = c.countOr("head_dim", headDim)
-	if s.Heads%s.KVHeads != 0 {
+	if sound && s.Heads%s.KVHeads != 0 {
 		c.problem("num_attention_heads = %d is not a multiple of num_key_value_heads = %d", s.Heads, s.KVHeads)
 	}
-	if s.HeadDim%2 != 0 && d.partial == 0 {
+	if sound && s.HeadDim%2 != 0 && d.partial == 0 {
 		c.problem("head_dim = %d: want an even number for rotary embeddings", s.HeadDim)
 	}
 	s.Rope = c.rope(s.HeadDim, ropeDefaults{theta: orNumber(d.theta, 10000), partial: d.partial, kind: d.ropeKind, longrope: d.longrope})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/coppice-ml/coppice/checkpoint"
 	"github.com/coppice-ml/coppice/internal/nearest"
+	"github.com/coppice-ml/coppice/internal/pyjson"
 	"github.com/coppice-ml/coppice/model"
 )
 
@@ -158,6 +159,9 @@ func unknownKey(key string, known []string) error {
 
 func parsePlan(raw []byte) (Plan, error) {
 	values, err := members(raw)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("%w: the file is cut short", err)
+	}
 	if err != nil {
 		return Plan{}, err
 	}
@@ -222,6 +226,9 @@ func kindOf(target any) string {
 // members splits a JSON object into its values, refusing repeated keys and
 // anything behind the object.
 func members(raw []byte) (map[string]json.RawMessage, error) {
+	if err := pyjson.CheckText(raw); err != nil {
+		return nil, err
+	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return nil, errors.New("want one JSON object")

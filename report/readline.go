@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/coppice-ml/coppice/internal/pyjson"
 )
 
 // UnknownError is a line of a type that this version does not know.
@@ -23,7 +25,11 @@ func Read(line []byte) (Line, error) {
 	var kind struct {
 		Type string `json:"type"`
 	}
-	if err := json.Unmarshal(line, &kind); err != nil {
+	err := pyjson.CheckText(line)
+	if err == nil {
+		err = pyjson.Explain(json.Unmarshal(line, &kind))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("not a JSON object: %w", err)
 	}
 	read, ok := readers()[kind.Type]
@@ -52,7 +58,7 @@ func readers() map[string]func([]byte) (Line, error) {
 func as[T Line](blank T) func([]byte) (Line, error) {
 	return func(raw []byte) (Line, error) {
 		l := blank
-		err := json.Unmarshal(raw, &l)
+		err := pyjson.Explain(json.Unmarshal(raw, &l))
 		return l, err
 	}
 }

@@ -78,8 +78,9 @@ func load(name, dir string, chain []string) (*yaml.Node, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if slices.Contains(chain, file+name) || len(chain) >= mostExtends {
-		return nil, "", &Error{File: file, What: "extends itself: " + strings.Join(append(chain, file+name), " > ")}
+	here := cmp.Or(file, name)
+	if slices.Contains(chain, here) || len(chain) >= mostExtends {
+		return nil, "", &Error{File: file, What: "extends itself: " + strings.Join(append(chain, here), " > ")}
 	}
 	shown := file
 	if file == "" {
@@ -97,7 +98,7 @@ func load(name, dir string, chain []string) (*yaml.Node, string, error) {
 	if base == nil {
 		return n, file, nil
 	}
-	under, _, err := load(base.Value, dir, append(chain, file+name))
+	under, _, err := load(base.Value, dir, append(chain, here))
 	if err != nil {
 		return nil, "", err
 	}

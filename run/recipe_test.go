@@ -184,7 +184,7 @@ func TestRefused(t *testing.T) {
 		{"coppice: 2", "line 1: format 2, and this version reads format 1"},
 		{"coppice: 1\nheal: {lrr: 1}", "line 2, column 8: unknown key heal.lrr; did you mean lr?"},
 		{"coppice: 1\nmatrix: {m: [{name: a, heel: none}]}", "line 2, column 24: unknown key heel; did you mean heal?"},
-		{"coppice: 1\nheal: {lr: fast}", "line 2: cannot unmarshal"},
+		{"coppice: 1\nheal: {lr: fast}", "line 2: `fast`: want a number"},
 		{"coppice: 1\nscore: {per_metric: {ppl: {date: 1}}}", "unknown key score.per_metric.ppl.date; did you mean data?"},
 		{"coppice: 1\nmatrix: {m: [{name: a/b}]}", `line 2, column 14: axis m: "a/b": a name has none of`},
 		{"coppice: 1\nmatrix: {m: [{name: ..}]}", `axis m: ".."`},
@@ -196,7 +196,7 @@ func TestRefused(t *testing.T) {
 		{"coppice: 1\nexclude: [{metrik: bi}]", "there is no axis metrik"},
 		{"coppice: 1\nzip: [[a]]\nmodels: [m]", "zip: there is no axis a"},
 		{"coppice: 1\nextends: guid", `there is no recipe "guid"`},
-		{"coppice: 1\nextends: recipe.yaml", "extends itself"},
+		{"coppice: 1\nextends: recipe.yaml", "recipe.yaml: extends itself: "},
 		{"coppice: 1\nextends: none.yaml", "there is no such recipe"},
 		{"coppice: 1\n" + bomb, "once aliases are written out"},
 		{"coppice: 1\nmatrix: {m: [{name: a}]}\n---\ncoppice: 1", "more than one document"},
@@ -239,7 +239,7 @@ func TestChanges(t *testing.T) {
 	}
 	for change, want := range map[Change]string{
 		{"heal.lrr", "1"}:  "unknown key heal.lrr; did you mean lr?",
-		{"heal.lr", "x"}:   "cannot unmarshal",
+		{"heal.lr", "x"}:   "want a number",
 		{"heal.lr", "[1,"}: "no value of YAML",
 	} {
 		if _, err := guide.With(nil, []Change{change}); err == nil || !strings.Contains(err.Error(), want) {

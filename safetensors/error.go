@@ -16,7 +16,7 @@ type FormatError struct {
 	Remedy string
 }
 
-const usualRemedy = "the file is damaged or incomplete: download it again"
+const usualRemedy = "the file is damaged or incomplete: get it again"
 
 func (e *FormatError) Error() string {
 	var b strings.Builder

@@ -41,7 +41,7 @@ func (s *Session) readAdapter(field, dir string) (*adapter.Adapter, error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // of a whole model, or made elsewhere
 	case err != nil:
-		return nil, failed("{"+field+"} %w", err)
+		return nil, failed("{"+field+"} %s: %w", dir, reason(err))
 	case len(p.Drop) > 0 && !s.runs(p):
 		drop := prune.FormatLayers(p.Drop)
 		return nil, failed("{"+field+"} %s was trained on what is left of a model of %d layers without %s, and here %s run", dir, p.Layers, drop, s.running()).

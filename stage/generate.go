@@ -132,6 +132,9 @@ func (g Generate) prompts(env Env, s *Session, t *tokenizer.Tokenizer) ([][]int3
 			if err != nil {
 				return nil, err
 			}
+			if len(ids) == 0 && g.Chat.On {
+				return nil, failed("the model's chat template makes an empty text of {prompt}").with("pass {chat_template} with another")
+			}
 			if len(ids) == 0 {
 				return nil, wrong("{prompt}: an empty text, and the tokenizer adds no BOS to start from").with("give at least one character")
 			}

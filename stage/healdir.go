@@ -35,6 +35,7 @@ func HealEvents(dir string) string { return filepath.Join(dir, healEvents) }
 // healDir is an output directory of healing.
 type healDir struct {
 	path     string
+	made     bool // the directory was not there before
 	identity map[string]string
 	epochs   bool           // that decide how many steps there are
 	done     *report.Healed // of a finished run with the same settings
@@ -49,6 +50,7 @@ type healDir struct {
 type healRecord struct {
 	Settings map[string]string `json:"settings"`
 	Done     report.Healed     `json:"done"`
+	Files    []string          `json:"files,omitempty"` // of the result
 }
 
 // openHealDir makes an output directory or goes on with one, if it was made by the
@@ -58,10 +60,11 @@ func openHealDir(path string, force, epochs bool, identity map[string]string) (*
 		return nil, err
 	}
 	d := &healDir{path: path, identity: identity, epochs: epochs}
+	_, err := os.Stat(path)
+	d.made = errors.Is(err, fs.ErrNotExist)
 	if err := os.MkdirAll(d.state(), 0o777); err != nil {
 		return nil, err
 	}
-	var err error
 	if d.unlock, err = filelock.Take(filepath.Join(d.state(), "lock")); err != nil {
 		if errors.Is(err, filelock.ErrHeld) {
 			err = failed("{out} %s: another process is healing into it", path).with("wait for it, or name another directory")
@@ -117,6 +120,9 @@ func liesIn(path, dir string) bool {
 // checkHealDir refuses directories that are something else.
 func checkHealDir(path string, force bool) error {
 	entries, err := os.ReadDir(path)
+	if _, link := os.Readlink(path); link == nil && errors.Is(err, fs.ErrNotExist) {
+		return failed("{out} %s is a link to what is not there", path).with("remove it, or name another directory")
+	}
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
 		return nil
 	}
@@ -167,13 +173,13 @@ func (d *healDir) compare() error {
 	raw, err := os.ReadFile(filepath.Join(d.path, healDone))
 	if err == nil {
 		if err := json.Unmarshal(raw, &record); err != nil {
-			return failed("%s: %w", filepath.Join(d.path, healDone), err).with("pass {force} to start over")
+			return failed("%s: not a record of healing: %w", filepath.Join(d.path, healDone), err).with("pass {force} to start over")
 		}
 		if other := heal.Differs(record.Settings, d.identity); len(other) > 0 {
 			return d.otherSettings("finished", other)
 		}
 		d.done = &record.Done
-		return nil
+		return d.complete(record.Files)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -188,6 +194,16 @@ func (d *healDir) compare() error {
 		}
 	case len(other) > 0:
 		return d.otherSettings("begun", other)
+	}
+	return nil
+}
+
+// complete looks whether the files of a result are there.
+func (d *healDir) complete(files []string) error {
+	for _, name := range files {
+		if _, err := os.Stat(filepath.Join(d.path, name)); err != nil {
+			return failed("{out} %s was finished, and its %s cannot be found: %w", d.path, name, reason(err)).with("put it back, or pass {force} to start over")
+		}
 	}
 	return nil
 }
@@ -287,16 +303,18 @@ func (d *healDir) finish(made string, done *report.Healed) error {
 		return 0
 	}
 	slices.SortStableFunc(entries, func(a, b fs.DirEntry) int { return last(a) - last(b) })
+	record := healRecord{Settings: d.identity, Done: *done}
 	for _, e := range entries {
 		if err := os.Rename(filepath.Join(made, e.Name()), filepath.Join(d.path, e.Name())); err != nil {
 			return err
 		}
+		record.Files = append(record.Files, e.Name())
 	}
 	if err := os.Remove(made); err != nil {
 		return err
 	}
 	d.event(*done)
-	raw, err := json.MarshalIndent(healRecord{Settings: d.identity, Done: *done}, "", "  ")
+	raw, err := json.MarshalIndent(record, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encode the result: %w", err)
 	}
@@ -312,6 +330,21 @@ func (d *healDir) close() {
 		_ = d.board.Close()
 	}
 	if d.unlock != nil {
+		d.leaveNothing()
 		d.unlock()
+	}
+}
+
+// leaveNothing removes a directory in which nothing came to be but the lock.
+func (d *healDir) leaveNothing() {
+	for _, dir := range []string{d.path, d.state()} {
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+			return
+		}
+	}
+	_ = os.Remove(filepath.Join(d.state(), "lock"))
+	_ = os.Remove(d.state())
+	if d.made {
+		_ = os.Remove(d.path)
 	}
 }

@@ -101,9 +101,6 @@ func (i Init) Run(ctx context.Context, env Env) (*report.Written, error) {
 		err = copyTokenizer(dir, tmp)
 	}
 	if err == nil {
-		err = os.Chmod(tmp, 0o755)
-	}
-	if err == nil {
 		err = os.Rename(tmp, i.Out)
 	}
 	if err != nil {

@@ -38,7 +38,7 @@ func (s *Session) openStore(ctx context.Context, seqs [][]int32) (*score.Store, 
 	}
 	store, err := score.OpenStore(filepath.Join(dir, "scores"), identity...)
 	if err != nil {
-		s.env.Talk.Warn("partial results are not kept: %v", err)
+		s.env.Talk.Warn("partial results are not kept: %v; see that this can be written to, or remove it", err)
 		return nil, nil
 	}
 	return store, nil

@@ -225,11 +225,14 @@ func (s *trainSet) remarks() string {
 	return out
 }
 
-// nothing says why no row has a target.
-func (s *trainSet) nothing() error {
+// nothing says why no row has a target; given says that the rows say what is learnt.
+func (s *trainSet) nothing(given bool) error {
 	p := failed("%s: none of %s has anything to learn", s.source, report.Plural(s.skipped, "row"))
 	if s.cutAway > 0 {
 		return p.with("%d of them were cut: their prompts are longer than {max_length}", s.cutAway)
+	}
+	if given {
+		return p.with("their labels are all -100, or stand at the first token alone, which nothing precedes")
 	}
 	return p.with("they have no answer: conversations need a turn of the assistant's, or {train_on} all")
 }
@@ -245,7 +248,7 @@ func (s *trainSet) divide(pools []pool, d TrainData) error {
 		return failed("%s: there are no rows", s.source)
 	}
 	if total == 0 {
-		return s.nothing()
+		return s.nothing(d.Tokens != "")
 	}
 	if d.Samples > 0 && (d.Samples < total || len(pools) > 1) {
 		total = d.Samples

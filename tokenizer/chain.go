@@ -99,7 +99,7 @@ func (cs *chainSteps) add(raw json.RawMessage) error {
 	var d decoderJSON
 	if kind != "" {
 		if err := readJSON(raw, &d); err != nil {
-			return fmt.Errorf("decoder %s: %w; correct it or download the file again", kind, err)
+			return fmt.Errorf("decoder %s: %w; correct it or get the file again", kind, err)
 		}
 	}
 	after := cs.fallback || cs.fused // a stage that rewrites tokens would see text put together

@@ -155,7 +155,7 @@ func (t *Tokenizer) surround(cfg config, addBOS bool) error {
 func (t *Tokenizer) jsonSpecials(cfg config, added []addedToken) error {
 	for _, id := range slices.Concat(t.post.before, t.post.after) {
 		if id < 0 || id >= len(t.tokens) || !t.known[id] {
-			return fmt.Errorf("post_processor: id %d names no token: correct it or download the file again", id)
+			return fmt.Errorf("post_processor: id %d names no token: correct it or get the file again", id)
 		}
 	}
 	bos := special(added, "<|begin_of_text|>", "<s>", "<bos>", "<|startoftext|>", "[BOS]")

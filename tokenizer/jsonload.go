@@ -33,7 +33,7 @@ type jsonModel struct {
 func parseJSON(data []byte, cfg config) (*Tokenizer, error) {
 	var f jsonFile
 	if err := readJSON(data, &f); err != nil {
-		return nil, fmt.Errorf("not a tokenizer.json: %w; download the file again", err)
+		return nil, fmt.Errorf("not a tokenizer.json: %w; get the file again", err)
 	}
 	return f.build(cfg)
 }
@@ -125,7 +125,7 @@ func soleDecoder(raw json.RawMessage) (string, error) {
 	}
 	var d decoderJSON
 	if err := readJSON(raw, &d); err != nil {
-		return "", fmt.Errorf("decoder Sequence: %w; correct it or download the file again", err)
+		return "", fmt.Errorf("decoder Sequence: %w; correct it or get the file again", err)
 	}
 	if len(d.Decoders) != 1 {
 		return kind, nil
@@ -173,10 +173,10 @@ func componentType(stage string, raw json.RawMessage) (string, error) {
 		Type string `json:"type"`
 	}
 	if err := readJSON(raw, &c); err != nil {
-		return "", fmt.Errorf("%s: %w; correct it or download the file again", stage, err)
+		return "", fmt.Errorf("%s: %w; correct it or get the file again", stage, err)
 	}
 	if c.Type == "" {
-		return "", fmt.Errorf("%s: no type; correct it or download the file again", stage)
+		return "", fmt.Errorf("%s: no type; correct it or get the file again", stage)
 	}
 	return c.Type, nil
 }
@@ -194,7 +194,7 @@ func vocabSize(vocab map[string]int32) int {
 func (t *Tokenizer) setTokens(vocab map[string]int32, added []addedToken) error {
 	size := vocabSize(vocab)
 	if most := sparse*len(vocab) + maxGap; size > most {
-		return fmt.Errorf("model BPE: vocab has an id above %d, and %d tokens: download the file again", most, len(vocab))
+		return fmt.Errorf("model BPE: vocab has an id above %d, and %d tokens: get the file again", most, len(vocab))
 	}
 	for _, tok := range added {
 		if err := checkID(tok, len(vocab)+len(added)); err != nil {
@@ -205,7 +205,7 @@ func (t *Tokenizer) setTokens(vocab map[string]int32, added []addedToken) error 
 	t.tokens, t.known = make([]string, size), make([]bool, size)
 	for token, id := range vocab {
 		if t.known[id] {
-			return fmt.Errorf("tokens %q and %q share id %d: download the file again", t.tokens[id], token, id)
+			return fmt.Errorf("tokens %q and %q share id %d: get the file again", t.tokens[id], token, id)
 		}
 		t.tokens[id], t.known[id] = token, true
 	}
@@ -219,13 +219,13 @@ func (t *Tokenizer) setTokens(vocab map[string]int32, added []addedToken) error 
 
 func (t *Tokenizer) setAdded(vocab map[string]int32, tok addedToken) error {
 	if tok.Content == "" {
-		return errors.New("added token without content: download the file again")
+		return errors.New("added token without content: get the file again")
 	}
 	if id, ok := vocab[tok.Content]; ok && int(id) != tok.ID {
-		return fmt.Errorf("added token %q has id %d, but %d in the vocabulary: correct added_tokens or download the file again", tok.Content, tok.ID, id)
+		return fmt.Errorf("added token %q has id %d, but %d in the vocabulary: correct added_tokens or get the file again", tok.Content, tok.ID, id)
 	}
 	if t.known[tok.ID] && t.tokens[tok.ID] != tok.Content {
-		return fmt.Errorf("added token %q has the id %d of %q: correct added_tokens or download the file again", tok.Content, tok.ID, t.tokens[tok.ID])
+		return fmt.Errorf("added token %q has the id %d of %q: correct added_tokens or get the file again", tok.Content, tok.ID, t.tokens[tok.ID])
 	}
 	t.tokens[tok.ID], t.known[tok.ID] = tok.Content, true
 	return nil
@@ -263,7 +263,7 @@ func (m *jsonModel) unknown(vocab map[string]int32) (int32, error) {
 	}
 	id, ok := vocab[*m.Unk]
 	if !ok {
-		return -1, fmt.Errorf("model BPE: unk_token %q is not in the vocabulary: download the file again", *m.Unk)
+		return -1, fmt.Errorf("model BPE: unk_token %q is not in the vocabulary: get the file again", *m.Unk)
 	}
 	return id, nil
 }

@@ -73,24 +73,24 @@ func (s *jsonScanner) number() (int32, error) {
 func readVocab(raw json.RawMessage) (map[string]int32, error) {
 	s := jsonScanner{data: raw}
 	if s.next() != '{' {
-		return nil, errors.New("model BPE: vocab is not an object: download the file again")
+		return nil, errors.New("model BPE: vocab is not an object: get the file again")
 	}
 	s.at++
 	vocab := make(map[string]int32, len(raw)/24)
 	for s.next() != '}' {
 		token, err := s.text()
 		if err != nil {
-			return nil, fmt.Errorf("model BPE: vocab: %w; download the file again", err)
+			return nil, fmt.Errorf("model BPE: vocab: %w; get the file again", err)
 		}
 		if len(token) > maxToken {
-			return nil, fmt.Errorf("model BPE: vocab: a token of %d bytes (at most %d): download the file again", len(token), maxToken)
+			return nil, fmt.Errorf("model BPE: vocab: a token of %d bytes (at most %d): get the file again", len(token), maxToken)
 		}
 		if len(vocab) >= maxTokens {
 			return nil, fmt.Errorf("model BPE: vocab: %w: more than %d tokens", ErrUnsupported, maxTokens)
 		}
 		name := string(token)
 		if vocab[name], err = s.number(); err != nil {
-			return nil, fmt.Errorf("model BPE: vocab: token %q: %w; download the file again", name, err)
+			return nil, fmt.Errorf("model BPE: vocab: token %q: %w; get the file again", name, err)
 		}
 	}
 	return vocab, nil
@@ -101,13 +101,13 @@ func readVocab(raw json.RawMessage) (map[string]int32, error) {
 func readMerges(raw json.RawMessage, vocab map[string]int32, visit func(left, right string)) (*pairTable, error) {
 	s := jsonScanner{data: raw}
 	if s.next() != '[' {
-		return nil, errors.New("model BPE: merges is not a list: download the file again")
+		return nil, errors.New("model BPE: merges is not a list: get the file again")
 	}
 	s.at++
 	list := mergeList{vocab: vocab, visit: visit, pairs: newPairTable(min(maxTokens, len(raw)/8))}
 	for s.next() != ']' {
 		if err := list.read(&s); err != nil {
-			return nil, fmt.Errorf("model BPE: merge %d: %w; download the file again", list.rank, err)
+			return nil, fmt.Errorf("model BPE: merge %d: %w; get the file again", list.rank, err)
 		}
 	}
 	return list.pairs, list.pairs.check()

@@ -148,7 +148,7 @@ func checkSearched(added []addedToken) error {
 	sum := 0
 	for _, tok := range added {
 		if len(tok.Content) > maxToken {
-			return fmt.Errorf("added token %.40q…: %d bytes is too long for a token (at most %d): correct it or download the file again", tok.Content, len(tok.Content), maxToken)
+			return fmt.Errorf("added token %.40q…: %d bytes is too long for a token (at most %d): correct it or get the file again", tok.Content, len(tok.Content), maxToken)
 		}
 		sum += len(tok.Content)
 	}

@@ -31,7 +31,7 @@ func newNormalizer(raw json.RawMessage, s *stages) (normalizer, error) {
 	}
 	var n normalizerJSON
 	if err := readJSON(raw, &n); err != nil {
-		return nil, fmt.Errorf("normalizer %s: %w; correct it or download the file again", kind, err)
+		return nil, fmt.Errorf("normalizer %s: %w; correct it or get the file again", kind, err)
 	}
 	switch kind {
 	case "NFC":

@@ -56,7 +56,7 @@ func newTemplate(raw json.RawMessage, s *stages) (template, error) {
 	}
 	var p postJSON
 	if err := readJSON(raw, &p); err != nil {
-		return template{}, fmt.Errorf("post_processor %s: %w; correct it or download the file again", kind, err)
+		return template{}, fmt.Errorf("post_processor %s: %w; correct it or get the file again", kind, err)
 	}
 	switch kind {
 	case "ByteLevel": // moves offsets only
@@ -97,7 +97,7 @@ func (p *postJSON) template() (template, error) {
 		case item.SpecialToken != nil:
 			special, ok := p.SpecialTokens[item.SpecialToken.ID]
 			if !ok {
-				return t, fmt.Errorf("post_processor TemplateProcessing: token %q is not in its special_tokens: add it or download the file again", item.SpecialToken.ID)
+				return t, fmt.Errorf("post_processor TemplateProcessing: token %q is not in its special_tokens: add it or get the file again", item.SpecialToken.ID)
 			}
 			if texts == 0 {
 				t.before = append(t.before, special.IDs...)
@@ -110,7 +110,7 @@ func (p *postJSON) template() (template, error) {
 		}
 	}
 	if texts != 1 {
-		return t, errors.New("post_processor TemplateProcessing: single must hold the text exactly once: correct it or download the file again")
+		return t, errors.New("post_processor TemplateProcessing: single must hold the text exactly once: correct it or get the file again")
 	}
 	return t, nil
 }

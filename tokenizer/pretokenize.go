@@ -68,7 +68,7 @@ func (ps *pieces) add(raw json.RawMessage) error {
 	}
 	var p preJSON
 	if err := readJSON(raw, &p); err != nil {
-		return fmt.Errorf("pre_tokenizer %s: %w; correct it or download the file again", kind, err)
+		return fmt.Errorf("pre_tokenizer %s: %w; correct it or get the file again", kind, err)
 	}
 	switch kind {
 	case "Sequence":
@@ -155,7 +155,7 @@ func (p patternJSON) matcher(stage string) (matcher, error) {
 	case p.String != nil:
 		return literal(*p.String), nil
 	case p.Regex == nil:
-		return nil, errors.New(stage + ": no pattern; correct it or download the file again")
+		return nil, errors.New(stage + ": no pattern; correct it or get the file again")
 	case *p.Regex == patternThreeDigits:
 		return threeDigits{}, nil
 	}
@@ -174,10 +174,10 @@ func (p *preJSON) metaspace() (preTokenizer, error) {
 		return nil, unsupported("pre_tokenizer Metaspace", fmt.Sprintf("with prepend_scheme %q", m.prepend), prependAlways, prependFirst, prependNever)
 	}
 	if m.replacement == "" {
-		return nil, errors.New("pre_tokenizer Metaspace: no replacement; correct it or download the file again")
+		return nil, errors.New("pre_tokenizer Metaspace: no replacement; correct it or get the file again")
 	}
 	if !oneCharacter(m.replacement) {
-		return nil, errors.New("pre_tokenizer Metaspace: the replacement is not one character; correct it or download the file again")
+		return nil, errors.New("pre_tokenizer Metaspace: the replacement is not one character; correct it or get the file again")
 	}
 	if p.Split == nil || *p.Split {
 		m.cut = &delimited{find: literal(m.replacement), how: mergedWithNext}

@@ -157,10 +157,10 @@ func newSPModel(f *spFile) (*spModel, error) {
 		}
 	}
 	if m.unk < 0 {
-		return nil, errors.New("no piece of type UNKNOWN: download the file again")
+		return nil, errors.New("no piece of type UNKNOWN: get the file again")
 	}
 	if m.byteFallback && slices.Contains(m.bytes[:], -1) {
-		return nil, errors.New("byte_fallback is set but some of the 256 byte pieces are missing: download the file again")
+		return nil, errors.New("byte_fallback is set but some of the 256 byte pieces are missing: get the file again")
 	}
 	m.build(f, pieces, reserved)
 	return m, m.pairs.check()
@@ -175,7 +175,7 @@ func (m *spModel) addPiece(i int, p spPiece, pieces, reserved map[string]int32) 
 		return unsupported("piece type", "UNUSED", "NORMAL", "UNKNOWN", "CONTROL", "USER_DEFINED", "BYTE")
 	case pieceUnknown:
 		if m.unk >= 0 {
-			return errors.New("second piece of type UNKNOWN: download the file again")
+			return errors.New("second piece of type UNKNOWN: get the file again")
 		}
 		m.unk = i
 	case pieceByte:
@@ -188,17 +188,17 @@ func (m *spModel) addPiece(i int, p spPiece, pieces, reserved map[string]int32) 
 	}
 	switch {
 	case p.text == "":
-		return errors.New("empty piece: download the file again")
+		return errors.New("empty piece: get the file again")
 	case len(p.text) > maxToken:
-		return fmt.Errorf("%d bytes is too long for a piece (at most %d): download the file again", len(p.text), maxToken)
+		return fmt.Errorf("%d bytes is too long for a piece (at most %d): get the file again", len(p.text), maxToken)
 	case !utf8.ValidString(p.text):
-		return errors.New("not valid UTF-8: download the file again")
+		return errors.New("not valid UTF-8: get the file again")
 	case math.IsNaN(float64(p.score)):
-		return errors.New("score is not a number: download the file again")
+		return errors.New("score is not a number: get the file again")
 	}
 	for _, have := range []map[string]int32{pieces, reserved} {
 		if first, twice := have[p.text]; twice {
-			return fmt.Errorf("same text as piece %d: download the file again", first)
+			return fmt.Errorf("same text as piece %d: get the file again", first)
 		}
 	}
 	into[p.text] = int32(i)
@@ -210,11 +210,11 @@ func (m *spModel) addPiece(i int, p spPiece, pieces, reserved map[string]int32) 
 
 func (m *spModel) addByte(i int, text string) error {
 	if !m.byteFallback {
-		return errors.New("byte piece although byte_fallback is off: download the file again")
+		return errors.New("byte piece although byte_fallback is off: get the file again")
 	}
 	b, ok := parseByteToken(text)
 	if !ok {
-		return errors.New("not a byte piece of the form <0x0A>: download the file again")
+		return errors.New("not a byte piece of the form <0x0A>: get the file again")
 	}
 	m.bytes[b] = int32(i)
 	return nil

@@ -61,10 +61,10 @@ func readSentencePiece(data []byte) (*spFile, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("not a SentencePiece model: %w; download the file again", err)
+		return nil, fmt.Errorf("not a SentencePiece model: %w; get the file again", err)
 	}
 	if len(f.pieces) == 0 {
-		return nil, errors.New("not a SentencePiece model: no pieces; download the file again")
+		return nil, errors.New("not a SentencePiece model: no pieces; get the file again")
 	}
 	return f, nil
 }

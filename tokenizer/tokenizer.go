@@ -232,7 +232,7 @@ func (t *Tokenizer) lookup(token string) (int, bool) {
 func (t *Tokenizer) extend(added []addedToken) error {
 	for _, tok := range added {
 		if tok.Content == "" {
-			return errors.New("added token without content: download the file again")
+			return errors.New("added token without content: get the file again")
 		}
 		if err := checkID(tok, len(t.tokens)+len(added)); err != nil {
 			return err
@@ -242,7 +242,7 @@ func (t *Tokenizer) extend(added []addedToken) error {
 			t.known = append(t.known, make([]bool, more)...)
 		}
 		if t.known[tok.ID] && t.tokens[tok.ID] != tok.Content {
-			return fmt.Errorf("added token %q has the id %d of %q: correct added_tokens or download the file again", tok.Content, tok.ID, t.tokens[tok.ID])
+			return fmt.Errorf("added token %q has the id %d of %q: correct added_tokens or get the file again", tok.Content, tok.ID, t.tokens[tok.ID])
 		}
 		t.tokens[tok.ID], t.known[tok.ID] = tok.Content, true
 	}
@@ -252,7 +252,7 @@ func (t *Tokenizer) extend(added []addedToken) error {
 // checkID bounds ids by the number of tokens, so that a small file cannot ask for tables of a large vocabulary.
 func checkID(tok addedToken, count int) error {
 	if most := min(maxID, sparse*count+maxGap); tok.ID < 0 || tok.ID > most {
-		return fmt.Errorf("added token %q: id %d is outside 0..%d, which %d tokens are allowed: correct it or download the file again", tok.Content, tok.ID, most, count)
+		return fmt.Errorf("added token %q: id %d is outside 0..%d, which %d tokens are allowed: correct it or get the file again", tok.Content, tok.ID, most, count)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ type FormatError struct {
 }
 
 const (
-	usualRemedy = "the file is damaged or incomplete: download it again"
+	usualRemedy = "the file is damaged or incomplete: get it again"
 	saveAgain   = "if you trust the file, load it with torch and save model.state_dict() as safetensors"
 )
 

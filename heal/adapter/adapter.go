@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/coppice-ml/coppice/internal/mmap"
+	"github.com/coppice-ml/coppice/internal/pyjson"
 	"github.com/coppice-ml/coppice/model"
 )
 
@@ -173,22 +174,13 @@ func ReadConfig(dir string) (*Config, error) {
 		return nil, err
 	}
 	var c Config
-	if err := json.Unmarshal(raw, &c); err != nil {
-		return nil, &Error{Path: path, What: notJSON(err)}
+	if err := pyjson.Explain(pyjson.Unmarshal(raw, &c)); err != nil {
+		return nil, &Error{Path: path, What: "not an adapter's config: " + err.Error(), Remedy: "get the file again"}
 	}
 	if what := c.unsupported(); what != "" {
 		return nil, &Error{Path: path, What: what, Remedy: "merge the adapter with peft's merge_and_unload and use the result"}
 	}
 	return &c, nil
-}
-
-// notJSON says what is wrong with a config, without the names of Go's types.
-func notJSON(err error) string {
-	var kind *json.UnmarshalTypeError
-	if errors.As(err, &kind) {
-		return fmt.Sprintf("%s is a %s, which it cannot be", kind.Field, kind.Value)
-	}
-	return "this is no JSON: " + err.Error()
 }
 
 // unsupported names what of a config changes results and is not known here.

@@ -162,6 +162,26 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s = %v: %v, want %q", c.key, c.value, err, c.want)
 		}
 	}
+	broken := slices.Concat(weights[:len(weights)-4], []byte{0, 0, 0xc0, 0x7f}) // NaN
+	for name, c := range map[string]struct {
+		config, weights []byte
+		want            string
+	}{
+		"a list":          {[]byte("[]"), weights, adapter.ConfigFile + ": not an adapter's config: the file is a list"},
+		"byte order mark": {slices.Concat([]byte("\ufeff"), raw), weights, "byte order mark"},
+		"UTF-16":          {[]byte("{\x00}\x00"), weights, "UTF-16"},
+		"no weights":      {raw, nil, "the adapter's weights are missing"},
+		"NaN":             {raw, broken, "lora_B.weight: element"},
+	} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, adapter.ConfigFile), c.config)
+		if c.weights != nil {
+			write(t, filepath.Join(dir, adapter.WeightsFile), c.weights)
+		}
+		if _, err := adapter.Read(dir, s, all(s)); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
 	if _, err := adapter.Read(t.TempDir(), s, all(s)); !errors.Is(err, adapter.ErrNone) {
 		t.Errorf("an empty directory: %v", err)
 	}

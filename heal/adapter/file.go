@@ -2,7 +2,9 @@ package adapter
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,6 +49,9 @@ func Read(dir string, spec *model.Spec, kept []int) (*Adapter, error) {
 	}
 	path := filepath.Join(dir, WeightsFile)
 	f, err := safetensors.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &Error{Path: path, What: "the adapter's weights are missing", Remedy: "get the file again; those of a .bin file are not read: save them with safetensors"}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -202,6 +207,11 @@ func (r *reader) values(t safetensors.Tensor) ([]float32, error) {
 	}
 	out := make([]float32, t.Elements())
 	number.Widen(out, r.f.Data(t), t.DType)
+	for i, x := range out {
+		if x-x != 0 {
+			return nil, &Error{Path: r.path, Tensor: t.Name, What: fmt.Sprintf("element %d is %v", i, x), Remedy: "the file is damaged, or training went wrong: get it again or train anew"}
+		}
+	}
 	return out, nil
 }
 

@@ -228,6 +228,9 @@ func modelArg(c *cobra.Command, args []string) error {
 	case len(args) > 1:
 		return usage("%s: one MODEL is wanted, not %d arguments: %s", c.Name(), len(args), strings.Join(args, " ")).withHint("%s", useLine(c))
 	}
+	if args[0] == "" {
+		return usage("%s: the name of the model is empty", c.Name()).withHint("%s", useLine(c))
+	}
 	return nil
 }
 

@@ -50,6 +50,9 @@ and results.PLAN.json, beside it, that of each plan.
 			if len(args) > 0 {
 				o.Model = args[0]
 			}
+			if err := atLeastOne(c, "limit", o.Limit); err != nil {
+				return err
+			}
 			if show != "" {
 				o.Names = show
 				return showRequests(c.Context(), a, o)

@@ -136,7 +136,7 @@ func (o healOptions) run(ctx context.Context, a *app) error {
 			continue // they said what is learnt
 		}
 		if name := strings.TrimPrefix(flagName(u.Field), "--"); o.given.Flags().Changed(name) {
-			return usage("--%s: %s", name, u.Why)
+			return usage("--%s: %s", name, stage.Named(u.Why, flagName))
 		}
 	}
 	if o.Data.Preview > 0 {

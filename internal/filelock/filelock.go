@@ -22,8 +22,22 @@ func Try(f *os.File) (bool, error) { return try(f) }
 
 // Take makes a file, if it is not there, and takes a lock on it until release is
 // called. It fails with ErrHeld when somebody else has it. Where there are no
-// locks, nothing is held and that is no error.
+// locks, nothing is held and that is no error. Who holds the lock may remove the file.
 func Take(path string) (release func(), err error) {
+	for {
+		f, err := take(path)
+		if err != nil {
+			return nil, err
+		}
+		held, err := f.Stat()
+		if there, gone := os.Stat(path); err != nil || gone == nil && os.SameFile(held, there) {
+			return func() { _ = f.Close() }, err
+		}
+		_ = f.Close() // of a file that was removed before it was locked
+	}
+}
+
+func take(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
 	if err != nil {
 		return nil, err
@@ -31,11 +45,11 @@ func Take(path string) (release func(), err error) {
 	locked, err := Try(f)
 	switch {
 	case errors.Is(err, ErrUnsupported):
-		return func() { _ = f.Close() }, nil
+		return f, nil
 	case err != nil:
 		return nil, errors.Join(err, f.Close())
 	case !locked:
 		return nil, errors.Join(ErrHeld, f.Close())
 	}
-	return func() { _ = f.Close() }, nil
+	return f, nil
 }

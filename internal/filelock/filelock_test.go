@@ -2,6 +2,7 @@ package filelock
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -27,6 +28,20 @@ func TestTake(t *testing.T) {
 		t.Fatalf("after release: %v", err)
 	}
 	again()
+	if release, err = Take(path); err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS != "windows" { // where what is open cannot be removed
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		other, err := Take(path)
+		if err != nil {
+			t.Fatalf("after who held it removed it: %v", err)
+		}
+		other()
+	}
+	release()
 	if _, err := Take(filepath.Join(path, "inside")); err == nil || errors.Is(err, ErrHeld) {
 		t.Errorf("a path through a file: %v", err)
 	}

@@ -34,13 +34,24 @@ func Strict(raw []byte) []byte {
 	return out
 }
 
-// Unmarshal is json.Unmarshal of Strict text. A byte order mark is refused by name, as
-// by Python.
+// Unmarshal is json.Unmarshal of Strict text. What CheckText refuses is refused.
 func Unmarshal(raw []byte, into any) error {
-	if bytes.HasPrefix(raw, []byte("\ufeff")) {
-		return errors.New("it begins with a byte order mark; save it as UTF-8 without one")
+	if err := CheckText(raw); err != nil {
+		return err
 	}
 	return json.Unmarshal(Strict(raw), into)
+}
+
+// CheckText refuses by name what begins with a byte order mark, as Python does, and
+// what is UTF-16: JSON's first character is one of ASCII.
+func CheckText(raw []byte) error {
+	switch {
+	case bytes.HasPrefix(raw, []byte("\ufeff")):
+		return errors.New("it begins with a byte order mark; save it as UTF-8 without one")
+	case len(raw) > 1 && (raw[0] == 0 || raw[1] == 0 || raw[0] == 0xff && raw[1] == 0xfe || raw[0] == 0xfe && raw[1] == 0xff):
+		return errors.New("it is UTF-16; save it as UTF-8")
+	}
+	return nil
 }
 
 // stringEnd returns where the string that begins at i ends.

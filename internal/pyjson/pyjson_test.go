@@ -41,8 +41,12 @@ func FuzzStrict(f *testing.F) {
 
 // TestMark: what a byte order mark is, is said.
 func TestMark(t *testing.T) {
-	var into map[string]any
-	if err := Unmarshal([]byte("\ufeff{}"), &into); err == nil || !strings.Contains(err.Error(), "byte order mark") {
-		t.Errorf("%v", err)
+	for raw, want := range map[string]string{
+		"\ufeff{}": "byte order mark", "\xff\xfe{\x00}\x00": "UTF-16", "\xfe\xff\x00{\x00}": "UTF-16", "{\x00}\x00": "UTF-16", "\x00{\x00}": "UTF-16",
+	} {
+		var into map[string]any
+		if err := Unmarshal([]byte(raw), &into); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %s", raw, err, want)
+		}
 	}
 }

@@ -5,9 +5,11 @@
 package strictyaml
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -29,9 +31,44 @@ func Decode(n *yaml.Node, into any, r Rules) error {
 		return err
 	}
 	if err := n.Decode(into); err != nil {
-		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+		return plain(err)
 	}
 	return nil
+}
+
+// plain is an error of the YAML package without its name and the names of Go's types.
+func plain(err error) error {
+	var wrong *yaml.TypeError
+	if !errors.As(err, &wrong) {
+		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+	}
+	kind := regexp.MustCompile("cannot unmarshal !!([a-z]+)(?: (`.*`))? into (.+)$")
+	var out []string
+	for _, line := range wrong.Errors {
+		if m := kind.FindStringSubmatch(line); m != nil {
+			found := cmp.Or(m[2], map[string]string{"seq": "a list", "map": "a mapping"}[m[1]], m[1])
+			line = strings.TrimSuffix(line, m[0]) + found + ": want " + expected(m[3])
+		}
+		out = append(out, line)
+	}
+	return errors.New(strings.Join(out, "; "))
+}
+
+// expected says in words of YAML what a type of Go reads.
+func expected(of string) string {
+	switch of = strings.TrimLeft(of, "*"); {
+	case strings.HasPrefix(of, "[]"):
+		return "a list"
+	case strings.HasPrefix(of, "float"):
+		return "a number"
+	case strings.HasPrefix(of, "int"), strings.HasPrefix(of, "uint"):
+		return "a whole number"
+	case of == "bool":
+		return "true or false"
+	case of == "string":
+		return "a text"
+	}
+	return "keys with values"
 }
 
 // check looks at the keys of a node and of those in it.

@@ -40,7 +40,7 @@ func TestDecode(t *testing.T) {
 		{"name: a\nsized: 3", "line 2: unknown key sized; did you mean size?"},
 		{"items:\n- {depth: 1}\n- {dept: 1}", "line 3: unknown key items[1].dept; did you mean depth?"},
 		{"old: 1", "line 1: old: it went"},
-		{"size: many", "line 1: cannot unmarshal"},
+		{"size: many", "line 1: `many`: want a whole number"}, {"items: 3", "line 1: `3`: want a list"}, {"name: [a]", "line 1: a list: want a text"}, {"shared: 1\nsize: {a: 1}", "unknown key shared"},
 	} {
 		var n yaml.Node
 		if err := yaml.Unmarshal([]byte(c.text), &n); err != nil {

@@ -77,6 +77,9 @@ func (e *VersionError) Error() string {
 // ErrNone: there is no run in the directory.
 var ErrNone = errors.New("no run directory")
 
+// errDamaged: a file holds no JSON of its kind.
+var errDamaged = errors.New("the file is damaged")
+
 // read decodes a JSON file and checks its format.
 func read(path string, into interface{ format() int }) error {
 	raw, err := os.ReadFile(path)
@@ -84,7 +87,7 @@ func read(path string, into interface{ format() int }) error {
 		return err
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w: %w", path, errDamaged, err)
 	}
 	if f := into.format(); f != Format {
 		return &VersionError{Path: path, Format: f}

@@ -29,16 +29,24 @@ func Open(path string) (*Dir, error) {
 		return nil, fmt.Errorf("%s: %w: it has no %s", path, ErrNone, RunFile)
 	}
 	if err != nil {
-		return nil, err
+		return nil, anew(err)
 	}
 	for _, name := range d.Run.Trials {
 		var t Trial
 		if err := read(filepath.Join(path, TrialsDir, filepath.FromSlash(name), TrialFile), &t); err != nil {
-			return nil, err
+			return nil, anew(err)
 		}
 		d.Trials = append(d.Trials, t)
 	}
 	return d, nil
+}
+
+// anew says what helps where a file is damaged that a run writes every time.
+func anew(err error) error {
+	if errors.Is(err, errDamaged) {
+		return fmt.Errorf("%w; remove it, and the command that wrote this directory writes it again", err)
+	}
+	return err
 }
 
 // Trial finds a trial by its name.

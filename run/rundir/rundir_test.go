@@ -93,7 +93,7 @@ func TestOpenRefuses(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, rundir.RunFile), []byte("{"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := rundir.Open(dir); err == nil || !strings.Contains(err.Error(), rundir.RunFile) {
+	if _, err := rundir.Open(dir); err == nil || !strings.Contains(err.Error(), rundir.RunFile+": the file is damaged") || !strings.Contains(err.Error(), "remove it") {
 		t.Errorf("damaged: %v", err)
 	}
 }
