@@ -96,12 +96,16 @@ func (i Init) Run(ctx context.Context, env Env) (*report.Written, error) {
 		return nil, err
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
-	bytes, err := i.write(ctx, tmp, raw, spec)
+	made := filepath.Join(tmp, "model") // of the mode that the process gives, as tmp is not
+	if err := os.Mkdir(made, 0o777); err != nil {
+		return nil, err
+	}
+	bytes, err := i.write(ctx, made, raw, spec)
 	if err == nil {
-		err = copyTokenizer(dir, tmp)
+		err = copyTokenizer(dir, made)
 	}
 	if err == nil {
-		err = os.Rename(tmp, i.Out)
+		err = os.Rename(made, i.Out)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", i.Out, err)

@@ -164,3 +164,21 @@ func TestInitRefuses(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+// TestInitMode: the directory has the mode that the process gives to new ones.
+func TestInitMode(t *testing.T) {
+	env, _ := testEnv(t)
+	root := t.TempDir()
+	config := filepath.Join("..", "testdata", "trained")
+	if _, err := (Init{Config: config, Out: filepath.Join(root, "made")}).Run(t.Context(), env); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(root, "other"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.Stat(filepath.Join(root, "made"))
+	want, err2 := os.Stat(filepath.Join(root, "other"))
+	if err != nil || err2 != nil || got.Mode() != want.Mode() {
+		t.Errorf("%v, want %v; %v, %v", got.Mode(), want.Mode(), err, err2)
+	}
+}
