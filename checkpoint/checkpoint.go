@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -93,25 +94,57 @@ func (c *Checkpoint) Prefetch(names ...string) { c.ahead(names, weights.Prefetch
 func (c *Checkpoint) Populate(names ...string) { c.ahead(names, weights.Populate) }
 
 func (c *Checkpoint) ahead(names []string, read func(weights, safetensors.Tensor)) {
-	for _, name := range names {
-		if t, ok := c.Tensor(name); ok {
-			if f, err := c.shard(t.File).open(); err == nil {
-				read(f, t.Tensor)
-			}
+	c.runs(names, func(s *shard) weights {
+		f, err := s.open()
+		if err != nil {
+			return nil
 		}
-	}
+		return f
+	}, read)
 }
 
 // Release lets the memory of tensors go. Their data stays valid: touching it
 // reads it from the file again.
 func (c *Checkpoint) Release(names ...string) {
+	c.runs(names, (*shard).mapped, weights.Release)
+}
+
+// runs calls do for tensors that lie side by side in a file as for one, since each call of
+// the system costs as much for a few bytes as for many. It passes over files of which
+// there is nothing.
+func (c *Checkpoint) runs(names []string, file func(*shard) weights, do func(weights, safetensors.Tensor)) {
+	var ts []TensorInfo
 	for _, name := range names {
 		if t, ok := c.Tensor(name); ok {
-			if f := c.shard(t.File).mapped(); f != nil {
-				f.Release(t.Tensor)
-			}
+			ts = append(ts, t)
 		}
 	}
+	slices.SortFunc(ts, func(a, b TensorInfo) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Offset, b.Offset))
+	})
+	for len(ts) > 0 {
+		s := c.shard(ts[0].File)
+		run, n := s.run(ts)
+		if f := file(s); f != nil {
+			do(f, run)
+		}
+		ts = ts[n:]
+	}
+}
+
+// run makes one tensor of the first of ts and those that lie behind it without a page in
+// between, and returns how many they are. ts are sorted by file and place.
+func (s *shard) run(ts []TensorInfo) (run safetensors.Tensor, n int) {
+	const page = 4096
+	run = ts[0].Tensor
+	for n = 1; n < len(ts) && !s.moved[run.Name]; n++ {
+		next := ts[n]
+		if next.File != s.name || s.moved[next.Name] || next.Offset > run.Offset+run.Bytes+page {
+			break
+		}
+		run.Bytes = max(run.Bytes, next.Offset+next.Bytes-run.Offset)
+	}
+	return run, n
 }
 
 // ReleasePart lets the memory of bytes [lo, hi) of a tensor go, as Release does,

@@ -51,6 +51,7 @@ func (e *Engine) layer(m *model.Model, i int, o engine.LayerOptions) (*layer, er
 	}
 	if !slices.ContainsFunc(l.owned, func(x *matrix) bool { return !x.copied }) {
 		l.leave()
+		l.leave = func() {}
 	}
 	return l, nil
 }

@@ -56,7 +56,7 @@ API int nvrtcCompileProgram(Program *p, int count, const char **options) {
 		p->log = "want " + arch + " and --fmad=false";
 		return INPUT;
 	}
-	char folder[] = "/tmp/coppice-kernels-XXXXXX";
+	char folder[] = FAKE_INCLUDE "/kernels-XXXXXX"; // beside this library and the cache that names it
 	if (!mkdtemp(folder)) return INPUT;
 	std::string in = folder;
 	for (auto &h : p->headers) write(in + "/" + h.first, h.second);
