@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"time"
 
 	"github.com/coppice-ml/coppice/model"
@@ -11,8 +12,8 @@ import (
 type Limiter interface {
 	// Products prepares matrix products; run computes them once, nothing else, and
 	// says how long that took. Of several ways to compute them it is the fastest,
-	// which way names.
-	Products(list []Product) (run func() time.Duration, way string)
+	// which way names. Both end early when ctx is done, and say nothing then.
+	Products(ctx context.Context, list []Product) (run func() time.Duration, way string)
 	// Reads does the same for reading a model's layers and head from memory once.
 	Reads(m *model.Model) (run func() time.Duration, err error)
 	// Profile says what the engine's time goes to while f runs.

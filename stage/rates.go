@@ -39,7 +39,7 @@ func (s *Shape) Pace(ctx context.Context, env Env, e Engine) (Pace, error) {
 		return Pace{}, err
 	}
 	defer func() { _ = started.Close() }()
-	m, err := bench.OneLayer(s.spec, started, 42)
+	m, err := bench.OneLayer(ctx, s.spec, started, 42)
 	if err != nil {
 		return Pace{}, err
 	}
@@ -75,7 +75,7 @@ func (s *Shape) Pace(ctx context.Context, env Env, e Engine) (Pace, error) {
 		return p, err
 	}
 	p.Head, p.Update = max(0, both-below)/float64(few-1), heal.UpdateSeconds
-	p.Load, err = bench.LoadSeconds(s.Dir)
+	p.Load, err = bench.LoadSeconds(ctx, s.Dir)
 	return p, err
 }
 

@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -21,6 +22,7 @@ var (
 // with. Operands are dense, each worker's part is one call, and weights rotate
 // through more memory than caches hold.
 type products struct {
+	ctx  context.Context
 	e    *Engine
 	mul  multiplier
 	list []engine.Product
@@ -42,8 +44,8 @@ const rotation = 128 << 20
 
 // Products implements engine.Limiter; what it prepares takes about half a GiB. Of
 // the ways to cut products and to lay weights out it takes the fastest.
-func (e *Engine) Products(list []engine.Product) (run func() time.Duration, way string) {
-	p := &products{e: e, mul: e.mul, list: list}
+func (e *Engine) Products(ctx context.Context, list []engine.Product) (run func() time.Duration, way string) {
+	p := &products{ctx: ctx, e: e, mul: e.mul, list: list}
 	var in, out, largest, total int
 	for _, x := range list {
 		in, out = max(in, x.M*x.K), max(out, x.M*x.N)
@@ -165,7 +167,11 @@ func (p *products) run() time.Duration {
 	return time.Since(start)
 }
 
+// one computes a product, or nothing once nobody waits for it.
 func (p *products) one(x engine.Product) {
+	if p.ctx.Err() != nil {
+		return
+	}
 	if p.at+x.N*x.K > p.length {
 		p.at = 0
 	}

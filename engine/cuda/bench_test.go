@@ -300,7 +300,7 @@ func (p *passes) products() func() time.Duration {
 	for range (n + 1023) / 1024 { // the head, some rows at a time
 		list = append(list, engine.Product{M: min(n, 1024), N: s.Vocab, K: s.Hidden})
 	}
-	run, _ := p.e.(engine.Limiter).Products(list)
+	run, _ := p.e.(engine.Limiter).Products(p.b.Context(), list)
 	return func() time.Duration { return min(run(), run()) }
 }
 

@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -21,7 +22,7 @@ const rotation = 512 << 20
 // Products implements engine.Limiter: each product alone, by the library's first
 // choice for its number of rows, whether or not it keeps bits. What they take of the
 // device goes back when the engine is closed; nothing is computed where they do not fit.
-func (e *Engine) Products(list []engine.Product) (run func() time.Duration, way string) {
+func (e *Engine) Products(ctx context.Context, list []engine.Product) (run func() time.Duration, way string) {
 	var in, out, largest, total int64
 	for _, x := range list {
 		in, out = max(in, int64(x.M)*int64(x.K)), max(out, int64(x.M)*int64(x.N))
@@ -37,6 +38,9 @@ func (e *Engine) Products(list []engine.Product) (run func() time.Duration, way 
 			return err
 		}
 		for _, p := range list {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			s := shape{out: p.N, in: p.K}
 			best, err := e.b.algorithms(s, e.half, p.M, true)
 			if err != nil {

@@ -120,7 +120,7 @@ func TestLimiter(t *testing.T) {
 	want := right(t, f, m)
 	e := start(t, f, cuda.Options{}, cuda.Tuning{})
 	l := e.(engine.Limiter)
-	run, way := l.Products([]engine.Product{{M: 20, N: 64, K: 32}, {M: 20, N: 300, K: 64}})
+	run, way := l.Products(t.Context(), []engine.Product{{M: 20, N: 64, K: 32}, {M: 20, N: 300, K: 64}})
 	reads, err := l.Reads(m)
 	if err != nil {
 		t.Fatal(err)

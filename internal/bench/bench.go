@@ -54,7 +54,7 @@ func Run(ctx context.Context, opt Options, emit func(report.Bench)) error {
 		}
 		return err
 	}
-	m, err := synthetic(opt.Shape, opt)
+	m, err := synthetic(ctx, opt.Shape, opt)
 	if err != nil {
 		return err
 	}
@@ -114,15 +114,22 @@ func (opt Options) forward(ctx context.Context, m *model.Model, l engine.Limiter
 	defer done()
 	p := pairs{opt: opt, tokens: opt.Tokens, operations: operations(list), run: run, l: l}
 	if l != nil {
-		run, way := l.Products(list)
-		p.limit, p.way = always(run), way
+		run, way := l.Products(ctx, list)
+		p.limit, p.way = unlessDone(ctx, run), way
 	}
 	return p.measure()
 }
 
-// always is a limit that cannot fail to be taken.
-func always(run func() time.Duration) func() (time.Duration, error) {
-	return func() (time.Duration, error) { return run(), nil }
+// unlessDone is a limit that fails to be taken only when ctx is done.
+func unlessDone(ctx context.Context, run func() time.Duration) func() (time.Duration, error) {
+	return func() (time.Duration, error) { return run(), cancelled(ctx) }
+}
+
+func cancelled(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
 }
 
 // pairs measures work in turns with its limit: what disturbs the machine

@@ -1,6 +1,9 @@
 package bench
 
 import (
+	"context"
+	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +27,7 @@ func newEngine(tb testing.TB, dtype string) *cpu.Engine {
 
 func pico(t *testing.T, opt Options) *model.Model {
 	t.Helper()
-	m, err := synthetic(picoShape(t), opt)
+	m, err := synthetic(t.Context(), picoShape(t), opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +46,9 @@ func picoShape(t *testing.T) Shape {
 // nanoseconds is a limiter whose every limit is one.
 type nanoseconds struct{ calls *int }
 
-func (n nanoseconds) Products([]engine.Product) (func() time.Duration, string) { return n.run, "" }
+func (n nanoseconds) Products(context.Context, []engine.Product) (func() time.Duration, string) {
+	return n.run, ""
+}
 
 func (n nanoseconds) Reads(*model.Model) (func() time.Duration, error) { return n.run, nil }
 
@@ -132,7 +137,10 @@ func TestProductsCoverTheModel(t *testing.T) {
 func TestSharedLayers(t *testing.T) {
 	opt := Options{Engine: newEngine(t, "float32")}
 	spec := pico(t, opt).Spec
-	src := newSource(spec, "BF16", 2, 1)
+	src, err := newSource(t.Context(), spec, "BF16", 2, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := model.New(spec, src); err != nil {
 		t.Fatal(err)
 	}
@@ -183,6 +191,33 @@ func TestRunRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: error %v, want one with %q", tt.name, err, tt.want)
 		}
+	}
+}
+
+// TestCancelled: weights are no longer made, and products no longer computed, once nobody
+// waits for them; nothing is left on disk.
+func TestCancelled(t *testing.T) {
+	e := newEngine(t, "float32")
+	stopped := errors.New("stopped")
+	ctx, stop := context.WithCancelCause(t.Context())
+	run, _ := e.Products(ctx, []engine.Product{{M: 512, N: 2048, K: 2048}})
+	long := run()
+	stop(stopped)
+	if took := run(); took > long/2 {
+		t.Errorf("products take %v, and %v when nobody waits for them", long, took)
+	}
+	t.Setenv("TMPDIR", t.TempDir())
+	for _, what := range []string{whatForward, whatLlama, whatScore} {
+		err := Run(ctx, Options{Engine: e, Shape: picoShape(t), What: what}, func(report.Bench) { t.Error("a result") })
+		if !errors.Is(err, stopped) {
+			t.Errorf("%s: error %v", what, err)
+		}
+	}
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, error %v", left, err)
+	}
+	if _, err := unlessDone(ctx, run)(); !errors.Is(err, stopped) {
+		t.Errorf("a limit taken for nobody: error %v", err)
 	}
 }
 

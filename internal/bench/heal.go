@@ -43,8 +43,8 @@ func (opt Options) healing(ctx context.Context, m *model.Model, l engine.Limiter
 	p := pairs{opt: opt, tokens: needed.Tokens(), operations: 2 * needed.MACs(), l: l, run: func() error { return needed.Step(ctx) }}
 	if opt.What != HealRows {
 		if l != nil {
-			run, way := l.Products(needed.Products())
-			p.limit, p.way = always(run), way
+			run, way := l.Products(ctx, needed.Products())
+			p.limit, p.way = unlessDone(ctx, run), way
 		}
 		p.opt.Tokens = p.tokens
 		return p.measure()

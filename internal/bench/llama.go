@@ -25,7 +25,7 @@ func (opt Options) besideLlama(ctx context.Context, m *model.Model, l engine.Lim
 	if opt.Memory > 0 { // what the shape's weights leave
 		opt.Memory = max(1, opt.Memory-m.Source.(*Source).bytes())
 	}
-	llama, err := synthetic(twin, opt)
+	llama, err := synthetic(ctx, twin, opt)
 	if err != nil {
 		return report.Bench{}, err
 	}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -32,7 +33,7 @@ const beyondCaches = 2 << 30
 
 // synthetic makes up a model of the shape, in the dtype the engine computes in,
 // so that nothing is converted while it is measured.
-func synthetic(s Shape, opt Options) (*model.Model, error) {
+func synthetic(ctx context.Context, s Shape, opt Options) (*model.Model, error) {
 	dtype := safetensors.F32
 	if opt.Engine.Info().DType == engine.BFloat16 {
 		dtype = safetensors.BF16
@@ -42,7 +43,11 @@ func synthetic(s Shape, opt Options) (*model.Model, error) {
 		return nil, fmt.Errorf("the weights of %s in %s take %.1f GiB, --memory is %.1f GiB: raise it or choose a smaller shape",
 			s.Name, dtype, gib(need), gib(opt.Memory))
 	}
-	return model.New(s.Spec, newSource(s.Spec, dtype, distinct, opt.Seed))
+	src, err := newSource(ctx, s.Spec, dtype, distinct, opt.Seed)
+	if err != nil {
+		return nil, err
+	}
+	return model.New(s.Spec, src)
 }
 
 func distinctLayers(s *model.Spec, d safetensors.DType) int {
@@ -58,10 +63,14 @@ func weightBytes(s *model.Spec, d safetensors.DType, distinct int) int64 {
 
 func gib(n int64) float64 { return float64(n) / (1 << 30) }
 
-func newSource(s *model.Spec, d safetensors.DType, distinct int, seed uint64) *Source {
+// newSource draws weights; it fails only when ctx is done.
+func newSource(ctx context.Context, s *model.Spec, d safetensors.DType, distinct int, seed uint64) (*Source, error) {
 	src := &Source{byName: map[string]int{}, data: map[string][]byte{}}
 	p := newPattern(d, 1-s.NormOffset, seed)
 	for w := range s.Weights() {
+		if err := cancelled(ctx); err != nil {
+			return nil, err
+		}
 		size := w.Elements() * int64(d.Size())
 		src.tensors = append(src.tensors, checkpoint.TensorInfo{
 			Tensor: safetensors.Tensor{Name: w.Name, DType: d, Shape: w.Shape, Bytes: size},
@@ -79,7 +88,7 @@ func newSource(s *model.Spec, d safetensors.DType, distinct int, seed uint64) *S
 	for i, t := range src.tensors {
 		src.byName[t.Name] = i
 	}
-	return src
+	return src, nil
 }
 
 // bytes is what the weights take in memory.

@@ -50,12 +50,12 @@ const (
 // files take, both measured afterwards: the products of one layer and the head
 // on as many rows, and a part of the files that the system's cache has dropped.
 func (opt Options) stream(ctx context.Context) (report.Bench, error) {
-	dir, err := opt.checkpoint()
-	if err != nil {
-		return report.Bench{}, err
-	}
+	dir, err := opt.checkpoint(ctx)
 	if opt.Streaming.Dir == "" {
 		defer os.RemoveAll(dir)
+	}
+	if err != nil {
+		return report.Bench{}, err
 	}
 	c, err := checkpoint.Open(dir)
 	if err != nil {
@@ -75,9 +75,9 @@ func (opt Options) stream(ctx context.Context) (report.Bench, error) {
 		return report.Bench{}, err
 	}
 	opt.Tokens, opt.Rounds = streamSequences*streamLength, 1
-	products := opt.productsOf(m.Spec, cost)
+	products := opt.productsOf(ctx, m.Spec, cost)
 	bytes := readBytes(m, cost)
-	rate, err := readRate(dir)
+	rate, err := readRate(ctx, dir)
 	if err != nil {
 		return report.Bench{}, err
 	}
@@ -126,8 +126,9 @@ func (opt Options) timed(ctx context.Context, run *forest.Runner) (forest.Cost, 
 	return priced.Cost(), time.Since(start), err
 }
 
-// checkpoint writes the shape's weights to disk unless they are there.
-func (opt Options) checkpoint() (dir string, err error) {
+// checkpoint writes the shape's weights to disk unless they are there. Where it fails, what
+// it wrote is in dir.
+func (opt Options) checkpoint(ctx context.Context) (dir string, err error) {
 	if dir = opt.Streaming.Dir; dir == "" {
 		if dir, err = os.MkdirTemp("", "coppice-bench-*"); err != nil {
 			return "", err
@@ -136,22 +137,22 @@ func (opt Options) checkpoint() (dir string, err error) {
 	path := filepath.Join(dir, "config.json")
 	switch there, err := os.ReadFile(path); {
 	case err == nil && !bytes.Equal(there, opt.Shape.Config):
-		return "", fmt.Errorf("%s is not the config of %s: name another --dir, or remove this one", path, opt.Shape.Name)
+		return dir, fmt.Errorf("%s is not the config of %s: name another --dir, or remove this one", path, opt.Shape.Name)
 	case err == nil:
 		return dir, nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
+		return dir, err
 	}
-	if err := writeWeights(filepath.Join(dir, weightsFile), opt.Shape.Spec, opt.Seed); err != nil {
-		return "", err
+	if err := writeWeights(ctx, filepath.Join(dir, weightsFile), opt.Shape.Spec, opt.Seed); err != nil {
+		return dir, err
 	}
 	return dir, os.WriteFile(path, opt.Shape.Config, 0o644)
 }
 
 // writeWeights fills a file from a pattern: drawing billions of values would
 // take longer than what is measured.
-func writeWeights(path string, spec *model.Spec, seed uint64) (err error) {
+func writeWeights(ctx context.Context, path string, spec *model.Spec, seed uint64) (err error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -175,6 +176,9 @@ func writeWeights(path string, spec *model.Spec, seed uint64) (err error) {
 	buffer := make([]byte, 8<<20)
 	for _, w := range weights {
 		for left := w.Elements() * 2; left > 0; {
+			if err := cancelled(ctx); err != nil {
+				return err
+			}
 			part := buffer[:min(left, int64(len(buffer)))]
 			if _, err := out.Write(p.fill(part, strings.HasSuffix(string(w.Role), "norm"))); err != nil {
 				return err
@@ -190,7 +194,7 @@ func writeWeights(path string, spec *model.Spec, seed uint64) (err error) {
 
 // productsOf times the products of one layer and of the head over the rows of
 // one call, and multiplies.
-func (opt Options) productsOf(spec *model.Spec, cost forest.Cost) time.Duration {
+func (opt Options) productsOf(ctx context.Context, spec *model.Spec, cost forest.Cost) time.Duration {
 	e, ok := opt.Engine.(engine.Limiter)
 	if !ok {
 		return 0
@@ -198,11 +202,11 @@ func (opt Options) productsOf(spec *model.Spec, cost forest.Cost) time.Duration 
 	rows := opt.Tokens
 	all := products(spec, rows)
 	perLayer := (len(all) - 1) / spec.Layers
-	run, _ := e.Products(all[:perLayer])
+	run, _ := e.Products(ctx, all[:perLayer])
 	layer := best(run)
 	total := time.Duration(float64(layer) * float64(cost.TokenLayers) / float64(rows))
 	if cost.HeadRows > 0 {
-		run, _ := e.Products(all[len(all)-1:])
+		run, _ := e.Products(ctx, all[len(all)-1:])
 		head := best(run)
 		total += time.Duration(float64(head) * float64(cost.HeadRows) / float64(rows-1))
 	}
@@ -234,23 +238,23 @@ func readBytes(m *model.Model, cost forest.Cost) int64 {
 // LoadSeconds is what a byte of the weights in a directory takes to be read that the
 // system does not have in its cache; where none are there, what a disk of 1 GB a
 // second takes.
-func LoadSeconds(dir string) (float64, error) {
+func LoadSeconds(ctx context.Context, dir string) (float64, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.safetensors"))
 	if err != nil || len(files) == 0 {
 		return 1e-9, err
 	}
-	rate, err := readPart(files[0], 512<<20)
+	rate, err := readPart(ctx, files[0], 512<<20)
 	return 1 / rate, err
 }
 
 // readRate reads a part of the file that the system does not have in its cache,
 // in bytes a second.
-func readRate(dir string) (float64, error) {
-	return readPart(filepath.Join(dir, weightsFile), 4<<30)
+func readRate(ctx context.Context, dir string) (float64, error) {
+	return readPart(ctx, filepath.Join(dir, weightsFile), 4<<30)
 }
 
 // readPart reads the beginning of a file, in bytes a second.
-func readPart(path string, part int64) (float64, error) {
+func readPart(ctx context.Context, path string, part int64) (float64, error) {
 	dropCache(path, part)
 	f, err := os.Open(path)
 	if err != nil {
@@ -258,9 +262,22 @@ func readPart(path string, part int64) (float64, error) {
 	}
 	defer f.Close()
 	start := time.Now()
-	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, io.LimitReader(struct{ io.Reader }{f}, part), make([]byte, 4<<20))
+	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, io.LimitReader(cancellable{ctx, f}, part), make([]byte, 4<<20))
 	if err == nil && n == 0 {
 		err = fmt.Errorf("%s is empty", f.Name())
 	}
 	return float64(n) / time.Since(start).Seconds(), err
+}
+
+// cancellable reads until ctx is done.
+type cancellable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (u cancellable) Read(p []byte) (int, error) {
+	if err := cancelled(u.ctx); err != nil {
+		return 0, err
+	}
+	return u.r.Read(p)
 }
