@@ -17,6 +17,7 @@ const module = "github.com/coppice-ml/coppice"
 const importRule = `
 	# the ground: the file format, text, what commands print
 	internal/mmap < safetensors torchfile checkpoint chat generate
+	internal/mmap < data prune report stage run internal/selfcheck
 	internal/pyjson    < checkpoint model tokenizer chat generate
 	internal/layerlist < report prune model
 	internal/meter     < checkpoint hub

@@ -266,7 +266,7 @@ func read(path string) ([]byte, error) {
 
 // readNamed reads a file that the caller named, which may be a pipe.
 func readNamed(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, _, err := mmap.OpenNamed(path)
 	if err != nil {
 		return nil, err
 	}

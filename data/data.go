@@ -4,8 +4,7 @@
 //
 // Here belong file formats, the way the hub lays data sets out, and sampling.
 // Turning text into ids is the tokenizer's work, which callers pass in; what is
-// done with the sequences is none of this package's business. It imports
-// nothing of this module.
+// done with the sequences is none of this package's business.
 package data
 
 import (
@@ -14,6 +13,7 @@ import (
 	"io"
 	"iter"
 	"math"
+	"os"
 	"unicode/utf8"
 )
 
@@ -104,7 +104,7 @@ func withField(err error) error {
 	return err
 }
 
-// maxUnpacked bounds the bytes of a packed file that is one text.
+// maxUnpacked bounds the bytes of a packed file, or a pipe, that is one text.
 const maxUnpacked = 1 << 30
 
 // readWhole reads a text file as one text.
@@ -112,8 +112,9 @@ func readWhole(path string) ([]string, error) { return readWithin(path, maxUnpac
 
 func readWithin(path string, unpacked int) ([]string, error) {
 	limit := math.MaxInt
-	if _, packed := formatOf(path); packed != "" {
-		limit = unpacked // a few bytes may unpack to anything
+	info, err := os.Stat(path)
+	if _, packed := formatOf(path); packed != "" || err == nil && !info.Mode().IsRegular() {
+		limit = unpacked // a few bytes may unpack to anything, and a pipe may have no end
 	}
 	t, err := openText(source{path: path, limit: limit})
 	if err != nil {
@@ -122,7 +123,7 @@ func readWithin(path string, unpacked int) ([]string, error) {
 	defer t.Close()
 	raw, err := io.ReadAll(t)
 	if errors.Is(err, errTooLong) {
-		return nil, &Error{Path: path, What: fmt.Sprintf("it unpacks to more than the limit of %d bytes for one text", unpacked), Remedy: "unpack it, or make rows of it"}
+		return nil, &Error{Path: path, What: fmt.Sprintf("it has, unpacked, more than the limit of %d bytes for one text", unpacked), Remedy: "make a plain file of it, or rows"}
 	}
 	if err != nil {
 		return nil, t.damaged(err)

@@ -161,7 +161,7 @@ func TestPackedTextIsBounded(t *testing.T) {
 	if texts, err := readWithin(path, 200_000); err != nil || len(texts[0]) != 100_000 {
 		t.Errorf("within the limit: %v", err)
 	}
-	if _, err := readWithin(path, 50_000); err == nil || !strings.Contains(err.Error(), "unpacks to more than the limit of 50000 bytes") {
+	if _, err := readWithin(path, 50_000); err == nil || !strings.Contains(err.Error(), "unpacked, more than the limit of 50000 bytes") {
 		t.Errorf("over the limit: %v", err)
 	}
 }

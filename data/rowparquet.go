@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/coppice-ml/coppice/internal/mmap"
 )
 
 // batchRows is how many rows are decoded at a time.
@@ -18,15 +19,11 @@ const batchRows = 64
 
 // readParquet reads row group after row group.
 func readParquet(s source, yield func(Row) bool) error {
-	f, err := os.Open(s.path)
+	f, stat, err := mmap.OpenRegular(s.path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	stat, err := f.Stat()
-	if err != nil {
-		return err
-	}
 	return parquetRows(s.path, f, stat.Size(), yield)
 }
 

@@ -8,9 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 
+	"github.com/coppice-ml/coppice/internal/mmap"
 	"github.com/coppice-ml/coppice/internal/pyjson"
 )
 
@@ -19,7 +19,7 @@ import (
 // int32. There must be a sequence, and none may be empty. Errors name the file,
 // the sequence and the index.
 func ReadTokens(path string, vocab int) ([][]int32, error) {
-	f, err := os.Open(path)
+	f, _, err := mmap.OpenNamed(path)
 	if err != nil {
 		return nil, err
 	}

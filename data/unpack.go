@@ -10,6 +10,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/coppice-ml/coppice/internal/mmap"
 )
 
 // maxWindow bounds what a zstd file may ask for to be unpacked; zstd's own
@@ -26,7 +28,7 @@ type text struct {
 }
 
 func openText(s source) (*text, error) {
-	f, err := os.Open(s.path)
+	f, _, err := mmap.OpenNamed(s.path)
 	if err != nil {
 		return nil, err
 	}

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/coppice-ml/coppice/checkpoint"
+	"github.com/coppice-ml/coppice/internal/mmap"
 	"github.com/coppice-ml/coppice/internal/nearest"
 	"github.com/coppice-ml/coppice/internal/pyjson"
 	"github.com/coppice-ml/coppice/model"
@@ -139,7 +139,7 @@ func (p Plan) For(spec *model.Spec) (Plan, error) {
 // not exist fails with the nearest one that does; a key given twice, lists that
 // contradict each other and anything after the object fail, too.
 func ReadPlan(path string) (Plan, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := mmap.ReadNamed(path)
 	if err != nil {
 		return Plan{}, err
 	}

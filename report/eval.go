@@ -3,7 +3,8 @@ package report
 import (
 	"encoding/json"
 	"fmt"
-	"os"
+
+	"github.com/coppice-ml/coppice/internal/mmap"
 )
 
 // Result is one metric of a task or of a group of tasks.
@@ -169,7 +170,7 @@ type EvalMean struct {
 
 // ReadEval reads results.json.
 func ReadEval(path string) (*EvalFile, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := mmap.ReadNamed(path)
 	if err != nil {
 		return nil, err
 	}

@@ -3,15 +3,16 @@ package report
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
+
+	"github.com/coppice-ml/coppice/internal/mmap"
 )
 
 // ReadRankings reads the rankings of a file of JSON lines, as `coppice score
 // --json` prints them; lines of other types are passed over. There must be one
 // at least, and each must order layers that it scores.
 func ReadRankings(path string) ([]Ranking, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := mmap.ReadNamed(path)
 	if err != nil {
 		return nil, err
 	}

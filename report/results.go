@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os"
 	"slices"
 	"strings"
+
+	"github.com/coppice-ml/coppice/internal/mmap"
 )
 
 // Measured is one number of a result file.
@@ -26,7 +27,7 @@ type Measured struct {
 // lm-evaluation-harness, or from JSON lines of type result or perplexity as
 // commands print them. There must be one at least.
 func ReadMeasured(path string) ([]Measured, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := mmap.ReadNamed(path)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +68,7 @@ type Subject struct {
 
 // ReadSubject reads which model a file that ReadMeasured reads is of.
 func ReadSubject(path string) (Subject, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := mmap.ReadNamed(path)
 	if err != nil {
 		return Subject{}, err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/coppice-ml/coppice/internal/mmap"
 	"github.com/coppice-ml/coppice/internal/nearest"
 	"github.com/coppice-ml/coppice/internal/strictyaml"
 )
@@ -118,7 +119,7 @@ func source(name, dir string) ([]byte, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	f, err := os.Open(path)
+	f, _, err := mmap.OpenNamed(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, "", &Error{File: name, What: "there is no such recipe", Remedy: "coppice run --list shows those that come with Coppice"}
 	}

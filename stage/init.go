@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/coppice-ml/coppice/internal/mmap"
 	"github.com/coppice-ml/coppice/internal/number"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/report"
@@ -64,7 +65,7 @@ func (i Init) Run(ctx context.Context, env Env) (*report.Written, error) {
 	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 		dir, name = filepath.Split(i.Config)
 	}
-	raw, err := os.ReadFile(filepath.Join(dir, name))
+	raw, err := mmap.ReadNamed(filepath.Join(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		missing := filepath.Join(dir, name)
 		if _, err := os.Stat(i.Config); err != nil {

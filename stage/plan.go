@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 
+	"github.com/coppice-ml/coppice/internal/mmap"
 	"github.com/coppice-ml/coppice/internal/wholefile"
 	"github.com/coppice-ml/coppice/model"
 	"github.com/coppice-ml/coppice/prune"
@@ -118,7 +118,7 @@ func (p Plan) decide(spec *model.Spec) (prune.Plan, error) {
 
 // readScore reads the one line of a file of Score.
 func readScore(path string) (report.Line, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := mmap.ReadNamed(path)
 	if err != nil {
 		return nil, err
 	}

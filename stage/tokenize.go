@@ -3,7 +3,6 @@ package stage
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/coppice-ml/coppice/data"
 	"github.com/coppice-ml/coppice/hub"
+	"github.com/coppice-ml/coppice/internal/mmap"
 	"github.com/coppice-ml/coppice/report"
 	"github.com/coppice-ml/coppice/tokenizer"
 )
@@ -109,7 +109,7 @@ func (o Tokenize) idLists() (seqs [][]int32, from string, err error) {
 		text, from = *o.Text, "the ids"
 	case filepath.Ext(o.File) == ".txt":
 		from = o.File
-		raw, err := os.ReadFile(o.File)
+		raw, err := mmap.ReadNamed(o.File)
 		if err != nil {
 			return nil, from, err
 		}

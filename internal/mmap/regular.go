@@ -25,7 +25,7 @@ func OpenRegular(path string) (*os.File, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, nil, &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("it is %s: %w", kindOf(info.Mode()), ErrNotRegular)}
+		return nil, nil, notRegular(path, info)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -36,6 +36,10 @@ func OpenRegular(path string) (*os.File, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	return f, info, nil
+}
+
+func notRegular(path string, info fs.FileInfo) error {
+	return &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("it is %s: %w", kindOf(info.Mode()), ErrNotRegular)}
 }
 
 // ReadRegular reads a whole file of at most so many bytes.

@@ -11,10 +11,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"os"
 
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/forest"
+	"github.com/coppice-ml/coppice/internal/mmap"
 )
 
 // Reference is what the other program computed.
@@ -33,7 +33,7 @@ type Sequence struct {
 
 // Read reads a reference and checks it against the size of the vocabulary.
 func Read(path string, vocab int) (*Reference, error) {
-	raw, err := os.ReadFile(path)
+	raw, err := mmap.ReadNamed(path)
 	if err != nil {
 		return nil, err
 	}
