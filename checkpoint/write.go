@@ -121,15 +121,19 @@ func checkSpace(out string, need int64, free func(string) (int64, error)) error 
 		return fmt.Errorf("ask for the free space of %s: %w", dir, err)
 	}
 	if have < need {
-		return fmt.Errorf("%w: %s needed, %s free at %s; free some or choose another disk", ErrNoSpace, size(need), size(have), dir)
+		return fmt.Errorf("%w: %s needed, %s free at %s; free some or choose another disk", ErrNoSpace, size(need, need), size(have, need), dir)
 	}
 	return nil
 }
 
-// size writes bytes the way disks are sold, so that two of them can be compared.
-func size(n int64) string {
-	if n < 1_000_000 {
+// size writes bytes in the unit, of those disks are sold by, that fits another number of
+// them, so that the two can be compared.
+func size(n, beside int64) string {
+	switch {
+	case beside < 1_000_000:
 		return fmt.Sprintf("%d bytes", n)
+	case beside < 1_000_000_000:
+		return fmt.Sprintf("%.3f MB", float64(n)/1e6)
 	}
 	return fmt.Sprintf("%.3f GB", float64(n)/1e9)
 }

@@ -164,7 +164,7 @@ func (w *way) rounds(p Prune) ([]int, error) {
 		return s.Rounds(), nil
 	}
 	n, err := w.m.shape.Drops(stage.Plan{Count: p.Count, Ratio: p.Ratio, Params: p.Params, Protect: p.Protect})
-	return []int{n}, err
+	return []int{n}, blamed("prune", err)
 }
 
 // score ranks the layers that are left; nil where prune names those that go.

@@ -20,8 +20,7 @@ func lifeKeys() []string {
 func checkHeal(v stage.Heal, t Trial) error {
 	v.Out = "."
 	if err := v.Check(); err != nil {
-		message, remedy := stage.Describe(err, func(field string) string { return "heal." + field })
-		return &Error{What: message, Remedy: remedy}
+		return blamed("heal", err)
 	}
 	for _, u := range v.Unused() {
 		if value(value(t.node, "heal"), u.Field) != nil {
@@ -29,6 +28,16 @@ func checkHeal(v stage.Heal, t Trial) error {
 		}
 	}
 	return nil
+}
+
+// blamed names the fields that a stage's error blames as they are called below a key of the
+// recipe.
+func blamed(key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	message, remedy := stage.Describe(err, func(field string) string { return key + "." + field })
+	return &Error{What: message, Remedy: remedy}
 }
 
 // healInputs are all that training depends on: the keys of its method, and its data.

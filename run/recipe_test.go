@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/coppice-ml/coppice/stage"
 )
 
 var update = flag.Bool("update", false, "rewrite the schema of recipes")
@@ -49,6 +51,14 @@ func names(t *testing.T, l *Loaded) (out []string) {
 		out = append(out, trial.Name)
 	}
 	return out
+}
+
+// TestBlamed: a stage's fields are named as the recipe's keys.
+func TestBlamed(t *testing.T) {
+	err := blamed("prune", stage.Bench{Shape: stage.BenchShapes()[0], What: stage.BenchWhats()[0]}.Check())
+	if err == nil || !strings.Contains(err.Error(), "prune.rounds 0") || blamed("prune", nil) != nil {
+		t.Errorf("error %v", err)
+	}
 }
 
 // TestShipped: every recipe that comes with Coppice expands, and is the same when it

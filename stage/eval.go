@@ -360,7 +360,11 @@ func (r *evalRun) leave(err error) error {
 		p = failed("cancelled")
 	}
 	p.Kind = ErrPartial
-	return p.with("%s of %d are done; the same command goes on from there", report.Plural(done, "task"), len(r.q.asked))
+	goesOn := "the same command goes on from there"
+	if outOfSpace(err) {
+		goesOn = "make room, and " + goesOn
+	}
+	return p.with("%s of %d are done; "+goesOn, report.Plural(done, "task"), len(r.q.asked))
 }
 
 // write leaves the files of a pruning.
