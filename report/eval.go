@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/coppice-ml/coppice/internal/mmap"
+	"github.com/coppice-ml/coppice/internal/pyjson"
 )
 
 // Result is one metric of a task or of a group of tasks.
@@ -175,7 +176,7 @@ func ReadEval(path string) (*EvalFile, error) {
 		return nil, err
 	}
 	var f EvalFile
-	if err := json.Unmarshal(raw, &f); err != nil {
+	if err := pyjson.Explain(json.Unmarshal(raw, &f)); err != nil {
 		return nil, fmt.Errorf("%s: not the results of `coppice eval --out`: %w", path, err)
 	}
 	if len(f.Documents) == 0 {

@@ -10,14 +10,14 @@ import (
 
 // config is what tokenizer_config.json says, and the files beside it; the zero value says nothing.
 type config struct {
-	Class  string                `json:"tokenizer_class"`
-	Map    map[string]any        `json:"auto_map"` // code of the checkpoint's own
-	AddBOS *bool                 `json:"add_bos_token"`
-	AddEOS *bool                 `json:"add_eos_token"`
-	Prefix *bool                 `json:"add_prefix_space"`
-	Legacy *bool                 `json:"legacy"` // Llama's: every text after a special token begins with a space
-	Added  map[string]addedToken `json:"added_tokens_decoder"`
-	specialNames
+	Class        string                `json:"tokenizer_class"`
+	Map          map[string]any        `json:"auto_map"` // code of the checkpoint's own
+	AddBOS       *bool                 `json:"add_bos_token"`
+	AddEOS       *bool                 `json:"add_eos_token"`
+	Prefix       *bool                 `json:"add_prefix_space"`
+	Legacy       *bool                 `json:"legacy"` // Llama's: every text after a special token begins with a space
+	Added        map[string]addedToken `json:"added_tokens_decoder"`
+	specialNames `json:"-"`            // of the same file, read for themselves: errors would call them by the name of this field
 
 	modelType string         // of config.json, where no class is named
 	listed    map[string]int // added_tokens.json; nil where added_tokens_decoder takes its place

@@ -18,8 +18,10 @@ const chatGLM = "ChatGLMTokenizer"
 // not say what comes before a text.
 func loadConfig(dir string) (config, error) {
 	var cfg config
-	if err := readOptional(dir, configName, &cfg); err != nil {
-		return cfg, err
+	for _, part := range []any{&cfg, &cfg.specialNames} {
+		if err := readOptional(dir, configName, part); err != nil {
+			return cfg, err
+		}
 	}
 	if cfg.Added == nil {
 		if err := cfg.older(dir); err != nil {

@@ -183,6 +183,7 @@ func TestLoad(t *testing.T) {
 		{name: "broken model", files: map[string]string{modelName: string(model[:1000])}, message: "tokenizer.model: not a SentencePiece model"},
 		{name: "config adds nothing", files: map[string]string{modelName: string(model), configName: `{"add_bos_token":false,"bos_token":"</s>","eos_token":{"content":"<s>"}}`}, kind: kindSentencePiece, bos: 2, eos: 1},
 		{name: "config without bos", files: map[string]string{jsonName: string(json), configName: `{"bos_token":null}`}, kind: kindByteLevel, bos: -1, eos: 271, before: []int{270}},
+		{name: "config with a number for a token", files: map[string]string{jsonName: string(json), configName: `{"bos_token":5}`}, message: "not a tokenizer configuration: bos_token is a number"},
 		{name: "config asks for the impossible", files: map[string]string{modelName: string(model), configName: `{"add_bos_token":true,"bos_token":"<x>"}`}, message: `BOS token "<x>"`},
 		{name: "broken config", files: map[string]string{modelName: string(model), configName: `[`}, message: "tokenizer_config.json: not a tokenizer configuration"},
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/coppice-ml/coppice/engine"
 	"github.com/coppice-ml/coppice/forest"
 	"github.com/coppice-ml/coppice/internal/mmap"
+	"github.com/coppice-ml/coppice/internal/pyjson"
 )
 
 // Reference is what the other program computed.
@@ -41,7 +42,7 @@ func Read(path string, vocab int) (*Reference, error) {
 		return nil, fmt.Errorf("%s: it is empty: what should have written it has failed; make it again with docs/reference.py", path)
 	}
 	var ref Reference
-	if err := json.Unmarshal(raw, &ref); err != nil {
+	if err := pyjson.Explain(json.Unmarshal(raw, &ref)); err != nil {
 		return nil, fmt.Errorf("%s: not a reference as docs/reference.py writes it: %w", path, err)
 	}
 	if len(ref.Sequences) == 0 {
