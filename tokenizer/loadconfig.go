@@ -18,10 +18,8 @@ const chatGLM = "ChatGLMTokenizer"
 // not say what comes before a text.
 func loadConfig(dir string) (config, error) {
 	var cfg config
-	for _, part := range []any{&cfg, &cfg.specialNames} {
-		if err := readOptional(dir, configName, part); err != nil {
-			return cfg, err
-		}
+	if err := readOptional(dir, configName, &cfg, &cfg.specialNames); err != nil {
+		return cfg, err
 	}
 	if cfg.Added == nil {
 		if err := cfg.older(dir); err != nil {
@@ -76,7 +74,7 @@ func (c *config) look(dir string) error {
 }
 
 // readOptional reads a JSON file of the directory that need not be there.
-func readOptional(dir, name string, into any) error {
+func readOptional(dir, name string, into ...any) error {
 	path := filepath.Join(dir, name)
 	data, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -85,8 +83,10 @@ func readOptional(dir, name string, into any) error {
 	if err != nil {
 		return err
 	}
-	if err := readJSON(data, into); err != nil {
-		return &FormatError{path, fmt.Errorf("not a tokenizer configuration: %w; copy the file again or remove it", err)}
+	for _, part := range into {
+		if err := readJSON(data, part); err != nil {
+			return &FormatError{path, fmt.Errorf("not a tokenizer configuration: %w; copy the file again or remove it", err)}
+		}
 	}
 	return nil
 }

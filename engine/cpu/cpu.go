@@ -134,7 +134,7 @@ func findMultiplier(opt Options, workers int, k *kernels) (multiplier, []string,
 	}
 	law, err := loadOneDNN(opt.OneDNN, workers, k)
 	if err == nil {
-		return law, append(law.notes, levelNotes(opt.OneDNNLevel)...), nil
+		return law, slices.Concat(law.notes, levelNotes(opt.OneDNNLevel)), nil
 	}
 	if opt.OneDNN != "" && !strings.ContainsAny(opt.OneDNN, `./\`) { // no library's name
 		return nil, nil, &engine.SettingError{Variable: "COPPICE_ONEDNN", Value: opt.OneDNN, Want: "want off, for the Go kernels, or the path of a oneDNN library", Known: []string{"off"}}

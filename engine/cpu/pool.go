@@ -63,7 +63,8 @@ type job struct {
 }
 
 // phase is a loop over [0, n) in chunks of step: one for each worker, or where there
-// are more, as workers come for them. Whoever ends it runs last before the next begins. What workers write lies in cache lines of its own.
+// are more, as workers come for them. Whoever ends it runs last before the next begins.
+// What workers write lies in cache lines of its own.
 type phase struct {
 	run     func(w *worker, lo, hi int)
 	last    func(w *worker, lo, hi int) // of all of it, or nil

@@ -38,8 +38,8 @@ func (e *Engine) Products(ctx context.Context, list []engine.Product) (run func(
 			return err
 		}
 		for _, p := range list {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
+			if err := context.Cause(ctx); err != nil {
+				return err
 			}
 			s := shape{out: p.N, in: p.K}
 			best, err := e.b.algorithms(s, e.half, p.M, true)

@@ -122,14 +122,7 @@ func (opt Options) forward(ctx context.Context, m *model.Model, l engine.Limiter
 
 // unlessDone is a limit that fails to be taken only when ctx is done.
 func unlessDone(ctx context.Context, run func() time.Duration) func() (time.Duration, error) {
-	return func() (time.Duration, error) { return run(), cancelled(ctx) }
-}
-
-func cancelled(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return nil
+	return func() (time.Duration, error) { return run(), context.Cause(ctx) }
 }
 
 // pairs measures work in turns with its limit: what disturbs the machine

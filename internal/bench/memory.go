@@ -68,7 +68,7 @@ func newSource(ctx context.Context, s *model.Spec, d safetensors.DType, distinct
 	src := &Source{byName: map[string]int{}, data: map[string][]byte{}}
 	p := newPattern(d, 1-s.NormOffset, seed)
 	for w := range s.Weights() {
-		if err := cancelled(ctx); err != nil {
+		if err := context.Cause(ctx); err != nil {
 			return nil, err
 		}
 		size := w.Elements() * int64(d.Size())

@@ -176,7 +176,7 @@ func writeWeights(ctx context.Context, path string, spec *model.Spec, seed uint6
 	buffer := make([]byte, 8<<20)
 	for _, w := range weights {
 		for left := w.Elements() * 2; left > 0; {
-			if err := cancelled(ctx); err != nil {
+			if err := context.Cause(ctx); err != nil {
 				return err
 			}
 			part := buffer[:min(left, int64(len(buffer)))]
@@ -276,7 +276,7 @@ type cancellable struct {
 }
 
 func (u cancellable) Read(p []byte) (int, error) {
-	if err := cancelled(u.ctx); err != nil {
+	if err := context.Cause(u.ctx); err != nil {
 		return 0, err
 	}
 	return u.r.Read(p)
