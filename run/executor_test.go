@@ -137,15 +137,20 @@ func TestLostLock(t *testing.T) {
 	taken := false
 	_, outcome, err := w.run(t, ctx, small, "out", func(o *Options) {
 		o.beat = time.Millisecond
+		var mine context.Context
+		o.begun = func(ctx context.Context) { mine = ctx }
 		tell := o.Tell
 		o.Tell = func(s report.Stage) error {
 			if s.Kind == rundir.KindHeal && s.State == report.StageRun {
 				taken = true
-				for range 40 { // a beat that is being written may write over it
+				for mine.Err() == nil { // a beat that is being written may write over it
 					if err := rundir.Write(lock, thief); err != nil {
 						return err
 					}
-					time.Sleep(5 * time.Millisecond)
+					select {
+					case <-mine.Done():
+					case <-time.After(20 * time.Millisecond):
+					}
 				}
 			}
 			return tell(s)

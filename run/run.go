@@ -34,7 +34,8 @@ type Options struct {
 	// measured.
 	Pace map[string]stage.Pace
 
-	beat time.Duration // between signs of life; 0: heartbeat
+	beat  time.Duration         // between signs of life; 0: heartbeat
+	begun func(context.Context) // a test's: hears of the context that ends when the lock is lost
 }
 
 // Outcome is how a run ended.
@@ -200,6 +201,9 @@ func (p *Plan) Do(ctx context.Context, env stage.Env, o Options) (*Outcome, erro
 	ctx, lost := context.WithCancelCause(ctx)
 	defer lost(nil)
 	l.beat(lost, cmp.Or(o.beat, heartbeat))
+	if o.begun != nil {
+		o.begun(ctx)
+	}
 	b := &builder{ctx: ctx, env: env, material: p.material}
 	if err := p.material.identify(ctx, env, b, p.selected); err != nil {
 		return nil, err
