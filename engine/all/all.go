@@ -59,7 +59,7 @@ func table() []entry {
 		}},
 		{device: "cpu", open: openCPU, variables: []Variable{
 			{"COPPICE_ONEDNN", `library to load for matrix products; "off" selects the kernels written in Go`},
-			{"COPPICE_KERNELS", "AMX, AVX-512, AVX2 or scalar: kernels written in Go below what the processor has"},
+			{"COPPICE_KERNELS", "AMX, AVX512-BF16, AVX-512, AVX2 or scalar: kernels written in Go below what the processor has"},
 			{"ONEDNN_MAX_CPU_ISA", "AVX2, AVX512_CORE or AVX512_CORE_BF16: oneDNN's own, for kernels below what the processor has"},
 		}},
 	}

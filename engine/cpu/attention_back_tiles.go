@@ -114,23 +114,23 @@ func (b *backward) attendQueries(w *worker, u *backTiles, x *queryBack) {
 			b.weightsBack(w, u, x, lo, at, n)
 			run := u.kv.valuesOf(at, n)
 			run.byTiles(x.across, n)
-			run.into(x.dq[lo*depth:], at > first)
+			run.into(b.e.k.tiles, x.dq[lo*depth:], at > first)
 			w.lap(lapAttention)
 		}
 		for lo := 0; lo < depth; lo += tilePair {
 			place := lo*u.kv.places + at*tilePair
-			x.addTurned(u.dv[place:], x.doutT, x.probs, lo, n)
-			x.addTurned(u.dk[place:], x.qT, x.ds, lo, n)
+			x.addTurned(b.e.k.tiles, u.dv[place:], x.doutT, x.probs, lo, n)
+			x.addTurned(b.e.k.tiles, u.dk[place:], x.qT, x.ds, lo, n)
 		}
 		w.lap(lapAttention)
 	}
 }
 
 // addTurned adds to sums of values [lo, lo+32) by n keys what weights make of rows.
-func (x *queryBack) addTurned(sums []float32, turned, weights []uint16, lo, n int) {
+func (x *queryBack) addTurned(u tileUnit, sums []float32, turned, weights []uint16, lo, n int) {
 	run := tileRun{b: unsafe.Pointer(&weights[0]), across: uintptr(x.n) * tileEdge * 2, steps: uintptr(x.n) / tileStep, pairs: uintptr(n) / tilePair}
 	run.byTiles(turned[lo*x.n:], x.n)
-	run.into(sums, true)
+	run.into(u, sums, true)
 }
 
 // weightsBack makes probabilities and the gradients of scores of 32 rows from lo on by
@@ -144,7 +144,7 @@ func (b *backward) weightsBack(w *worker, u *backTiles, x *queryBack, lo, at, n 
 	}{{x.q, &u.kv, x.scores}, {x.dout, &u.values, x.dots}} {
 		run := p.by.scoresOf(at, n)
 		run.byRows(p.rows[lo*depth:], depth)
-		run.into(p.into, false)
+		run.into(b.e.k.tiles, p.into, false)
 	}
 	w.lap(lapAttention)
 	scale := float32(b.l.s.AttnScale)

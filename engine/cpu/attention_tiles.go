@@ -16,7 +16,7 @@ import (
 // in which the next one reads.
 
 // tiled reports whether attention's products are those of tiles.
-func (e *Engine) tiled() bool { return e.half && e.k.tiles }
+func (e *Engine) tiled() bool { return e.half && e.k.tiles != noTiles }
 
 // attendTiles computes the attention of one tile's queries.
 func (f *forward) attendTiles(w *worker, t tile) {
@@ -41,13 +41,15 @@ func (f *forward) attendRows(w *worker, t tile, x *headTiles, q []uint16, lo, hi
 		n := min(keyBlock, keys-at)
 		run := x.scoresOf(at, n)
 		run.byRows(q, x.depth)
-		run.into(scores, false)
+		run.wanted = uintptr(hi - lo)
+		run.into(f.e.k.tiles, scores, false)
 		w.lap(lapAttention)
 		f.softmaxTiles(t, &sums, softmaxTile{scores: scores[:tilePair*n], probs: probs, sums: acc, at: at, n: n, lo: lo, hi: hi, depth: x.depth})
 		w.lap(lapSoftmax)
 		run = x.valuesOf(at, n)
 		run.byTiles(probs, n)
-		run.into(acc, at > first)
+		run.wanted = uintptr(hi - lo)
+		run.into(f.e.k.tiles, acc, at > first)
 		w.lap(lapAttention)
 	}
 	f.keepTiles(w, t, &sums, acc, x.depth, lo, hi)
@@ -220,20 +222,20 @@ func (x *headTiles) valuesOf(at, n int) tileRun {
 
 // byRows makes 32 rows [32, depth] the run's first factor, byTiles 32 rows in tiles [2, n/32].
 func (run *tileRun) byRows(rows []uint16, depth int) {
-	run.a, run.stride, run.rows, run.along = unsafe.Pointer(&rows[0]), uintptr(depth)*2, uintptr(depth)*2*tileEdge, 64
+	run.a, run.stride, run.rows, run.along, run.wanted = unsafe.Pointer(&rows[0]), uintptr(depth)*2, uintptr(depth)*2*tileEdge, 64, tilePair
 }
 
 func (run *tileRun) byTiles(tiles []uint16, n int) {
-	run.a, run.stride, run.rows, run.along = unsafe.Pointer(&tiles[0]), 64, uintptr(n)*tileEdge*2, tileBytes
+	run.a, run.stride, run.rows, run.along, run.wanted = unsafe.Pointer(&tiles[0]), 64, uintptr(n)*tileEdge*2, tileBytes, tilePair
 }
 
 // into multiplies, and adds to sums or sets them.
-func (run *tileRun) into(sums []float32, adds bool) {
+func (run *tileRun) into(u tileUnit, sums []float32, adds bool) {
 	run.c, run.next = unsafe.Pointer(&sums[0]), run.a
 	if adds {
 		run.adds = 1
 	}
-	tileProducts(run)
+	u.products(run)
 }
 
 // tileRowMax is the largest of a row's scores of keys [from, to).

@@ -28,7 +28,7 @@ func TestTileAttention(t *testing.T) {
 			m := open()
 			exact := newEngine(t, cpu.Options{DType: "bfloat16", Threads: 2})
 			if !cpu.FloatAttention(exact) {
-				t.Skip("needs a processor with tiles (AMX)")
+				t.Skip("needs a processor that multiplies bfloat16")
 			}
 			for _, rows := range []int{40, 1810} {
 				want, got := newLesson(t, exact, m, rows, false), newLesson(t, newEngine(t, cpu.Options{DType: "bfloat16", Threads: 2}), m, rows, false)

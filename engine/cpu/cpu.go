@@ -29,7 +29,7 @@ type Options struct {
 	// OneDNNLevel is what ONEDNN_MAX_CPU_ISA says, which oneDNN reads by itself and,
 	// where it does not know the word, passes over in silence.
 	OneDNNLevel string
-	// Kernels is "AMX", "AVX-512", "AVX2" or "scalar", or "" for the fastest there is.
+	// Kernels is "AMX", "AVX512-BF16", "AVX-512", "AVX2" or "scalar", or "" for the fastest there is.
 	// Letter case and hyphens do not count.
 	Kernels string
 	// Provider multiplies in place of oneDNN; nil except in tests.
@@ -82,14 +82,14 @@ func New(opt Options) (*Engine, error) {
 		have := kernelNames()
 		return nil, &engine.SettingError{Variable: "COPPICE_KERNELS", Value: opt.Kernels, Want: "this build and processor have " + strings.Join(have, ", "), Known: have}
 	}
-	if k.tiles && opt.Provider != nil {
+	if k.tiles != noTiles && opt.Provider != nil {
 		k = kernelsNamed(levelAVX512) // the provider multiplies
 	}
 	mul, notes, err := findMultiplier(opt, threads, k)
 	if err != nil {
 		return nil, err
 	}
-	half := mul.half() || k.tiles
+	half := mul.half() || k.tiles != noTiles
 	e := &Engine{mul: mul, k: k, hiddens: map[int][][]float32{}}
 	e.bf16 = opt.DType == string(engine.BFloat16) || opt.DType != string(engine.Float32) && half
 	if e.half = e.bf16 && half; e.half {
@@ -148,11 +148,7 @@ func findMultiplier(opt Options, workers int, k *kernels) (multiplier, []string,
 // providerName says who multiplies and with which instructions, and with which all
 // else is computed where that is not the same.
 func providerName(mul multiplier, k *kernels) string {
-	level := levelIn(mul.name())
-	if level == levelBF16 {
-		level = levelAVX512 // the kernels know no more
-	}
-	if level == "" || level == k.name {
+	if level := levelIn(mul.name()); level == "" || level == k.name {
 		return mul.name()
 	}
 	return mul.name() + " with " + k.name + " kernels"

@@ -22,7 +22,7 @@ func Tiled(e *Engine) bool { return e.tiled() }
 func FloatAttention(e *Engine) bool {
 	tiled := e.tiled()
 	k := *e.k
-	k.tiles, e.k = false, &k
+	k.tiles, e.k = noTiles, &k
 	return tiled
 }
 

@@ -6,6 +6,15 @@ const (
 	tilePair = 2 * tileEdge
 )
 
+// tileUnit is what multiplies tiles of bfloat16, where anything does.
+type tileUnit int
+
+const (
+	noTiles  tileUnit = iota
+	amxTiles          // the processor's own (TDPBF16PS)
+	dotTiles          // its products of pairs in vectors (VDPBF16PS)
+)
+
 // headTiles are keys and values of one head of a sequence as tiles take them: keys as
 // tiles [places/16, depth/32] of [16 pairs of values, 16 keys], values as tiles [depth/16,
 // places/32] of [16 pairs of keys, 16 values]. What is missing is zero.

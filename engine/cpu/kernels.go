@@ -58,7 +58,7 @@ type kernels struct {
 	columns     func(m, n, k int, r runs, lo, hi int, a, b, dst []float32)
 	columnsHalf func(m, n, k int, r runs, lo, hi int, a, b []uint16, dst []float32)
 	several     int
-	tiles       bool // of bfloat16 are multiplied by the processor (see tiles.go)
+	tiles       tileUnit // multiplies bfloat16 (see tiles.go)
 	// transpose writes the rows of b, stride apart, as columns of panel [depth, pitch].
 	transpose func(panel []float32, pitch int, b []float32, columns, stride, depth int)
 }

@@ -12,7 +12,10 @@ import (
 func vectorKernels() (ks []*kernels) {
 	if archsimd.X86.AVX512() {
 		if tilesAllowed() {
-			ks = append(ks, amxKernels())
+			ks = append(ks, tileKernels(levelAMX, amxTiles))
+		}
+		if cpu.X86.HasAVX512BF16 {
+			ks = append(ks, tileKernels(levelBF16, dotTiles))
 		}
 		ks = append(ks, avx512Kernels())
 	}
@@ -39,10 +42,10 @@ func avx512Kernels() *kernels {
 	return k
 }
 
-// amxKernels multiply bfloat16 by tiles beside.
-func amxKernels() *kernels {
+// tileKernels multiply bfloat16 beside.
+func tileKernels(level string, unit tileUnit) *kernels {
 	k := avx512Kernels()
-	k.name, k.tiles, k.gateHalf = levelAMX, true, gateHalves
+	k.name, k.tiles, k.gateHalf = level, unit, gateHalves
 	return k
 }
 

@@ -98,7 +98,7 @@ func newRowLaw(p provider, workers int, k *kernels, padding float32) (*rowLaw, e
 	if l.rows[0], err = l.probe(false); err != nil {
 		return nil, fmt.Errorf("%s: float32 %w", p.name(), err)
 	}
-	if p.half() && !k.tiles { // those multiply bfloat16
+	if p.half() && k.tiles == noTiles { // those multiply bfloat16
 		if l.rows[1], err = l.probe(true); err != nil {
 			l.notes = append(l.notes, fmt.Sprintf("bfloat16 is not used: %v", err))
 		}

@@ -9,12 +9,12 @@ import (
 	"unsafe"
 )
 
-// withAMX is the kernels that multiply by tiles; the test is skipped where there are none.
-func withAMX(t *testing.T) *kernels {
+// withTileKernels is kernels that multiply by tiles; the test is skipped where there are none.
+func withTileKernels(t *testing.T) *kernels {
 	t.Helper()
-	k := kernelsNamed(levelAMX)
+	k := kernelsNamed(levelBF16)
 	if k == nil {
-		t.Skip("needs a processor with tiles (AMX)")
+		t.Skip("needs a processor with AVX512_BF16")
 	}
 	return k
 }
@@ -34,7 +34,7 @@ func tiled(scores []float32, r int) []float32 {
 
 // TestTileSoftmax: the largest of what is seen, and exponentials of that alone.
 func TestTileSoftmax(t *testing.T) {
-	withAMX(t)
+	withTileKernels(t)
 	for _, n := range []int{64, 512} {
 		for _, see := range [][2]int{{0, 1}, {0, 16}, {0, 17}, {0, 32}, {0, 33}, {0, n}, {5, 40}, {31, 33}, {32, 64}, {40, 41}, {50, n}, {n - 1, n}} {
 			t.Run(fmt.Sprint(n, see), func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestTileSoftmax(t *testing.T) {
 
 // TestGateHalf: what is rounded in one pass is what gate gives, rounded.
 func TestGateHalf(t *testing.T) {
-	k := withAMX(t)
+	k := withTileKernels(t)
 	linear, cubic := geluCoefficients()
 	for _, c := range [][2]float32{{1, 0}, {linear, cubic}} {
 		g, up := noise(224, false, 3).f32, noise(224, false, 4).f32
@@ -102,7 +102,7 @@ func TestGateHalf(t *testing.T) {
 
 // TestPackRows: rows are rounded as pack rounds them.
 func TestPackRows(t *testing.T) {
-	k := withAMX(t)
+	k := withTileKernels(t)
 	const rows, d, stride = 5, 96, 130
 	src := noise(rows*stride, false, 6).f32
 	src[7] = float32(math.NaN())

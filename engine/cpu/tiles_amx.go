@@ -2,14 +2,12 @@
 
 package cpu
 
-// tileProducts computes for each pair of sixteen columns four tiles of C: the first rows
-// with both, the others with both.
+// tileProducts is tileUnit.products by TDPBF16PS.
 //
 //go:noescape
 func tileProducts(run *tileRun)
 
-// tileColumn computes the two tiles of C of sixteen columns, and asks for 2 KiB a step
-// from run.next on.
+// tileColumn is tileUnit.column by TDPBF16PS.
 //
 //go:noescape
 func tileColumn(run *tileRun)

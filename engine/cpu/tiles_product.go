@@ -16,6 +16,8 @@ const (
 // tileProduct is A [rows, k] x B [k, columns], up to rowTile columns. B is in tiles
 // already; of A 32 rows at a time are, unless all of them have been laid out.
 type tileProduct struct {
+	unit tileUnit
+
 	rows, columns, k, steps int
 
 	a    []uint16  // [rows, k], or
@@ -31,17 +33,17 @@ type tileProduct struct {
 	corner []float32 // [16, 16], where a tile is not written whole
 }
 
-// newTileProduct is the worker's: one at a time.
-func newTileProduct(w *worker, columns, k int) *tileProduct {
-	p := laidProduct(w, newLayout(columns, k, w.product.columns.halves(layoutSize(columns, k))))
+// newProduct is the worker's: one at a time.
+func (t tiles) newProduct(w *worker, columns, k int) *tileProduct {
+	p := t.laidProduct(w, newLayout(columns, k, w.product.columns.halves(layoutSize(columns, k))))
 	clear(p.b[roundUp(columns, tileEdge)*p.steps*tileStep:])
 	return p
 }
 
-// laidProduct is newTileProduct by what has been laid out: B [columns, k].
-func laidProduct(w *worker, x layout) *tileProduct {
+// laidProduct is newProduct by what has been laid out: B [columns, k].
+func (t tiles) laidProduct(w *worker, x layout) *tileProduct {
 	p := &w.tiles
-	*p = tileProduct{columns: x.rows, k: x.k, steps: (x.k + tileStep - 1) / tileStep, b: x.values}
+	*p = tileProduct{unit: t.k.tiles, columns: x.rows, k: x.k, steps: (x.k + tileStep - 1) / tileStep, b: x.values}
 	p.kept = w.product.rows.halves(tilePair * (tileDepth + p.steps*tileStep))
 	p.sums = w.product.sums.floats(tileGroup * roundUp(x.rows, tilePair))
 	p.corner = w.product.block.floats(tileEdge * tileEdge)
@@ -145,17 +147,18 @@ func (p *tileProduct) run(lo, hi int) {
 // where it is.
 func (p *tileProduct) few(lo, hi int) {
 	run := p.part(0, p.steps, p.sums)
+	run.wanted = uintptr(hi - lo)
 	run.next, run.apart = unsafe.Pointer(&p.a[p.after(lo)*p.k]), 64
 	p.rowsOf(&run, lo, 0, p.steps)
 	if hi-lo <= tileEdge {
 		run.rows = 0 // the others' sums are not wanted: no weights are read for them
 	}
 	if p.columns > tileEdge {
-		tileProducts(&run)
+		p.unit.products(&run)
 		p.write(p.sums, lo, hi)
 		return
 	}
-	tileColumn(&run)
+	p.unit.column(&run)
 	if p.turned {
 		p.turnTile(p.sums, lo, 0, hi)
 		p.turnTile(p.sums[tileBytes/4:], lo+tileEdge, 0, hi)
@@ -171,6 +174,7 @@ func (p *tileProduct) many(lo, hi, from, to int, sums []float32) {
 	for end := 0; from < to; from = end {
 		end = min(from+tileDepth/tileStep, to)
 		run := p.part(from, end-from, sums)
+		run.wanted = uintptr(hi - lo)
 		if p.laid != nil {
 			at := func(row int) unsafe.Pointer { return unsafe.Pointer(&p.laid[(row*p.steps+from*tileEdge)*tileStep]) }
 			run.a, run.stride, run.rows, run.along = at(lo), 64, uintptr(p.steps)*tileBytes, tileBytes
@@ -180,7 +184,7 @@ func (p *tileProduct) many(lo, hi, from, to int, sums []float32) {
 			run.kept, run.keptRows = unsafe.Pointer(&p.kept[0]), uintptr(end-from)*tileBytes
 			p.rowsOf(&run, lo, from, end-from)
 		}
-		tileProducts(&run)
+		p.unit.products(&run)
 	}
 	if to == p.steps {
 		p.write(sums, lo, hi)

@@ -23,7 +23,40 @@ type tileRun struct {
 	// the others.
 	kept     unsafe.Pointer
 	keptRows uintptr
+	// wanted is how many of the 32 rows are: others' sums may be left as they are.
+	wanted uintptr
 }
+
+// products computes for each pair of sixteen columns four tiles of C: the first rows with
+// both, the others with both.
+func (u tileUnit) products(run *tileRun) {
+	if u == dotTiles {
+		dotProducts(run)
+	} else {
+		tileProducts(run)
+	}
+}
+
+// column computes the two tiles of C of sixteen columns, and asks for 2 KiB a step from
+// run.next on.
+func (u tileUnit) column(run *tileRun) {
+	if u == dotTiles {
+		dotColumn(run)
+	} else {
+		tileColumn(run)
+	}
+}
+
+// dotProducts is tileUnit.products by VDPBF16PS. It keeps nothing: rows are read where
+// they are every time.
+//
+//go:noescape
+func dotProducts(run *tileRun)
+
+// dotColumn is tileUnit.column by VDPBF16PS.
+//
+//go:noescape
+func dotColumn(run *tileRun)
 
 // pairTiles makes tiles of sixteen columns each, in blocks so far across, of pairs of
 // rows that are stride bytes apart: sixteen pairs a tile.

@@ -7,6 +7,18 @@ import (
 	"testing"
 )
 
+// dotSum is a row of products as VDPBF16PS sums: in one chain, of each pair the value of odd
+// place first.
+func dotSum(a, b []uint16) (sum float32) {
+	for p := 0; p < len(a); p += 2 {
+		if p+1 < len(a) {
+			sum = fma32(fromBF16(a[p+1]), fromBF16(b[p+1]), sum)
+		}
+		sum = fma32(fromBF16(a[p]), fromBF16(b[p]), sum)
+	}
+	return sum
+}
+
 // tileSum is a row of products as TDPBF16PS sums: for each 32 values those of even
 // and of odd place in a chain each, from zero, and both added to what there is.
 func tileSum(a, b []uint16) (total float32) {
@@ -20,23 +32,27 @@ func tileSum(a, b []uint16) (total float32) {
 	return total
 }
 
-// TestTiles: products by tiles, where there are any, have the bits of TDPBF16PS's order.
+// TestTiles: products by tiles, where there are any, have the bits of the instruction's order.
 func TestTiles(t *testing.T) {
-	k := kernelsNamed(levelAMX)
-	if k == nil { // this processor, or the system
-		return
+	for level, sum := range map[string]func(a, b []uint16) float32{levelBF16: dotSum, levelAMX: tileSum} {
+		if k := kernelsNamed(level); k != nil { // or this processor, or the system, has none
+			t.Run(level, func(t *testing.T) { testTiles(t, k, sum) })
+		}
 	}
+}
+
+func testTiles(t *testing.T, k *kernels, sum func(a, b []uint16) float32) {
 	mul := withTiles(goMultiplier{k}, k)
 	w := &worker{}
 	w.init()
 	for _, s := range []shape{{n: 1, k: 1}, {n: 16, k: 32}, {n: 33, k: 31}, {n: 64, k: 64}, {n: 172, k: 96}, {n: 300, k: 545}, {n: 7, k: 1100}, {n: 288, k: 1536}} {
-		for _, m := range []int{1, 2, 15, 16, 17, 31, 32, 33, 48, 64, 65, 256, 257, 300} {
+		for _, m := range []int{1, 2, 3, 8, 15, 16, 17, 31, 32, 33, 48, 64, 65, 256, 257, 300} {
 			t.Run(fmt.Sprintf("%dx%dx%d", m, s.n, s.k), func(t *testing.T) {
 				a, b := noise(m*s.k, true, 1), noise(s.n*s.k, true, 2)
 				want, got := make([]float32, m*s.n), make([]float32, m*s.n)
 				for i := range m {
 					for j := range s.n {
-						want[i*s.n+j] = tileSum(a.bf16[i*s.k:][:s.k], b.bf16[j*s.k:][:s.k])
+						want[i*s.n+j] = sum(a.bf16[i*s.k:][:s.k], b.bf16[j*s.k:][:s.k])
 					}
 				}
 				compare := func(how string) {

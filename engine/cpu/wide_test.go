@@ -17,7 +17,7 @@ import (
 // computes, whatever their number, of several sequences and after others in a cache.
 func TestWideWorkers(t *testing.T) {
 	if !cpu.Tiled(newEngine(t, cpu.Options{DType: "bfloat16", Threads: 1})) {
-		t.Skip("needs a processor with tiles (AMX)")
+		t.Skip("needs a processor that multiplies bfloat16")
 	}
 	for name, m := range map[string]*model.Model{
 		"llama":  enginetest.Open(t, testkit.Llama(t, testkit.Options{Layers: 1, Hidden: 96, HeadDim: 40, Heads: 6, KVHeads: 2, FF: 700, Vocab: 300, DType: "BF16", MaxPositions: 1024})),

@@ -32,7 +32,7 @@ func bf16Tolerance(e engine.Engine, family string) float64 {
 	switch {
 	case family == "llama":
 		return 0.02
-	case strings.Contains(e.Info().Provider, "AMX"):
+	case strings.Contains(e.Info().Provider, "AMX"), strings.Contains(e.Info().Provider, "AVX512-BF16"):
 		return 0.04
 	}
 	return 0.03

@@ -19,7 +19,7 @@ func newDoctor(a *app) *cobra.Command {
 		Short: "Show what this machine has and what Coppice uses of it",
 		Long: `Show processor, cores, memory, disks, the kernels in use, and the environment
 variables that change what Coppice does. COPPICE_ONEDNN is "off" for the Go
-kernels, or the path of a oneDNN library to load; COPPICE_KERNELS is AMX, AVX-512,
+kernels, or the path of a oneDNN library to load; COPPICE_KERNELS is AMX, AVX512-BF16, AVX-512,
 AVX2 or scalar, for kernels of Go below what the processor has, as
 ONEDNN_MAX_CPU_ISA (AVX2, AVX512_CORE, AVX512_CORE_BF16) is for those of oneDNN,
 which passes over words that it does not know: a note says so;

@@ -1,0 +1,223 @@
+//go:build goexperiment.simd
+
+#include "textflag.h"
+
+// VDPBF16PS, which Go's assembler does not know: to register d are added the products of
+// the pairs of registers b and a, that of odd place first.
+#define DOT(d, b, a) \
+	BYTE $0x62; \
+	BYTE $(0x02 + (((d)/8%2)^1)*128 + (((a)/16%2)^1)*64 + (((a)/8%2)^1)*32 + (((d)/16%2)^1)*16); \
+	BYTE $(0x06 + (((b)%16)^15)*8); \
+	BYTE $(0x40 + (((b)/16%2)^1)*8); \
+	BYTE $0x52; \
+	BYTE $(0xc0 + (d)%8*8 + (a)%8)
+
+// ROW multiplies a pair of values of one row, at address at, by pairs of 32 columns in
+// registers 16 and 17.
+#define ROW(at, z, left, right, by) \
+	VPBROADCASTD at, z \
+	DOT(left, 16, by) \
+	DOT(right, 17, by)
+
+#define PAIR(n) \
+	VMOVDQU32 (64*n)(BX), Z16 \
+	VMOVDQU32 (64*n)(DX), Z17 \
+	ROW((4*n)(SI), Z18, 0, 8, 18) \
+	ROW((4*n)(SI)(AX*1), Z19, 1, 9, 19) \
+	ROW((4*n)(SI)(AX*2), Z20, 2, 10, 20) \
+	ROW((4*n)(SI)(R11*1), Z21, 3, 11, 21) \
+	ROW((4*n)(SI)(AX*4), Z22, 4, 12, 22) \
+	ROW((4*n)(SI)(R12*1), Z23, 5, 13, 23) \
+	ROW((4*n)(SI)(R11*2), Z24, 6, 14, 24) \
+	ROW((4*n)(SI)(R13*1), Z25, 7, 15, 25)
+
+#define SUMS(move) \
+	move(0, Z0, Z8) \
+	move(1, Z1, Z9) \
+	move(2, Z2, Z10) \
+	move(3, Z3, Z11) \
+	move(4, Z4, Z12) \
+	move(5, Z5, Z13) \
+	move(6, Z6, Z14) \
+	move(7, Z7, Z15)
+
+#define CLEAR(n, left, right) \
+	VPXORQ left, left, left \
+	VPXORQ right, right, right
+
+#define LOAD(n, left, right) \
+	VMOVUPS (64*n)(DI), left \
+	VMOVUPS (1024+64*n)(DI), right
+
+#define STORE(n, left, right) \
+	VMOVUPS left, (64*n)(DI) \
+	VMOVUPS right, (1024+64*n)(DI)
+
+// func dotProducts(run *tileRun)
+TEXT ·dotProducts(SB), NOSPLIT, $40-8
+	MOVQ run+0(FP), R8
+	MOVQ 16(R8), AX // stride
+	LEAQ (AX)(AX*2), R11
+	LEAQ (AX)(AX*4), R12
+	LEAQ (R11)(AX*4), R13
+	MOVQ 8(R8), R9
+	MOVQ R9, b-8(SP)
+	MOVQ 64(R8), DI // c
+	MOVQ 56(R8), R9
+	MOVQ R9, pairs-16(SP)
+	MOVQ 80(R8), R9 // next
+	MOVQ R9, next-40(SP)
+
+pair:
+	MOVQ DI, c-24(SP)
+	MOVQ 0(R8), R10  // a
+	MOVQ R10, a-32(SP)
+	MOVQ $0, R15     // row
+
+rows:
+	CMPQ 72(R8), $0  // adds
+	JNE  further
+	SUMS(CLEAR)
+	JMP  begin
+
+further:
+	SUMS(LOAD)
+
+begin:
+	MOVQ R10, SI
+	MOVQ b-8(SP), BX
+	MOVQ 40(R8), DX // across
+	ADDQ BX, DX
+	MOVQ 48(R8), R9 // steps
+	MOVQ next-40(SP), R14
+
+step:
+	PREFETCHT1 (R14)
+	ADDQ $64, R14
+	MOVQ $4, CX
+
+four:
+	PAIR(0)
+	PAIR(1)
+	PAIR(2)
+	PAIR(3)
+	ADDQ $16, SI
+	ADDQ $256, BX
+	ADDQ $256, DX
+	DECQ CX
+	JNZ  four
+	ADDQ 32(R8), SI // along
+	SUBQ $64, SI
+	DECQ R9
+	JNZ  step
+
+	SUMS(STORE)
+	MOVQ 88(R8), R14 // apart
+	ADDQ R14, next-40(SP)
+	ADDQ $512, DI
+	LEAQ (R10)(AX*8), R10
+	ADDQ $8, R15
+	CMPQ R15, 112(R8) // wanted
+	JGE  done
+	CMPQ R15, $16
+	JNE  rows
+	ADDQ $1024, DI
+	MOVQ a-32(SP), R10
+	ADDQ 24(R8), R10
+	JMP  rows
+
+done:
+	MOVQ c-24(SP), DI
+	ADDQ $4096, DI
+	MOVQ 40(R8), DX
+	SHLQ $1, DX
+	ADDQ DX, b-8(SP)
+	DECQ pairs-16(SP)
+	JNZ  pair
+	VZEROUPPER
+	RET
+
+// EACH multiplies a pair of values of one row by pairs of 16 columns in register 16.
+#define EACH(at, z, sum, by) \
+	VPBROADCASTD at, z \
+	DOT(sum, 16, by)
+
+#define EIGHT(base, n, first) \
+	EACH((4*n)(base), Z18, first, 18) \
+	EACH((4*n)(base)(AX*1), Z19, first+1, 19) \
+	EACH((4*n)(base)(AX*2), Z20, first+2, 20) \
+	EACH((4*n)(base)(R11*1), Z21, first+3, 21) \
+	EACH((4*n)(base)(AX*4), Z22, first+4, 22) \
+	EACH((4*n)(base)(R12*1), Z23, first+5, 23) \
+	EACH((4*n)(base)(R11*2), Z24, first+6, 24) \
+	EACH((4*n)(base)(R13*1), Z25, first+7, 25)
+
+#define COLUMN(n) \
+	VMOVDQU32 (64*n)(BX), Z16 \
+	EIGHT(SI, n, 0) \
+	EIGHT(DX, n, 8) \
+	PREFETCHT1 (64*n)(R15)
+
+#define LOADROW(n, left, right) \
+	VMOVUPS (64*n)(DI), left \
+	VMOVUPS (512+64*n)(DI), right
+
+#define STOREROW(n, left, right) \
+	VMOVUPS left, (64*n)(DI) \
+	VMOVUPS right, (512+64*n)(DI)
+
+// func dotColumn(run *tileRun)
+TEXT ·dotColumn(SB), NOSPLIT, $0-8
+	MOVQ run+0(FP), R8
+	MOVQ 16(R8), AX // stride
+	LEAQ (AX)(AX*2), R11
+	LEAQ (AX)(AX*4), R12
+	LEAQ (R11)(AX*4), R13
+	MOVQ 64(R8), DI  // c
+	MOVQ 0(R8), R10  // a
+	MOVQ 112(R8), R9 // wanted
+	MOVQ 80(R8), R15 // next
+
+sixteen:
+	CMPQ 72(R8), $0 // adds
+	JNE  further
+	SUMS(CLEAR)
+	JMP  begin
+
+further:
+	SUMS(LOADROW)
+
+begin:
+	MOVQ R10, SI
+	LEAQ (R10)(AX*8), DX
+	MOVQ 8(R8), BX   // b
+	MOVQ 48(R8), R14 // steps
+
+step:
+	MOVQ $4, CX
+
+four:
+	COLUMN(0)
+	COLUMN(1)
+	COLUMN(2)
+	COLUMN(3)
+	ADDQ $16, SI
+	ADDQ $16, DX
+	ADDQ $256, BX
+	ADDQ $256, R15
+	DECQ CX
+	JNZ  four
+	ADDQ 32(R8), SI // along
+	ADDQ 32(R8), DX
+	SUBQ $64, SI
+	SUBQ $64, DX
+	DECQ R14
+	JNZ  step
+
+	SUMS(STOREROW)
+	ADDQ $1024, DI
+	ADDQ 24(R8), R10
+	SUBQ $16, R9
+	JG   sixteen
+	VZEROUPPER
+	RET
