@@ -67,12 +67,11 @@ TEXT ·dotProducts(SB), NOSPLIT, $40-8
 	MOVQ R9, pairs-16(SP)
 	MOVQ 80(R8), R9 // next
 	MOVQ R9, next-40(SP)
-
 pair:
 	MOVQ DI, c-24(SP)
-	MOVQ 0(R8), R10  // a
+	MOVQ 0(R8), R10 // a
 	MOVQ R10, a-32(SP)
-	MOVQ $0, R15     // row
+	MOVQ $0, R15    // row
 
 rows:
 	CMPQ 72(R8), $0  // adds
@@ -123,7 +122,7 @@ four:
 	JNE  rows
 	ADDQ $1024, DI
 	MOVQ a-32(SP), R10
-	ADDQ 24(R8), R10
+	ADDQ 24(R8), R10 // rows
 	JMP  rows
 
 done:
@@ -137,25 +136,42 @@ done:
 	VZEROUPPER
 	RET
 
-// EACH multiplies a pair of values of one row by pairs of 16 columns in register 16.
-#define EACH(at, z, sum, by) \
-	VPBROADCASTD at, z \
-	DOT(sum, 16, by)
+// KEEP copies a line of each of four rows from SI to R10.
+#define KEEP \
+	VMOVDQU32 (SI), Z16 \
+	VMOVDQU32 (SI)(AX*1), Z17 \
+	VMOVDQU32 (SI)(AX*2), Z18 \
+	VMOVDQU32 (SI)(R11*1), Z19 \
+	VMOVDQU32 Z16, (R10) \
+	VMOVDQU32 Z17, 64(R10) \
+	VMOVDQU32 Z18, 128(R10) \
+	VMOVDQU32 Z19, 192(R10) \
+	LEAQ      (SI)(AX*4), SI \
+	ADDQ      $256, R10
 
-#define EIGHT(base, n, first) \
-	EACH((4*n)(base), Z18, first, 18) \
-	EACH((4*n)(base)(AX*1), Z19, first+1, 19) \
-	EACH((4*n)(base)(AX*2), Z20, first+2, 20) \
-	EACH((4*n)(base)(R11*1), Z21, first+3, 21) \
-	EACH((4*n)(base)(AX*4), Z22, first+4, 22) \
-	EACH((4*n)(base)(R12*1), Z23, first+5, 23) \
-	EACH((4*n)(base)(R11*2), Z24, first+6, 24) \
-	EACH((4*n)(base)(R13*1), Z25, first+7, 25)
+// EACH multiplies a pair of values of row r by pairs of 16 columns in register 16.
+#define EACH(n, r, z, by) \
+	VPBROADCASTD (64*r+4*n)(SI), z \
+	DOT(r, 16, by)
 
 #define COLUMN(n) \
 	VMOVDQU32 (64*n)(BX), Z16 \
-	EIGHT(SI, n, 0) \
-	EIGHT(DX, n, 8) \
+	EACH(n, 0, Z18, 18) \
+	EACH(n, 1, Z19, 19) \
+	EACH(n, 2, Z20, 20) \
+	EACH(n, 3, Z21, 21) \
+	EACH(n, 4, Z22, 22) \
+	EACH(n, 5, Z23, 23) \
+	EACH(n, 6, Z24, 24) \
+	EACH(n, 7, Z25, 25) \
+	EACH(n, 8, Z18, 18) \
+	EACH(n, 9, Z19, 19) \
+	EACH(n, 10, Z20, 20) \
+	EACH(n, 11, Z21, 21) \
+	EACH(n, 12, Z22, 22) \
+	EACH(n, 13, Z23, 23) \
+	EACH(n, 14, Z24, 24) \
+	EACH(n, 15, Z25, 25) \
 	PREFETCHT1 (64*n)(R15)
 
 #define LOADROW(n, left, right) \
@@ -167,18 +183,17 @@ done:
 	VMOVUPS right, (512+64*n)(DI)
 
 // func dotColumn(run *tileRun)
-TEXT ·dotColumn(SB), NOSPLIT, $0-8
+TEXT ·dotColumn(SB), NOSPLIT, $16-8
 	MOVQ run+0(FP), R8
 	MOVQ 16(R8), AX // stride
 	LEAQ (AX)(AX*2), R11
-	LEAQ (AX)(AX*4), R12
-	LEAQ (R11)(AX*4), R13
 	MOVQ 64(R8), DI  // c
-	MOVQ 0(R8), R10  // a
+	MOVQ 0(R8), DX   // a
 	MOVQ 112(R8), R9 // wanted
 	MOVQ 80(R8), R15 // next
 
 sixteen:
+	MOVQ DX, a-8(SP)
 	CMPQ 72(R8), $0 // adds
 	JNE  further
 	SUMS(CLEAR)
@@ -188,12 +203,17 @@ further:
 	SUMS(LOADROW)
 
 begin:
-	MOVQ R10, SI
-	LEAQ (R10)(AX*8), DX
 	MOVQ 8(R8), BX   // b
 	MOVQ 48(R8), R14 // steps
 
 step:
+	MOVQ DX, SI
+	MOVQ 96(R8), R10 // kept
+	KEEP
+	KEEP
+	KEEP
+	KEEP
+	MOVQ 96(R8), SI
 	MOVQ $4, CX
 
 four:
@@ -202,21 +222,18 @@ four:
 	COLUMN(2)
 	COLUMN(3)
 	ADDQ $16, SI
-	ADDQ $16, DX
 	ADDQ $256, BX
 	ADDQ $256, R15
 	DECQ CX
 	JNZ  four
-	ADDQ 32(R8), SI // along
-	ADDQ 32(R8), DX
-	SUBQ $64, SI
-	SUBQ $64, DX
+	ADDQ 32(R8), DX // along
 	DECQ R14
 	JNZ  step
 
 	SUMS(STOREROW)
 	ADDQ $1024, DI
-	ADDQ 24(R8), R10
+	MOVQ a-8(SP), DX
+	ADDQ 24(R8), DX // rows
 	SUBQ $16, R9
 	JG   sixteen
 	VZEROUPPER

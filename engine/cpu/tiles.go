@@ -80,7 +80,7 @@ func (t tiles) narrow(w *worker, s shape, m, lo, hi int, a, b operand, dst []flo
 		t.multiplier.narrow(w, s, m, lo, hi, a, b, dst)
 		return
 	}
-	if t.k.tiles == dotTiles && m <= dotRows {
+	if t.k.tiles == dotTiles && m == 1 { // sixteen rows at a time take longer
 		t.k.columnsHalf(m, s.n, s.k, runs{length: s.k}, lo, hi, a.bf16, b.bf16, dst)
 		return
 	}
@@ -183,10 +183,6 @@ func (t tiles) reduceFew(w *worker, s shape, m int, a, b []uint16, dst []float32
 		p.run(0, s.n)
 	}
 }
-
-// dotRows is up to how many rows it is faster to read weights once for each of them than
-// to multiply by sixteen rows at a time, by VDPBF16PS.
-const dotRows = 2
 
 // tileMemory is what a worker keeps for products of so many values in depth.
 func tileMemory(depth int64) int64 {

@@ -158,6 +158,7 @@ func (p *tileProduct) few(lo, hi int) {
 		p.write(p.sums, lo, hi)
 		return
 	}
+	run.kept = unsafe.Pointer(&p.kept[0])
 	p.unit.column(&run)
 	if p.turned {
 		p.turnTile(p.sums, lo, 0, hi)

@@ -47,13 +47,12 @@ func (u tileUnit) column(run *tileRun) {
 	}
 }
 
-// dotProducts is tileUnit.products by VDPBF16PS. It keeps nothing: rows are read where
-// they are every time.
+// dotProducts is tileUnit.products by VDPBF16PS. It keeps nothing: A is read where it is.
 //
 //go:noescape
 func dotProducts(run *tileRun)
 
-// dotColumn is tileUnit.column by VDPBF16PS.
+// dotColumn is tileUnit.column by VDPBF16PS. It keeps a tile of A at a time at run.kept.
 //
 //go:noescape
 func dotColumn(run *tileRun)
