@@ -67,6 +67,7 @@ TEXT ·dotProducts(SB), NOSPLIT, $40-8
 	MOVQ R9, pairs-16(SP)
 	MOVQ 80(R8), R9 // next
 	MOVQ R9, next-40(SP)
+
 pair:
 	MOVQ DI, c-24(SP)
 	MOVQ 0(R8), R10 // a

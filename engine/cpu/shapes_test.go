@@ -25,7 +25,7 @@ func newEngine(t testing.TB, opt cpu.Options) *cpu.Engine {
 	if opt.DType == "" {
 		opt.DType = string(engine.Float32)
 	}
-	e, err := cpu.New(opt)
+	e, err := cpu.Start(opt)
 	if err != nil {
 		t.Fatal(err)
 	}
