@@ -7,65 +7,100 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"time"
 	"unsafe"
 )
 
 // build makes the libraries, in a folder of the system's for temporary files that
-// their source's hash names: packages tested one after the other build them once.
+// names their source and the processor they are for. Packages find what others have
+// built; of those that build at once one's is taken.
 func build(compiler string) (string, error) {
-	files, err := fs.ReadDir(sources, "fake")
+	texts, hash, err := source(compiler)
 	if err != nil {
 		return "", err
 	}
-	h := sha256.New()
-	texts := map[string][]byte{}
-	for _, f := range files {
-		raw, err := fs.ReadFile(sources, path.Join("fake", f.Name()))
-		if err != nil {
-			return "", err
-		}
-		texts[f.Name()] = raw
-		fmt.Fprintf(h, "%s %d %s", f.Name(), len(raw), raw)
-	}
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("coppice-fake-gpu-%d-%s", os.Getuid(), hex.EncodeToString(h.Sum(nil)[:8])))
-	if _, err := os.Stat(filepath.Join(dir, names()[0])); err == nil {
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("coppice-fake-gpu-%d-%s", os.Getuid(), hash))
+	if whole(dir, texts) {
 		return dir, nil
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	tmp, err := os.MkdirTemp(dir, "build-")
+	tmp, err := os.MkdirTemp("", "coppice-fake-gpu-build-")
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = os.RemoveAll(tmp) }()
+	if err := buildIn(tmp, dir, compiler, texts); err != nil {
+		return "", err
+	}
+	err = os.Rename(tmp, dir)
+	if err == nil || whole(dir, texts) {
+		return dir, nil
+	}
+	if err := os.RemoveAll(dir); err != nil { // what cleaning up has left of one
+		return "", err
+	}
+	return dir, os.Rename(tmp, dir)
+}
+
+// source is the fake's files, and a hash of them and of what else makes the libraries.
+func source(compiler string) (texts map[string][]byte, hash string, err error) {
+	files, err := fs.ReadDir(sources, "fake")
+	if err != nil {
+		return nil, "", err
+	}
+	h := sha256.New()
+	texts = map[string][]byte{}
+	for _, f := range files {
+		raw, err := fs.ReadFile(sources, path.Join("fake", f.Name()))
+		if err != nil {
+			return nil, "", err
+		}
+		texts[f.Name()] = raw
+		fmt.Fprintf(h, "%s %d %s", f.Name(), len(raw), raw)
+	}
+	cpus, _ := os.ReadFile("/proc/cpuinfo")
+	features := regexp.MustCompile(`(?m)^(flags|Features)\s.*$`).Find(cpus)
+	fmt.Fprintf(h, "%s %s", compiler, features)
+	return texts, hex.EncodeToString(h.Sum(nil)[:8]), nil
+}
+
+// whole says that a folder has all that buildIn makes.
+func whole(dir string, texts map[string][]byte) bool {
+	for _, name := range append(slices.Collect(maps.Keys(texts)), names()...) {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// buildIn makes the libraries in a folder that will be dir.
+func buildIn(tmp, dir, compiler string, texts map[string][]byte) error {
 	args := []string{"-shared", "-fPIC", "-std=gnu++17", "-O2", "-march=native", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-Wl,-z,defs",
 		"-DFAKE_COMPILER=\"" + compiler + "\"", "-DFAKE_INCLUDE=\"" + dir + "\"", "-o", filepath.Join(tmp, "fake.so")}
 	for name, text := range texts {
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
-			return "", err
+		if err := os.WriteFile(filepath.Join(tmp, name), text, 0o600); err != nil {
+			return err
 		}
 		if path.Ext(name) == ".cc" {
-			args = append(args, filepath.Join(dir, name))
+			args = append(args, filepath.Join(tmp, name))
 		}
 	}
 	if out, err := exec.Command(compiler, append(args, "-ldl")...).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", compiler, err, out)
+		return fmt.Errorf("%s: %w\n%s", compiler, err, out)
 	}
-	if err := os.Rename(filepath.Join(tmp, "fake.so"), filepath.Join(dir, "fake.so")); err != nil {
-		return "", err
-	}
-	for i := len(names()) - 1; i >= 0; i-- { // the first, which is looked for, last
-		if err := os.Symlink("fake.so", filepath.Join(dir, names()[i])); err != nil && !os.IsExist(err) {
-			return "", err
+	for _, name := range names() {
+		if err := os.Symlink("fake.so", filepath.Join(tmp, name)); err != nil {
+			return err
 		}
 	}
-	return dir, nil
+	return nil
 }
 
 // seed differs from run to run.
