@@ -19,7 +19,7 @@ import (
 
 // quick makes a client wait for milliseconds where others wait for seconds.
 func quick() hub.Retry {
-	return hub.Retry{Tries: 3, Base: time.Millisecond, Most: 2 * time.Millisecond, MostAsk: time.Second, Stall: 5 * time.Second}
+	return hub.Retry{Tries: 3, Base: time.Millisecond, Most: 2 * time.Millisecond, MostAsk: time.Second, Stall: time.Minute}
 }
 
 func newServer(t *testing.T) *hubtest.Server {

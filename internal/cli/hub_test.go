@@ -20,7 +20,7 @@ import (
 
 // impatient makes the client of the scripts wait for milliseconds.
 func impatient(c *hub.Client) {
-	c.Retry = hub.Retry{Tries: 3, Base: time.Millisecond, Most: time.Millisecond, MostAsk: 2 * time.Second, Stall: 10 * time.Second}
+	c.Retry = hub.Retry{Tries: 3, Base: time.Millisecond, Most: time.Millisecond, MostAsk: 2 * time.Second, Stall: time.Minute}
 }
 
 type hubKey struct{}
