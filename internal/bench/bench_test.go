@@ -203,7 +203,11 @@ func TestCancelled(t *testing.T) {
 	run, _ := e.Products(ctx, []engine.Product{{M: 512, N: 2048, K: 2048}})
 	long := run()
 	stop(stopped)
-	if took := run(); took > long/2 {
+	took := run()
+	for range 9 { // of which the machine may be busy with something else during some
+		took = min(took, run())
+	}
+	if took > long/2 {
 		t.Errorf("products take %v, and %v when nobody waits for them", long, took)
 	}
 	t.Setenv("TMPDIR", t.TempDir())
