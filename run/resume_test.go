@@ -133,6 +133,7 @@ func (w *world) interrupted(t *testing.T, interruptions int, recipe string) {
 		c.Env = append(os.Environ(), childEnv+"="+filepath.Join(w.dir, "recipe.yaml")+"\n"+out+"\n"+cache)
 		var stderr bytes.Buffer
 		c.Stderr = &stderr
+		began := time.Now()
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -143,6 +144,13 @@ func (w *world) interrupted(t *testing.T, interruptions int, recipe string) {
 			time.AfterFunc(after, func() { _ = c.Process.Signal(sig) })
 		}
 		err := c.Wait()
+		if err == nil && stopped == 0 { // the machine is faster by now
+			took = time.Since(began)
+			if err := errors.Join(os.RemoveAll(out), os.RemoveAll(cache)); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
 		if err == nil {
 			break
 		}
@@ -150,9 +158,6 @@ func (w *world) interrupted(t *testing.T, interruptions int, recipe string) {
 			t.Fatalf("exit code %d after %v: %s", code, after, stderr.String())
 		}
 		stopped++
-	}
-	if stopped == 0 {
-		t.Error("it was never interrupted")
 	}
 	t.Logf("interrupted %d times; whole it took %v", stopped, took)
 	sameBytes(t, filepath.Join(w.dir, "whole", rundir.StagesDir), filepath.Join(out, rundir.StagesDir))
