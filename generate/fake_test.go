@@ -119,7 +119,10 @@ func TestStepsAllocateNothing(t *testing.T) {
 	}
 	mallocs(5)
 	few, many := mallocs(5), mallocs(100)
-	if many > few+10 { // the runtime's own background work
+	for range 9 { // the least: the runtime's own work in the background is counted, too
+		many = min(many, mallocs(100))
+	}
+	if many > few+10 {
 		t.Errorf("%d allocations for 5 tokens, %d for 100", few, many)
 	}
 }
