@@ -211,7 +211,7 @@ func TestHang(t *testing.T) {
 	_ = right(t, f, m) // what has to be compiled and probed
 	for _, cancels := range []bool{true, false} {
 		f := cudatest.New(t)
-		patience := time.Second
+		patience := 5 * time.Second // which starting takes on no machine
 		if cancels {
 			patience = time.Hour
 		}
