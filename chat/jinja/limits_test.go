@@ -50,7 +50,7 @@ func TestHostile(t *testing.T) {
 			if !errors.Is(err, py.ErrLimit) {
 				t.Errorf("error %v, want a limit", err)
 			}
-			if took := time.Since(start); took > 10*time.Second {
+			if took := time.Since(start); took > time.Minute { // less than a second where nothing else runs
 				t.Errorf("it took %v", took)
 			}
 		})
