@@ -117,3 +117,23 @@ func TestPackRows(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkTiles: 32 rows by 256 columns, 256 deep, in the caches.
+func BenchmarkTiles(b *testing.B) {
+	const depth, columns = 256, 256
+	for _, level := range []string{levelAMX, levelBF16} {
+		k := kernelsNamed(level)
+		if k == nil {
+			continue
+		}
+		b.Run(level, func(b *testing.B) {
+			rows, laid, sums := make([]uint16, tilePair*depth), make([]uint16, columns*depth), make([]float32, tilePair*columns)
+			run := tileRun{b: unsafe.Pointer(&laid[0]), across: tileEdge * depth * 2, steps: depth / tileStep, pairs: columns / tilePair}
+			run.byRows(rows, depth)
+			for b.Loop() {
+				run.into(k.tiles, sums, false)
+			}
+			b.ReportMetric(2*tilePair*depth*columns*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+		})
+	}
+}
