@@ -256,7 +256,11 @@ func (a *answers) run(ctx context.Context) (*report.Generated, error) {
 		return nil, a.stopped(ctx, err, len(a.kept) > before)
 	}
 	end()
-	return a.finish(before)
+	done, err := a.finish(before)
+	if err != nil {
+		return nil, a.stopped(ctx, err, false)
+	}
+	return done, a.journal.Remove()
 }
 
 // stopped keeps what is finished.
@@ -264,13 +268,17 @@ func (a *answers) stopped(ctx context.Context, err error, more bool) error {
 	if len(a.kept) == 0 {
 		return errors.Join(err, a.journal.Remove())
 	}
-	if closed := errors.Join(a.journal.Sync(), a.journal.Close()); closed != nil {
-		return errors.Join(err, closed)
-	}
-	if ctx.Err() == nil || !more {
+	err = errors.Join(err, a.journal.Sync(), a.journal.Close())
+	kept := fmt.Sprintf("%s of %d", report.Plural(len(a.kept), "answer"), len(a.asked))
+	var p *Problem
+	switch {
+	case outOfSpace(err):
+		p = failed("%w; %s kept", err, kept).with("make room, and the same command goes on from there")
+	case ctx.Err() != nil && more:
+		p = failed("cancelled, with %s kept", kept).with("the same command goes on from there")
+	default:
 		return err
 	}
-	p := failed("cancelled, with %s of %d kept", report.Plural(len(a.kept), "answer"), len(a.asked)).with("the same command goes on from there")
 	p.Kind = ErrPartial
 	return p
 }
@@ -298,8 +306,11 @@ func (a *answers) take(i int, x generate.Answer) error {
 		line.Text = text.said.String() + text.text.Flush()
 		delete(a.begun, i)
 	}
+	if err := a.journal.Append(line); err != nil {
+		return err
+	}
 	a.kept[i] = line
-	return a.journal.Append(line)
+	return nil
 }
 
 // finish writes all answers in the order of their rows.
@@ -336,7 +347,7 @@ func (a *answers) finish(before int) (*report.Generated, error) {
 	if err := wholefile.Bytes(a.settingsFile(), append(raw, '\n')); err != nil {
 		return nil, err
 	}
-	return &done, a.journal.Remove()
+	return &done, nil
 }
 
 // draw takes some of the rows by seed.
