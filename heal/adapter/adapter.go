@@ -126,6 +126,9 @@ func (c *Config) choose(spec *model.Spec, kept []int, adapted []model.Weight) {
 			}
 		}
 	}
+	if beside := func(w model.Weight) bool { return strings.Contains(w.Name, "language_model.") }; slices.ContainsFunc(adapted, beside) {
+		c.ExcludeModules = ".*vision_tower.*" // whose maps have the same names
+	}
 	if named > len(adapted) {
 		c.Targets, c.Layers = targets{Expression: strings.Join(paths, "|")}, nil
 	}

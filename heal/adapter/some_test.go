@@ -66,3 +66,14 @@ func TestSomeLayers(t *testing.T) {
 		}
 	}
 }
+
+// TestBesideVision: maps of the same names in a model that sees are left out.
+func TestBesideVision(t *testing.T) {
+	s := spec(t, testkit.Golden(t, "llama").Checkpoint)
+	for name, want := range map[string]any{"model.layers.0.self_attn.q_proj.weight": nil, "model.language_model.layers.0.self_attn.q_proj.weight": ".*vision_tower.*"} {
+		c := adapter.NewConfig("base", 2, 4, 0, false, s, []int{0, 1}, []model.Weight{{Name: name, Shape: []int{4, 4}}})
+		if c.ExcludeModules != want {
+			t.Errorf("%s: exclude_modules %v, want %v", name, c.ExcludeModules, want)
+		}
+	}
+}
