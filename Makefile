@@ -16,10 +16,11 @@ build:
 demo: install-deps build
 	./$(BIN) demo
 
+# Ten minutes a package, which is what go test gives them, are few for a slow disk.
 test: install-deps
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
-	$(GO) test ./...
+	$(GO) test -timeout 30m ./...
 	GO=$(GO) ./scripts/test-levels
 	$(MAKE) --no-print-directory cross fuzz
 
