@@ -371,10 +371,10 @@ TEXT ·gateTiles(SB), NOSPLIT, $0-40
 pair:
 	VMOVUPS      (SI), Z12
 	VMOVUPS      64(SI), Z13
-	VMULPS       Z12, Z12, Z0
-	VMULPS       Z13, Z13, Z1
-	VFMADD213PS  Z16, Z17, Z0 // linear + cubic g²
-	VFMADD213PS  Z16, Z17, Z1
+	VMULPS       Z12, Z17, Z0
+	VMULPS       Z13, Z17, Z1
+	VFMADD213PS  Z16, Z12, Z0 // linear + (cubic g) g
+	VFMADD213PS  Z16, Z13, Z1
 	VMULPS       Z12, Z0, Z0
 	VMULPS       Z13, Z1, Z1
 	VMINPS       Z0, Z30, Z0

@@ -23,7 +23,7 @@ type kernels struct {
 	// scale: xs *= f.
 	scale func(xs []float32, f float32)
 	// gate: dst = g sigmoid(g (linear + cubic g²)) * up, which is a gated SiLU
-	// for (1, 0) and a gated tanh-GELU for the constants of gateCoefficients.
+	// for (1, 0), however large g is, and a gated tanh-GELU for geluCoefficients.
 	gate func(dst, g, up []float32, linear, cubic float32)
 	// gateHalf, or nil, writes what gate gives of the first n values, as many as it
 	// takes at a time, rounded to bfloat16.
@@ -203,7 +203,7 @@ func geluCoefficients() (linear, cubic float32) {
 func gate(dst, g, up []float32, linear, cubic float32) {
 	dst, up = dst[:len(g)], up[:len(g)]
 	for i, x := range g {
-		z := x * (linear + float32(cubic*float32(x*x)))
+		z := x * (linear + float32(float32(cubic*x)*x))
 		dst[i] = x / (1 + exp32(-z)) * up[i]
 	}
 }

@@ -91,10 +91,9 @@ func gateBack(out, dg, du, d, g, up []float32, linear, cubic float32) {
 	out, dg, du, g, up = out[:n], dg[:n], du[:n], g[:n], up[:n]
 	for i, dy := range d {
 		x, u := g[i], up[i]
-		square := float32(x * x)
-		s := 1 / (1 + exp32(-x*(linear+float32(cubic*square))))
+		s := 1 / (1 + exp32(-x*(linear+float32(float32(cubic*x)*x))))
 		gated := float32(x * s)
-		slope := s + float32(gated*(1-s))*(linear+float32(3*cubic*square))
+		slope := s + float32(gated*(1-s))*(linear+float32(float32(3*cubic*x)*x))
 		out[i] = gated * u
 		dg[i] = float32(dy*u) * slope
 		du[i] = dy * gated

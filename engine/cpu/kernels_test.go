@@ -153,9 +153,13 @@ func TestExtremes(t *testing.T) {
 			if k.expSum(row, row, 0); row[0] != 0 || row[1] != 0 || row[2] > 1e-37 || row[3] != 1 {
 				t.Errorf("exp = %v", row[:4])
 			}
-			g := slices.Repeat([]float32{-1000, -90, 90, 1000}, 5)
-			k.gate(g, g, slices.Repeat([]float32{1}, 20), 1, 0)
-			near(t, g, slices.Repeat([]float32{0, 0, 90, 1000}, 5), 1e-6, 1e-20)
+			g, gated := slices.Repeat([]float32{-1000, -90, 90, 1000, 1e30}, 5), slices.Repeat([]float32{0, 0, 90, 1000, 1e30}, 5)
+			ones, out, slope, du := slices.Repeat([]float32{1}, 25), make([]float32, 25), make([]float32, 25), make([]float32, 25)
+			k.gateBack(out, slope, du, ones, g, ones, 1, 0)
+			near(t, out, gated, 1e-6, 1e-20)
+			near(t, slope, slices.Repeat([]float32{0, 0, 1, 1, 1}, 5), 1e-6, 1e-20)
+			k.gate(g, g, ones, 1, 0)
+			near(t, g, gated, 1e-6, 1e-20)
 			c := slices.Repeat([]float32{-1e30, -300, 300, 1e30}, 5)
 			k.softCap(c, 30)
 			near(t, c, slices.Repeat([]float32{-30, -30, 30, 30}, 5), 1e-6, 1)

@@ -156,9 +156,9 @@ func gate256(dst, g, up []float32, linear, cubic float32) {
 	archsimd.ClearAVXUpperBits()
 }
 
-// gated256 is x u / (1 + exp(x (c1 + c3 x²))).
+// gated256 is x u / (1 + exp(x (c1 + c3 x x))).
 func gated256(x, u, c1, c3 vec256) vec256 {
-	z := x.Mul(x.Mul(x).MulAdd(c3, c1)).Min(archsimd.BroadcastFloat32x8(88))
+	z := x.Mul(c3.Mul(x).MulAdd(x, c1)).Min(archsimd.BroadcastFloat32x8(88))
 	return x.Div(exp256(z).Add(archsimd.BroadcastFloat32x8(1))).Mul(u)
 }
 

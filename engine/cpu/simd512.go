@@ -155,9 +155,9 @@ func gate512(dst, g, up []float32, linear, cubic float32) {
 	archsimd.ClearAVXUpperBits()
 }
 
-// gated512 is x u / (1 + exp(x (c1 + c3 x²))).
+// gated512 is x u / (1 + exp(x (c1 + c3 x x))).
 func gated512(x, u, c1, c3 vec512) vec512 {
-	z := x.Mul(x.Mul(x).MulAdd(c3, c1)).Min(archsimd.BroadcastFloat32x16(88))
+	z := x.Mul(c3.Mul(x).MulAdd(x, c1)).Min(archsimd.BroadcastFloat32x16(88))
 	return x.Div(exp512(z).Add(archsimd.BroadcastFloat32x16(1))).Mul(u)
 }
 

@@ -101,12 +101,11 @@ type gateCoefficients256 struct{ linear, cubic, slope, one vec256 }
 // gate is x sigmoid(z), z = x (linear + cubic x²), and its slope.
 func (c *gateCoefficients256) gate(x vec256) (gated, slope vec256) {
 	var zero vec256
-	square := x.Mul(x)
-	z := square.MulAdd(c.cubic, c.linear).Mul(x)
+	z := c.cubic.Mul(x).MulAdd(x, c.linear).Mul(x)
 	low := zero.Sub(z).Min(archsimd.BroadcastFloat32x8(88))
 	s := c.one.Div(exp256(low).Add(c.one))
 	gated = x.Mul(s)
-	return gated, gated.Mul(c.one.Sub(s)).Mul(square.MulAdd(c.slope, c.linear)).Add(s)
+	return gated, gated.Mul(c.one.Sub(s)).Mul(c.slope.Mul(x).MulAdd(x, c.linear)).Add(s)
 }
 
 func gateReLUBack256(out, dg, du, d, g, up []float32, squared bool) {

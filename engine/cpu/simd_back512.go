@@ -100,12 +100,11 @@ type gateCoefficients512 struct{ linear, cubic, slope, one vec512 }
 // gate is x sigmoid(z), z = x (linear + cubic x²), and its slope.
 func (c *gateCoefficients512) gate(x vec512) (gated, slope vec512) {
 	var zero vec512
-	square := x.Mul(x)
-	z := square.MulAdd(c.cubic, c.linear).Mul(x)
+	z := c.cubic.Mul(x).MulAdd(x, c.linear).Mul(x)
 	low := zero.Sub(z).Min(archsimd.BroadcastFloat32x16(88))
 	s := c.one.Div(exp512(low).Add(c.one))
 	gated = x.Mul(s)
-	return gated, gated.Mul(c.one.Sub(s)).Mul(square.MulAdd(c.slope, c.linear)).Add(s)
+	return gated, gated.Mul(c.one.Sub(s)).Mul(c.slope.Mul(x).MulAdd(x, c.linear)).Add(s)
 }
 
 func gateReLUBack512(out, dg, du, d, g, up []float32, squared bool) {

@@ -83,6 +83,7 @@ func TestGateHalf(t *testing.T) {
 		for i := range g {
 			g[i] *= float32(i)
 		}
+		g[3] = 1e30
 		want, got := make([]float32, len(g)), make([]uint16, len(g))
 		gate(want, g, up, c[0], c[1])
 		if n := k.gateHalf(got, g, up, c[0], c[1]); n != len(g) {

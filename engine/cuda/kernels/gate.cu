@@ -10,7 +10,7 @@
 // swish is x sigmoid(x (linear + cubic x²)): SiLU for (1, 0), and for the constants
 // below the tanh approximation of GELU (Hendrycks and Gimpel 2016).
 DEVICE float swish(float x, float linear, float cubic) {
-	float z = x * (linear + cubic * (x * x));
+	float z = x * (linear + cubic * x * x);
 	return x / (1.0f + exp32(-z));
 }
 
