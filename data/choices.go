@@ -12,11 +12,11 @@ const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 // choice reads a question with its choices. The prompt is what the tasks of MMLU ask,
 // and what is learnt the letter of the right choice, a space before it.
 func (s Schema) choice(r Row, m Renames) (x Example, err error) {
-	question, err := r.Text(m.column("question"))
+	question, err := r.Text(m.in(r, "question"))
 	if err != nil {
 		return x, err
 	}
-	column := m.column("choices")
+	column := m.in(r, "choices")
 	value, err := r.Value(column)
 	if err != nil {
 		return x, err
@@ -32,7 +32,7 @@ func (s Schema) choice(r Row, m Renames) (x Example, err error) {
 	}
 	b.WriteString("Answer:")
 	x.Prompt = b.String()
-	if answer := m.column("answer"); !blank(r, answer) {
+	if answer := m.in(r, "answer"); !blank(r, answer) {
 		x.Answer, err = letter(r, answer, len(choices))
 	}
 	return x, err

@@ -80,6 +80,9 @@ func TestChoices(t *testing.T) {
 			t.Errorf("%+v, %v", x, err)
 		}
 	}
+	if x, err := data.SchemaChoice.Read(rows[0], data.Renames{"question": "asked", "choices": "options", "answer": "key"}); err != nil || x.Answer != " B" {
+		t.Errorf("a row with the schema's own names beside others: %+v, %v", x, err)
+	}
 	for i, want := range map[int]string{3: `holds 3, and there are 3 choices`, 4: "at least two texts"} {
 		if _, err := data.SchemaChoice.Read(rows[i], nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("row %d: %v, want %q", i, err, want)
