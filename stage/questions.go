@@ -91,8 +91,9 @@ func (a *answers) fit(all []question) {
 	}
 }
 
-// question makes the prompt of a row: in the chat template, or where the model has
-// none and the row is no conversation, as its text.
+// question makes the prompt of a row: in the chat template, or as its text where the
+// model has none and the row is no conversation. A text goes into a template that is
+// asked for.
 func (a *answers) question(m *sampler, schema data.Schema, row data.Row) (q question, err error) {
 	x, err := schema.Read(row, m.names)
 	if err != nil {
@@ -101,10 +102,11 @@ func (a *answers) question(m *sampler, schema data.Schema, row data.Row) (q ques
 	if schema == data.SchemaText {
 		x.Prompt, x.Answer = x.Answer, ""
 	}
-	asText := schema == data.SchemaText || m.d.Template == templateAlpaca
+	asked := m.d.Template != "" || a.Chat.On
+	asText := schema == data.SchemaText && !asked || m.d.Template == templateAlpaca
 	if x.Turns == nil && !asText {
 		_, err := m.template()
-		if asText = m.d.Template == "" && errors.Is(err, chat.ErrNone); asText && !m.set.warned {
+		if asText = !asked && errors.Is(err, chat.ErrNone); asText && !m.set.warned {
 			m.set.warned = true
 			a.env.Talk.Note("the model has no chat template: prompts are continued as texts")
 		}
@@ -112,6 +114,8 @@ func (a *answers) question(m *sampler, schema data.Schema, row data.Row) (q ques
 	switch {
 	case x.Turns != nil && m.d.Template == templateAlpaca:
 		return q, row.Fail("it is a conversation, and Alpaca's words are for an instruction", "use the model's chat template")
+	case asText && a.System != "":
+		return q, wrong("{system} has no effect: the prompts go in without a chat template").with("pass {chat_template} with one, or leave {system} out")
 	case asText:
 		if q.prompt = x.Prompt; m.d.Template == templateAlpaca && !x.Instructed {
 			q.prompt = data.AlpacaPrompt(x.Prompt, "")

@@ -29,6 +29,7 @@ before a --stop text, or after --max-tokens; JSON says which ("finish").
 With --data, the prompts of a data set are answered in the model's chat template, as
 many at once as memory allows, each as it would be alone: conversations up to their
 last answer, instructions, prompts; the answers that are there are not looked at.
+Lines of a text file are continued, but for --chat or --template.
 --out gets rows with the new answers, for heal --data; "finish":"length" marks those
 that ran out of tokens. The same command goes on where it was interrupted.`,
 		Example: `  coppice generate ./model --prompt "Once upon a time" --max-tokens 100
@@ -70,6 +71,7 @@ that ran out of tokens. The same command goes on where it was interrupted.`,
 	exclusive(c, "prompt", "data")
 	exclusive(c, "tokens", "data")
 	exclusive(c, "tokens", "chat")
+	exclusive(c, "template", "chat-template")
 	chatFlags(c, &o.Chat)
 	layerFlags(c, flagsLayers, &o.Layers)
 	engineFlags(c, &o.Engine)
