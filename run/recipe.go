@@ -129,7 +129,7 @@ type Rows struct {
 	TrainTokens    string   `yaml:"train_tokens" doc:"rows of ids and labels, in place of texts"`
 	Schema         string   `yaml:"schema" doc:"of the rows; else recognised by their columns"`
 	Map            []string `yaml:"map" doc:"names of columns where they are not the schema's: output=answer"`
-	Template       string   `yaml:"template" doc:"alpaca, chat, or a file"`
+	Template       string   `yaml:"template" doc:"alpaca, chat (the model's own), a .jinja file, or a built-in one"`
 	TrainOn        string   `yaml:"train_on" doc:"which tokens are learnt" enum:"assistant,last,all"`
 	MaxLength      int      `yaml:"max_length" doc:"tokens of a row, cut on the right"`
 	Samples        Count    `yaml:"samples" doc:"rows drawn by seed, or all"`
@@ -208,7 +208,7 @@ const (
 
 // Engine says what models run on.
 type Engine struct {
-	Device  string `yaml:"device" doc:"auto, cpu, cuda"`
+	Device  string `yaml:"device" doc:"auto, cpu, cuda; cuda:1 is the second GPU"`
 	DType   string `yaml:"dtype" doc:"of the inputs of matrix products" enum:"auto,bfloat16,float32"`
 	Threads int    `yaml:"threads" doc:"0: one a core"`
 	Memory  string `yaml:"memory" doc:"most the process may hold, such as 20GiB"`

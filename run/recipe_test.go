@@ -37,6 +37,31 @@ func TestSchema(t *testing.T) {
 	}
 }
 
+// TestSchemaTells: every key of a recipe is described.
+func TestSchemaTells(t *testing.T) {
+	var look func(at string, s any)
+	look = func(at string, s any) {
+		switch s := s.(type) {
+		case []map[string]any:
+			for _, one := range s {
+				look(at, one)
+			}
+		case map[string]any:
+			properties, _ := s["properties"].(map[string]any)
+			for name, p := range properties {
+				if at != "matrix" && at != "heal.between" && p.(map[string]any)["description"] == nil {
+					t.Errorf("%s.%s has no description", at, name)
+				}
+				look(strings.TrimPrefix(at+"."+name, "."), p)
+			}
+			look(at, s["anyOf"])
+			look(at, s["items"])
+			look(at, s["additionalProperties"])
+		}
+	}
+	look("", Schema())
+}
+
 // names are those of a recipe's trials.
 func names(t *testing.T, l *Loaded) (out []string) {
 	t.Helper()

@@ -37,46 +37,46 @@ type Heal struct {
 
 // Training says what trains, and how.
 type Training struct {
-	Method string `yaml:"method"` // partial, lora or full
+	Method string `yaml:"method" doc:"partial: head, final norm and the last layers; lora: adapters beside frozen weights; full: everything" enum:"partial,lora,full"`
 
-	Last        int      `yaml:"last"`   // partial: trained layers, counted from the end
-	TrainLayers string   `yaml:"layers"` // trained or adapted layers, as the model counts them, in place of last
-	Head        bool     `yaml:"head"`
-	Norm        bool     `yaml:"norm"`
-	Embed       bool     `yaml:"embed"`
-	Train       string   `yaml:"train"` // regular expression of tensor names
-	Untie       bool     `yaml:"untie"` // a tied head gets weights of its own
-	Rank        int      `yaml:"rank"`
-	Alpha       float64  `yaml:"alpha"`
-	Dropout     float64  `yaml:"dropout"`
-	Targets     []string `yaml:"targets"`
-	RankStable  bool     `yaml:"rslora"`
-	LoRAInit    string   `yaml:"lora_init"` // directory of an adapter to begin with
+	Last        int      `yaml:"last" doc:"partial: how many of the last layers train"`
+	TrainLayers string   `yaml:"layers" doc:"layers that train (lora: are adapted), as the model counts them, in place of last"`
+	Head        bool     `yaml:"head" doc:"partial: the head trains"`
+	Norm        bool     `yaml:"norm" doc:"partial: the final norm trains"`
+	Embed       bool     `yaml:"embed" doc:"partial: the embedding trains"`
+	Train       string   `yaml:"train" doc:"partial: regular expression: tensors that train as well, by name"`
+	Untie       bool     `yaml:"untie" doc:"a head that is tied to the embedding gets weights of its own"`
+	Rank        int      `yaml:"rank" doc:"lora: columns of an adapter"`
+	Alpha       float64  `yaml:"alpha" doc:"lora: an adapter is scaled by alpha / rank"`
+	Dropout     float64  `yaml:"dropout" doc:"lora: share of an adapter's input that is dropped while training"`
+	Targets     []string `yaml:"targets" doc:"lora: q, k, v, o, gate, up, down, all, or a regular expression of tensor names"`
+	RankStable  bool     `yaml:"rslora" doc:"lora: scale by alpha / sqrt(rank)"`
+	LoRAInit    string   `yaml:"lora_init" doc:"lora: directory of an adapter to begin with"`
 
-	Epochs      float64       `yaml:"epochs"`
-	Steps       int           `yaml:"steps"` // 0: epochs decide
-	Batch       int           `yaml:"batch_size"`
-	MicroTokens int           `yaml:"micro_batch_tokens"`
-	LR          float64       `yaml:"lr"` // 0: 1e-5, lora 1e-4
-	Schedule    string        `yaml:"schedule"`
-	Warmup      int           `yaml:"warmup_steps"` // -1: the smaller of 100 and 6 %
-	WeightDecay float64       `yaml:"weight_decay"`
-	DecayAll    bool          `yaml:"decay_all"`
-	Betas       [2]float64    `yaml:"betas"`
-	Eps         float64       `yaml:"eps"`
-	MaxGradNorm float64       `yaml:"max_grad_norm"`
-	Moments     string        `yaml:"moments"`
-	Compute     string        `yaml:"compute"` // needed or all
-	NoShuffle   bool          `yaml:"no_shuffle"`
-	EvalEvery   int           `yaml:"eval_every"`
-	TensorBoard bool          `yaml:"tensorboard"` // an event file beside events.jsonl
-	Keep        string        `yaml:"keep"`        // best or last
-	Patience    int           `yaml:"patience"`
-	SaveEvery   int           `yaml:"save_every"`    // steps
-	SaveMinutes time.Duration `yaml:"save_interval"` // or time
-	Checkpoints int           `yaml:"keep_checkpoints"`
-	SaveDType   string        `yaml:"save_dtype"` // original or float32
-	InitFrom    string        `yaml:"init_from"`  // directory of an earlier run whose trained tensors are gone on from
+	Epochs      float64       `yaml:"epochs" doc:"times that all samples are taken"`
+	Steps       int           `yaml:"steps" doc:"updates, in place of epochs; 0: epochs decide"`
+	Batch       int           `yaml:"batch_size" doc:"samples of an update"`
+	MicroTokens int           `yaml:"micro_batch_tokens" doc:"about how many tokens go through the model at once"`
+	LR          float64       `yaml:"lr" doc:"learning rate; 0: 1e-5, lora 1e-4"`
+	Schedule    string        `yaml:"schedule" doc:"of the learning rate" enum:"linear,cosine,constant"`
+	Warmup      int           `yaml:"warmup_steps" doc:"steps that the learning rate rises; -1: the smaller of 100 and 6 %"`
+	WeightDecay float64       `yaml:"weight_decay" doc:"of AdamW, decoupled"`
+	DecayAll    bool          `yaml:"decay_all" doc:"decay norms and biases, too"`
+	Betas       [2]float64    `yaml:"betas" doc:"of AdamW"`
+	Eps         float64       `yaml:"eps" doc:"of AdamW"`
+	MaxGradNorm float64       `yaml:"max_grad_norm" doc:"gradients are scaled down to this norm; 0: never"`
+	Moments     string        `yaml:"moments" doc:"what AdamW's moments are kept in" enum:"float32,bfloat16"`
+	Compute     string        `yaml:"compute" doc:"needed: only what the loss needs; all: every row, for comparison" enum:"needed,all"`
+	NoShuffle   bool          `yaml:"no_shuffle" doc:"take the samples in their order"`
+	EvalEvery   int           `yaml:"eval_every" doc:"steps between evaluations on what is held out; 0: at the end alone"`
+	TensorBoard bool          `yaml:"tensorboard" doc:"an event file for TensorBoard beside events.jsonl"`
+	Keep        string        `yaml:"keep" doc:"what is written: best evaluation or last step" enum:"best,last"`
+	Patience    int           `yaml:"patience" doc:"end after so many evaluations without a better one; 0: never"`
+	SaveEvery   int           `yaml:"save_every" doc:"steps between checkpoints of training, in place of save_interval"`
+	SaveMinutes time.Duration `yaml:"save_interval" doc:"time between checkpoints of training, such as 10m"`
+	Checkpoints int           `yaml:"keep_checkpoints" doc:"newest checkpoints that are kept, beside the best"`
+	SaveDType   string        `yaml:"save_dtype" doc:"of the written weights" enum:"original,float32"`
+	InitFrom    string        `yaml:"init_from" doc:"output of an earlier run whose trained tensors to go on from, with a new schedule"`
 }
 
 // DefaultHeal is the paper's recipe.

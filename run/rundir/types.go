@@ -31,12 +31,12 @@ type Model struct {
 
 // Report says how a run wants to be shown.
 type Report struct {
-	Published string `json:"published,omitempty" yaml:"published"` // table of the paper to set beside: table-1 … table-9
-	Rows      string `json:"rows,omitempty" yaml:"rows"`           // axis
-	Columns   string `json:"columns,omitempty" yaml:"columns"`     // tasks, or an axis
-	Group     string `json:"group,omitempty" yaml:"group"`         // axis, or model
-	Baseline  string `json:"baseline,omitempty" yaml:"baseline"`   // value of the axis Rows
-	LaTeX     bool   `json:"latex,omitempty" yaml:"latex"`
+	Published string `json:"published,omitempty" yaml:"published" doc:"table or figure of the paper to set beside, such as table-1"`
+	Rows      string `json:"rows,omitempty" yaml:"rows" doc:"axis of the baseline"`
+	Columns   string `json:"columns,omitempty" yaml:"columns" doc:"kept with the run, changes nothing in this version"`
+	Group     string `json:"group,omitempty" yaml:"group" doc:"kept with the run, changes nothing in this version"`
+	Baseline  string `json:"baseline,omitempty" yaml:"baseline" doc:"value of the axis rows: the trial that a model's others are compared with"`
+	LaTeX     bool   `json:"latex,omitempty" yaml:"latex" doc:"changes nothing: report.tex is always written"`
 }
 
 // Trial is one combination of the axes' values for one model.
