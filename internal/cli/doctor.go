@@ -24,8 +24,9 @@ AVX2 or scalar, for kernels of Go below what the processor has, as
 ONEDNN_MAX_CPU_ISA (AVX2, AVX512_CORE, AVX512_CORE_BF16) is for those of oneDNN,
 which passes over words that it does not know: a note says so;
 COPPICE_CUDA is the folder to look in for an NVIDIA GPU's libraries, instead of
-where they mostly lie; COPPICE_CACHE is where content hashes and GPU kernels are
-kept between runs.
+where they mostly lie, and COPPICE_CUDA_CHECK=1 waits for each of its kernels, to
+name one that fails; COPPICE_CACHE is where content hashes, what scores have
+computed and GPU kernels are kept between runs.
 
 Exits with 1 when the engine does not start.`,
 		Example: `  coppice doctor

@@ -113,7 +113,7 @@ func (o *healOptions) stepFlags(f *pflag.FlagSet) {
 
 // lifeFlags say what is looked at and kept.
 func (o *healOptions) lifeFlags(f *pflag.FlagSet) {
-	f.IntVar(&o.EvalEvery, "eval-every", o.EvalEvery, "steps between evaluations on what is held out")
+	f.IntVar(&o.EvalEvery, "eval-every", o.EvalEvery, "steps between evaluations on what is held out; 0: at the end alone")
 	f.StringVar(&o.Keep, "keep", o.Keep, "what is written: best evaluation or last step")
 	f.IntVar(&o.Patience, "patience", 0, "end after so many evaluations without a better one (default: never)")
 	f.StringVar(&o.saveEvery, "save-every", "10m", "steps or time between checkpoints of training")
