@@ -37,10 +37,11 @@ everything. The loss is the mean over the target tokens of the whole batch, howe
 it is packed. What it will take in memory, disk and time is said beforehand.
 
 Rows are read by their columns: messages, conversations (ShareGPT), instruction with
-output (Alpaca) or response (Dolly), prompt with completion or response, text; --map
-output=answer names a column that is called otherwise. Conversations go through the
-model's chat template and the assistant's turns are learnt, instructions are put in
-Alpaca's words; --template and --train-on change that, and --preview 3 shows it.
+output (Alpaca) or response (Dolly), prompt with completion or response, question
+with choices and answer (MMLU), text; --map output=answer names a column that is
+called otherwise. Conversations go through the model's chat template and the
+assistant's turns are learnt, instructions are put in Alpaca's words; --template and
+--train-on change that, and --preview 3 shows it.
 
 Training is saved every ten minutes (--save-every) and when it is interrupted; the
 same command goes on from there as if nothing had happened.`,
