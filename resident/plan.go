@@ -20,6 +20,8 @@ type Need struct {
 	// Group is how many in flight are enough where layers stream: a walk that keeps
 	// what it has finished after each group wants small ones. 0: all that fit.
 	Group int64
+	// Together: all tokens are in flight at once, whatever the size of a group.
+	Together bool
 
 	Cached int64 // in the caches of every layer used
 	Holds  Holds // bytes that others keep in the host's memory
@@ -130,7 +132,11 @@ func (s *Set) measure(n Need, f Fit, holds int64) Fit {
 	case n.Group > 0:
 		tokens = min(tokens, n.Group)
 	}
-	tokens = min(max(tokens, int64(n.Longest)), n.Tokens)
+	least := int64(n.Longest)
+	if n.Together {
+		least = n.Tokens
+	}
+	tokens = min(max(tokens, least), n.Tokens)
 	for _, m := range s.memories(f.Many) {
 		if m.budget == 0 {
 			continue
@@ -141,8 +147,8 @@ func (s *Set) measure(n Need, f Fit, holds int64) Fit {
 		} else if free >= 0 {
 			free = tokens
 		}
-		if free < int64(n.Longest) {
-			f.Over, free = true, int64(n.Longest)
+		if free < least {
+			f.Over, free = true, least
 		}
 		tokens = min(tokens, free)
 	}

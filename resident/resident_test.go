@@ -131,6 +131,8 @@ func TestPlan(t *testing.T) {
 		{"next ahead", mapped, resident.Budget{Host: 123 * mib}, need, fit(false, true, 8, 37, 122, 0, false)},
 		// what is left keeps five of the layers, and 21
 		{"all in one walk", mapped, resident.Budget{Host: 300 * mib}, with(func(n *resident.Need) { n.Layers = layers(30) }), fit(false, true, 8, 100, 298, 0, false)},
+		{"all together, layers stay", mapped, resident.Budget{}, with(func(n *resident.Need) { n.Together = true }), fit(true, false, 8, 100, 314, 0, false)},
+		{"all together, layers stream", mapped, resident.Budget{Host: 300 * mib}, with(func(n *resident.Need) { n.Together = true }), fit(false, true, 8, 100, 298, 0, false)},
 		{"small groups", mapped, resident.Budget{Host: 300 * mib}, with(func(n *resident.Need) { n.Layers, n.Group = layers(30), 20 }), fit(false, true, 8, 20, 298, 0, false)},
 		// a walk less without the next one ahead: 38 + 2*50
 		{"fewer walks first", mapped, resident.Budget{Host: 138 * mib}, with(func(n *resident.Need) { n.Layers = layers(30) }), fit(false, false, 8, 50, 138, 0, false)},

@@ -80,14 +80,14 @@ func (t *taylor) plan() error {
 	if err := t.pack(); err != nil {
 		return err
 	}
-	need := resident.Need{Layers: t.p.layers, Head: true, Batch: taylorTokens, States: len(t.p.layers) + 1, Backward: true, Trained: t.p.m.Spec.LayerParameters()}
+	need := resident.Need{Layers: t.p.layers, Head: true, Batch: taylorTokens, States: len(t.p.layers) + 1, Backward: true, Together: true, Trained: t.p.m.Spec.LayerParameters()}
 	for _, pack := range t.packs {
 		need.Tokens += int64(pack.batch.Len())
 		need.Longest = max(need.Longest, pack.batch.Len())
 	}
 	need.Holds = resident.HoldAlways(8 * t.p.m.Spec.LayerParameters()) // a layer's weights and gradients on the host
 	t.fit = t.p.run.Resident().Plan(need)
-	if over := t.fit.Over || int64(t.fit.Tokens) < need.Tokens; over && need.Tokens > taylorTokens { // as little as a pack runs nevertheless
+	if t.fit.Over && need.Tokens > taylorTokens { // as little as a pack runs nevertheless
 		return fmt.Errorf("taylor keeps the hidden states of all %d tokens at every layer, which does not fit into memory beside a layer and its gradients; use fewer or shorter sequences, or allow more memory", need.Tokens)
 	}
 	layers := int64(len(t.p.layers))
