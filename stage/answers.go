@@ -110,7 +110,7 @@ func (g Generate) Answer(ctx context.Context, env Env) (*report.Generated, error
 	defer s.Close()
 	a := &answers{Generate: g, env: env, s: s, kept: map[int]answerLine{}, begun: map[int]*answering{}, start: time.Now()}
 	if a.t, err = tokenizer.Load(s.Checkpoint.Dir()); err != nil {
-		return nil, err
+		return nil, wantTokenizer(err)
 	}
 	if a.stopIDs, err = g.stop(s, a.t); err != nil {
 		return nil, err

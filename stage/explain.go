@@ -47,7 +47,7 @@ func outOfSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EFBIG) || errors.Is(err, checkpoint.ErrNoSpace)
 }
 
-// wantTokenizer is the remedy of stages that take no token ids.
+// wantTokenizer is the remedy where {tokens} would not do.
 func wantTokenizer(err error) error {
 	if errors.Is(err, tokenizer.ErrNone) {
 		return failed("%w", err).with("put the files of the model's tokenizer beside its config.json")

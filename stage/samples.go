@@ -33,7 +33,7 @@ func (d TrainData) maker(env Env, dir string, spec *model.Spec, set *trainSet) (
 	}
 	t, err := tokenizer.Load(dir)
 	if err != nil {
-		return nil, err
+		return nil, wantTokenizer(err)
 	}
 	bos, err := startOf(t, "auto", dir, spec)
 	if err != nil {

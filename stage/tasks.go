@@ -138,7 +138,7 @@ func (t Tasks) readSelection(ctx context.Context, env Env, selection *eval.Selec
 func (q *questions) encode(ctx context.Context, s *Session, addBOS string) error {
 	t, err := tokenizer.Load(s.Checkpoint.Dir())
 	if err != nil {
-		return err
+		return wantTokenizer(err)
 	}
 	spec := s.Model.Spec
 	var words eval.Tokenizer = t
