@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"io"
 	"strings"
 	"unicode"
@@ -138,7 +137,8 @@ func runGenerate(ctx context.Context, a *app, o stage.Generate) error {
 	made, err := o.Run(ctx, a.env(), listen)
 	switch {
 	case err != nil && begun:
-		return errors.Join(err, a.printf("\n")) // the line was cut off
+		_ = a.printf("\n") // the line was cut off, by err
+		return err
 	case err != nil:
 		return err
 	case listen != nil:
