@@ -273,7 +273,7 @@ func (a *answers) stopped(ctx context.Context, err error, more bool) error {
 	var p *Problem
 	switch {
 	case outOfSpace(err):
-		p = failed("%w; %s kept", err, kept).with("make room, and the same command goes on from there")
+		p = failed("%w; %s kept", err, kept).with(again(err))
 	case ctx.Err() != nil && more:
 		p = failed("cancelled, with %s kept", kept).with("the same command goes on from there")
 	default:

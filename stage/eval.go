@@ -362,7 +362,7 @@ func (r *evalRun) leave(err error) error {
 	p.Kind = ErrPartial
 	goesOn := "the same command goes on from there"
 	if outOfSpace(err) {
-		goesOn = "make room, and " + goesOn
+		goesOn = again(err)
 	}
 	return p.with("%s of %d are done; "+goesOn, report.Plural(done, "task"), len(r.q.asked))
 }

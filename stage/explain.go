@@ -47,6 +47,14 @@ func outOfSpace(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EFBIG) || errors.Is(err, checkpoint.ErrNoSpace)
 }
 
+// again is the remedy where that ended what the same command goes on with.
+func again(err error) string {
+	if errors.Is(err, syscall.EFBIG) {
+		return "raise the limit on the size of files (ulimit -f), and the same command goes on from there"
+	}
+	return "make room, and the same command goes on from there"
+}
+
 // wantTokenizer is the remedy where {tokens} would not do.
 func wantTokenizer(err error) error {
 	if errors.Is(err, tokenizer.ErrNone) {

@@ -431,7 +431,7 @@ func (j *healJob) stopped(ctx context.Context, err error) error {
 	}
 	p := failed("cancelled after step %d of %d, which is kept", st.Step, j.options.Steps).with("the same command goes on from there")
 	if ctx.Err() == nil {
-		p = failed("%w; what was learnt up to step %d of %d is kept", err, st.Step, j.options.Steps).with("make room, and the same command goes on from there")
+		p = failed("%w; what was learnt up to step %d of %d is kept", err, st.Step, j.options.Steps).with(again(err))
 	}
 	p.Kind = ErrPartial
 	return p
