@@ -113,7 +113,7 @@ func (b *backward) attendQueries(w *worker, u *backTiles, x *queryBack) {
 		for lo := 0; lo < x.n; lo += tilePair {
 			b.weightsBack(w, u, x, lo, at, n)
 			run := u.kv.valuesOf(at, n)
-			run.byTiles(x.across, n)
+			run.byTiles(x.across, n, tilePair)
 			run.into(b.e.k.tiles, x.dq[lo*depth:], at > first)
 			w.lap(lapAttention)
 		}
@@ -129,7 +129,7 @@ func (b *backward) attendQueries(w *worker, u *backTiles, x *queryBack) {
 // addTurned adds to sums of values [lo, lo+32) by n keys what weights make of rows.
 func (x *queryBack) addTurned(u tileUnit, sums []float32, turned, weights []uint16, lo, n int) {
 	run := tileRun{b: unsafe.Pointer(&weights[0]), across: uintptr(x.n) * tileEdge * 2, steps: uintptr(x.n) / tileStep, pairs: uintptr(n) / tilePair}
-	run.byTiles(turned[lo*x.n:], x.n)
+	run.byTiles(turned[lo*x.n:], x.n, tilePair)
 	run.into(u, sums, true)
 }
 
@@ -143,7 +143,7 @@ func (b *backward) weightsBack(w *worker, u *backTiles, x *queryBack, lo, at, n 
 		into []float32
 	}{{x.q, &u.kv, x.scores}, {x.dout, &u.values, x.dots}} {
 		run := p.by.scoresOf(at, n)
-		run.byRows(p.rows[lo*depth:], depth)
+		run.byRows(p.rows[lo*depth:], depth, tilePair)
 		run.into(b.e.k.tiles, p.into, false)
 	}
 	w.lap(lapAttention)

@@ -40,15 +40,13 @@ func (f *forward) attendRows(w *worker, t tile, x *headTiles, q []uint16, lo, hi
 	for at := first; at < keys; at += keyBlock {
 		n := min(keyBlock, keys-at)
 		run := x.scoresOf(at, n)
-		run.byRows(q, x.depth)
-		run.wanted = uintptr(hi - lo)
+		run.byRows(q, x.depth, hi-lo)
 		run.into(f.e.k.tiles, scores, false)
 		w.lap(lapAttention)
 		f.softmaxTiles(t, &sums, softmaxTile{scores: scores[:tilePair*n], probs: probs, sums: acc, at: at, n: n, lo: lo, hi: hi, depth: x.depth})
 		w.lap(lapSoftmax)
 		run = x.valuesOf(at, n)
-		run.byTiles(probs, n)
-		run.wanted = uintptr(hi - lo)
+		run.byTiles(probs, n, hi-lo)
 		run.into(f.e.k.tiles, acc, at > first)
 		w.lap(lapAttention)
 	}
@@ -220,13 +218,16 @@ func (x *headTiles) valuesOf(at, n int) tileRun {
 	}
 }
 
-// byRows makes 32 rows [32, depth] the run's first factor, byTiles 32 rows in tiles [2, n/32].
-func (run *tileRun) byRows(rows []uint16, depth int) {
-	run.a, run.stride, run.rows, run.along, run.wanted = unsafe.Pointer(&rows[0]), uintptr(depth)*2, uintptr(depth)*2*tileEdge, 64, tilePair
+// byRows makes 32 rows [32, depth] the run's first factor, byTiles 32 rows in tiles [2, n/32],
+// of which so many are wanted.
+func (run *tileRun) byRows(rows []uint16, depth, wanted int) {
+	run.a, run.stride, run.rows, run.along = unsafe.Pointer(&rows[0]), uintptr(depth)*2, uintptr(depth)*2*tileEdge, 64
+	run.wanted = uintptr(wanted)
 }
 
-func (run *tileRun) byTiles(tiles []uint16, n int) {
-	run.a, run.stride, run.rows, run.along, run.wanted = unsafe.Pointer(&tiles[0]), 64, uintptr(n)*tileEdge*2, tileBytes, tilePair
+func (run *tileRun) byTiles(tiles []uint16, n, wanted int) {
+	run.a, run.stride, run.rows, run.along = unsafe.Pointer(&tiles[0]), 64, uintptr(n)*tileEdge*2, tileBytes
+	run.wanted = uintptr(wanted)
 }
 
 // into multiplies, and adds to sums or sets them.

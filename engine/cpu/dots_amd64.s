@@ -31,27 +31,31 @@
 	ROW((4*n)(SI)(R11*2), Z24, 6, 14, 24) \
 	ROW((4*n)(SI)(R13*1), Z25, 7, 15, 25)
 
-#define SUMS(move) \
-	move(0, Z0, Z8) \
-	move(1, Z1, Z9) \
-	move(2, Z2, Z10) \
-	move(3, Z3, Z11) \
-	move(4, Z4, Z12) \
-	move(5, Z5, Z13) \
-	move(6, Z6, Z14) \
-	move(7, Z7, Z15)
+// SUMS moves sixteen registers, of which the second eight lie apart from the first: TILE
+// bytes where they are other columns, EIGHT where they are other rows.
+#define TILE 1024
+#define EIGHT 512
+#define SUMS(move, apart) \
+	move(0, apart, Z0, Z8) \
+	move(1, apart, Z1, Z9) \
+	move(2, apart, Z2, Z10) \
+	move(3, apart, Z3, Z11) \
+	move(4, apart, Z4, Z12) \
+	move(5, apart, Z5, Z13) \
+	move(6, apart, Z6, Z14) \
+	move(7, apart, Z7, Z15)
 
-#define CLEAR(n, left, right) \
-	VPXORQ left, left, left \
-	VPXORQ right, right, right
+#define CLEAR(n, apart, first, second) \
+	VPXORQ first, first, first \
+	VPXORQ second, second, second
 
-#define LOAD(n, left, right) \
-	VMOVUPS (64*n)(DI), left \
-	VMOVUPS (1024+64*n)(DI), right
+#define LOAD(n, apart, first, second) \
+	VMOVUPS (64*n)(DI), first \
+	VMOVUPS (apart+64*n)(DI), second
 
-#define STORE(n, left, right) \
-	VMOVUPS left, (64*n)(DI) \
-	VMOVUPS right, (1024+64*n)(DI)
+#define STORE(n, apart, first, second) \
+	VMOVUPS first, (64*n)(DI) \
+	VMOVUPS second, (apart+64*n)(DI)
 
 // func dotProducts(run *tileRun)
 TEXT ·dotProducts(SB), NOSPLIT, $40-8
@@ -77,11 +81,11 @@ pair:
 rows:
 	CMPQ 72(R8), $0  // adds
 	JNE  further
-	SUMS(CLEAR)
+	SUMS(CLEAR, TILE)
 	JMP  begin
 
 further:
-	SUMS(LOAD)
+	SUMS(LOAD, TILE)
 
 begin:
 	MOVQ R10, SI
@@ -111,7 +115,7 @@ four:
 	DECQ R9
 	JNZ  step
 
-	SUMS(STORE)
+	SUMS(STORE, TILE)
 	MOVQ 88(R8), R14 // apart
 	ADDQ R14, next-40(SP)
 	ADDQ $512, DI
@@ -175,14 +179,6 @@ done:
 	EACH(n, 15, Z25, 25) \
 	PREFETCHT1 (64*n)(R15)
 
-#define LOADROW(n, left, right) \
-	VMOVUPS (64*n)(DI), left \
-	VMOVUPS (512+64*n)(DI), right
-
-#define STOREROW(n, left, right) \
-	VMOVUPS left, (64*n)(DI) \
-	VMOVUPS right, (512+64*n)(DI)
-
 // func dotColumn(run *tileRun)
 TEXT ·dotColumn(SB), NOSPLIT, $16-8
 	MOVQ run+0(FP), R8
@@ -197,11 +193,11 @@ sixteen:
 	MOVQ DX, a-8(SP)
 	CMPQ 72(R8), $0 // adds
 	JNE  further
-	SUMS(CLEAR)
+	SUMS(CLEAR, EIGHT)
 	JMP  begin
 
 further:
-	SUMS(LOADROW)
+	SUMS(LOAD, EIGHT)
 
 begin:
 	MOVQ 8(R8), BX   // b
@@ -231,7 +227,7 @@ four:
 	DECQ R14
 	JNZ  step
 
-	SUMS(STOREROW)
+	SUMS(STORE, EIGHT)
 	ADDQ $1024, DI
 	MOVQ a-8(SP), DX
 	ADDQ 24(R8), DX // rows

@@ -15,7 +15,7 @@ func (e *Engine) Memory(m *model.Model, o engine.LayerOptions) engine.Memory {
 	block := (q+2*kv)*4 + q*in                   // queries, keys, values; attention's output
 	head := d*in + 16*(v/headBlock+1) + 16 + 128 // normed row, partial sums, targets
 	tile := rowTile * (2*max(f, d)*4 + f*in + 2*d*4)
-	if e.half && e.k.tiles != noTiles {
+	if e.tiled() {
 		tile += tileMemory(max(q, d, f))
 	}
 	probe := rowTile*max(q, d, f)*2*4 + 2*min(large, f*d)*4 // inputs and outputs, small weights

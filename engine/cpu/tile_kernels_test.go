@@ -130,7 +130,7 @@ func BenchmarkTiles(b *testing.B) {
 		b.Run(level, func(b *testing.B) {
 			rows, laid, sums := make([]uint16, tilePair*depth), make([]uint16, columns*depth), make([]float32, tilePair*columns)
 			run := tileRun{b: unsafe.Pointer(&laid[0]), across: tileEdge * depth * 2, steps: depth / tileStep, pairs: columns / tilePair}
-			run.byRows(rows, depth)
+			run.byRows(rows, depth, tilePair)
 			for b.Loop() {
 				run.into(k.tiles, sums, false)
 			}
