@@ -143,14 +143,8 @@ func TestLostLock(t *testing.T) {
 		o.Tell = func(s report.Stage) error {
 			if s.Kind == rundir.KindHeal && s.State == report.StageRun {
 				taken = true
-				for mine.Err() == nil { // a beat that is being written may write over it
-					if err := rundir.Write(lock, thief); err != nil {
-						return err
-					}
-					select {
-					case <-mine.Done():
-					case <-time.After(20 * time.Millisecond):
-					}
+				if err := steal(mine, lock, thief); err != nil {
+					return err
 				}
 			}
 			return tell(s)

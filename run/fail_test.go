@@ -103,6 +103,21 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
+// steal takes a lock from its owner, until the owner finds that out and ends its context:
+// a beat that is being written may write over it.
+func steal(ctx context.Context, lock string, thief Owner) error {
+	for ctx.Err() == nil {
+		if err := rundir.Write(lock, thief); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
 // TestLock: a second process is kept out and told who works there; an owner that is
 // gone is taken over; a lock that is lost ends the run.
 func TestLock(t *testing.T) {
@@ -118,14 +133,8 @@ func TestLock(t *testing.T) {
 	other := l.owner
 	other.ID, other.Host = "other", "elsewhere"
 	l.beat(lost, time.Millisecond)
-	for ctx.Err() == nil { // a beat that is being written may write over it once
-		if err := rundir.Write(l.path, other); err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(20 * time.Millisecond):
-		}
+	if err := steal(ctx, l.path, other); err != nil {
+		t.Fatal(err)
 	}
 	if err := context.Cause(ctx); !errors.Is(err, ErrLost) {
 		t.Errorf("%v", err)
